@@ -1,0 +1,179 @@
+package cookiejar_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddy-session/caddy-session/cookiejar"
+)
+
+func TestSet(t *testing.T) {
+	const day = 24 * time.Hour
+	tests := []struct {
+		why    string
+		cookie cookiejar.Cookie
+		secure bool
+		age    time.Duration
+		want   string
+	}{
+		{"default over HTTP", cookiejar.Cookie{}, false, 0,
+			"sid=v; Path=/; HttpOnly; SameSite=Lax"},
+		{"default over HTTPS", cookiejar.Cookie{}, true, 0,
+			"__Host-sid=v; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{"the defaults by name", cookiejar.Cookie{Name: "auto", Path: "/", SameSite: "lax", Secure: "auto"}, true, 0,
+			"__Host-sid=v; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{"domain", cookiejar.Cookie{Domain: ".Example.com"}, true, 0,
+			"__Secure-sid=v; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
+		{"international domain", cookiejar.Cookie{Domain: "b\u00fccher.example"}, false, 0,
+			"sid=v; Path=/; Domain=xn--bcher-kva.example; HttpOnly; SameSite=Lax"},
+		{"path", cookiejar.Cookie{Path: "/app"}, true, 0,
+			"__Secure-sid=v; Path=/app; HttpOnly; Secure; SameSite=Lax"},
+		{"name", cookiejar.Cookie{Name: "x"}, true, 0,
+			"x=v; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{"everything", cookiejar.Cookie{SameSite: "none", Partitioned: true, Priority: "high"}, true, time.Hour,
+			"__Host-sid=v; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=None; Partitioned; Priority=High"},
+		{"strict, low", cookiejar.Cookie{SameSite: "strict", Priority: "low"}, false, 0,
+			"sid=v; Path=/; HttpOnly; SameSite=Strict; Priority=Low"},
+		{"medium", cookiejar.Cookie{Priority: "medium"}, false, 0,
+			"sid=v; Path=/; HttpOnly; SameSite=Lax; Priority=Medium"},
+		{"seconds are rounded down", cookiejar.Cookie{}, false, 2*time.Second - 1,
+			"sid=v; Path=/; Max-Age=1; HttpOnly; SameSite=Lax"},
+		{"but never to 0, which would expire the cookie", cookiejar.Cookie{}, false, 1,
+			"sid=v; Path=/; Max-Age=1; HttpOnly; SameSite=Lax"},
+		{"at most 400 days", cookiejar.Cookie{}, false, 400*day + time.Second,
+			"sid=v; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax"},
+		{"over already", cookiejar.Cookie{}, false, -1,
+			"sid=v; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.why, func(t *testing.T) {
+			if err := tt.cookie.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			got := tt.cookie.Set("v", tt.secure, tt.age)
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+			if name := cookiejar.SetCookieName(got); name != tt.cookie.NameFor(tt.secure) {
+				t.Errorf("SetCookieName: %q", name)
+			}
+			if _, err := http.ParseSetCookie(got); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestExpire(t *testing.T) {
+	c := cookiejar.Cookie{Domain: "example.com", Path: "/app", SameSite: "none", Partitioned: true, Priority: "low"}
+	got := c.Expire(true)
+	want := "__Secure-sid=; Path=/app; Domain=example.com; Max-Age=0; HttpOnly; Secure; SameSite=None; Partitioned; Priority=Low"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got, want := (cookiejar.Cookie{}).Expire(false), "sid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestSecureAndName(t *testing.T) {
+	all := []string{"__Host-sid", "__Secure-sid", "sid"}
+	tests := []struct {
+		cookie      cookiejar.Cookie
+		http, https string // the names; a Secure cookie is marked with "+"
+		names       []string
+	}{
+		{cookiejar.Cookie{}, "sid", "__Host-sid+", all},
+		{cookiejar.Cookie{Secure: "off"}, "sid", "sid", all},
+		{cookiejar.Cookie{Secure: "on"}, "__Host-sid+", "__Host-sid+", all},
+		{cookiejar.Cookie{Name: "auto", Path: "/"}, "sid", "__Host-sid+", all},
+		{cookiejar.Cookie{Domain: "example.com"}, "sid", "__Secure-sid+", all},
+		{cookiejar.Cookie{Path: "/a"}, "sid", "__Secure-sid+", all},
+		{cookiejar.Cookie{SameSite: "none"}, "__Host-sid+", "__Host-sid+", all},
+		{cookiejar.Cookie{Partitioned: true}, "__Host-sid+", "__Host-sid+", all},
+		{cookiejar.Cookie{Name: "x"}, "x", "x+", []string{"x"}},
+		{cookiejar.Cookie{Name: "sid"}, "sid", "sid+", []string{"sid"}},
+		{cookiejar.Cookie{Name: "x", Secure: "on"}, "x+", "x+", []string{"x"}},
+		{cookiejar.Cookie{Name: "__Host-x"}, "__Host-x+", "__Host-x+", []string{"__Host-x"}},
+		{cookiejar.Cookie{Name: "__secure-x"}, "__secure-x+", "__secure-x+", []string{"__secure-x"}},
+		{cookiejar.Cookie{Name: "__Http-x"}, "__Http-x+", "__Http-x+", []string{"__Http-x"}},
+		{cookiejar.Cookie{Name: "__Host-Http-x"}, "__Host-Http-x+", "__Host-Http-x+", []string{"__Host-Http-x"}},
+	}
+	for _, tt := range tests {
+		if err := tt.cookie.Validate(); err != nil {
+			t.Errorf("%+v: %v", tt.cookie, err)
+		}
+		for https, want := range map[bool]string{false: tt.http, true: tt.https} {
+			secure := tt.cookie.SecureFor(https)
+			got := tt.cookie.NameFor(secure)
+			if secure {
+				got += "+"
+			}
+			if got != want {
+				t.Errorf("%+v, https %v: got %s, want %s", tt.cookie, https, got, want)
+			}
+		}
+		if got := tt.cookie.Names(); !slices.Equal(got, tt.names) {
+			t.Errorf("%+v: Names %q, want %q", tt.cookie, got, tt.names)
+		}
+	}
+}
+
+func TestScopeHost(t *testing.T) {
+	tests := []struct{ why, domain, host, want string }{ // want "" = false
+		{"no domain", "", "App.Example.com:443", "app.example.com"},
+		{"the domain itself", "example.com", "example.com", "example.com"},
+		{"a subdomain", "example.com", "A.B.Example.com:80", "example.com"},
+		{"IPv4 without domain", "", "192.0.2.1:80", "192.0.2.1"},
+		{"IPv6 without domain", "", "[::1]:80", "[::1]"},
+		{"leading dot, case", ".EXAMPLE.com", "a.example.com", "example.com"},
+		{"international", "b\u00fccher.example", "a.xn--bcher-kva.example", "xn--bcher-kva.example"},
+		{"a suffix is not a subdomain", "example.com", "badexample.com", ""},
+		{"the parent", "app.example.com", "example.com", ""},
+		{"another host", "example.com", "example.org", ""},
+		{"IPv4", "example.com", "192.0.2.1:80", ""},
+		{"IPv6", "example.com", "[::1]:80", ""},
+		{"no host", "example.com", "", ""},
+		{"no canonical host", "example.com", "a b.example.com", ""},
+	}
+	for _, tt := range tests {
+		c := cookiejar.Cookie{Domain: tt.domain}
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", tt.why, err)
+		}
+		got, ok := c.ScopeHost(tt.host)
+		if got != tt.want || ok != (tt.want != "") {
+			t.Errorf("%s: got %q, %v; want %q", tt.why, got, ok, tt.want)
+		}
+	}
+}
+
+func TestPerRequestAllocations(t *testing.T) {
+	for _, c := range []cookiejar.Cookie{{}, {Domain: ".example.com", SameSite: "none"}, {Name: "__Host-x"}} {
+		n := testing.AllocsPerRun(100, func() {
+			c.NameFor(c.SecureFor(true))
+			c.ScopeHost("app.example.com:8080")
+		})
+		if n != 0 {
+			t.Errorf("%+v: %v allocations", c, n)
+		}
+	}
+}
+
+func TestCookieJSON(t *testing.T) {
+	var c cookiejar.Cookie
+	in := `{"name":"x","domain":"example.com","path":"/a","same_site":"strict","secure":"on","partitioned":true,"priority":"low","persistent":true}`
+	if err := json.Unmarshal([]byte(in), &c); err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal(c)
+	if err != nil || string(out) != in {
+		t.Errorf("got %s, %v", out, err)
+	}
+	if out, err = json.Marshal(cookiejar.Cookie{}); err != nil || string(out) != "{}" {
+		t.Errorf("zero value: %s, %v", out, err)
+	}
+}
