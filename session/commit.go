@@ -1,0 +1,383 @@
+package session
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// ErrVersion says that if-version did not hold: nothing was saved.
+var ErrVersion = errors.New("the session has another version")
+
+// CookieChange says what a response has to do about the browser's cookie.
+type CookieChange int
+
+const (
+	CookieKeep   CookieChange = iota // nothing
+	CookieSet                        // send Result.Session's token
+	CookieExpire                     // make the browser forget it
+)
+
+// Result is what became of a patch.
+type Result struct {
+	// Session is the session from now on: nil if there is none.
+	Session *Session
+	Cookie  CookieChange
+	// Committed tells that the store was written, which includes a touch.
+	Committed bool
+}
+
+// Commit applies a patch atomically: all of it or nothing. s is the session
+// that the request was opened with, nil for an anonymous one.
+//
+// A patch for a session that ended or was renewed since it was opened is
+// dropped, which is no error: what a slow response says about the past must
+// not come back to life. Destroy is obeyed even then.
+//
+// Errors: *MalformedError, ErrVersion, or the store could not do it.
+func (m *Manager) Commit(ctx context.Context, site Site, s *Session, p *Patch, now time.Time) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	now = time.UnixMilli(now.UnixMilli()) // as records keep it
+
+	var result Result
+	var err error
+	switch {
+	case p.Destroy:
+		if p.changes() || p.IfVersion != nil || p.RevokeOthers {
+			m.Log.Info("destroy wins over the rest of what the response asks for")
+		}
+		result, err = m.destroy(ctx, s, now)
+	case s == nil:
+		result, err = m.create(ctx, site, p, now)
+	default:
+		result, err = m.update(ctx, site, s, p, now)
+	}
+	var malformed *MalformedError
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrVersion), errors.As(err, &malformed):
+		m.count(EventRefused)
+	default:
+		m.count(EventFailed)
+	}
+	return result, err
+}
+
+// create makes a session if the patch sets something.
+func (m *Manager) create(ctx context.Context, site Site, p *Patch, now time.Time) (Result, error) {
+	if p.IfVersion != nil && *p.IfVersion != 0 {
+		return Result{}, ErrVersion
+	}
+	if !p.sets() {
+		m.warnNoSubject(p, nil)
+		return Result{}, nil
+	}
+	c, err := m.change(site, nil, p, now)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := m.revokeOthers(ctx, p, c); err != nil {
+		return Result{}, err
+	}
+	if err := m.put(ctx, c.next.ID(), 0, c.entry(m.Policy, now)); err != nil {
+		return Result{}, fmt.Errorf("creating session %s: %w", c.next.ID(), err)
+	}
+	return m.done(ctx, c), nil
+}
+
+// update commits on an existing session. Conflicts with commits on the same
+// epoch are resolved by applying the patch again to what is there now.
+func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, now time.Time) (Result, error) {
+	if !p.changes() && p.IfVersion == nil && !p.RevokeOthers {
+		return Result{Session: s}, nil
+	}
+	unlock, err := m.locks.lock(ctx, s.ID())
+	if err != nil {
+		return Result{}, fmt.Errorf("waiting to commit session %s: %w", s.ID(), err)
+	}
+	defer unlock()
+
+	current := s
+	if !p.changes() || p.RevokeOthers || p.NoTouch {
+		// Nothing would notice that the session has ended, or too late; and a
+		// TTL that is kept has to be the one that a parallel request has set.
+		if current, err = m.reload(ctx, s, now); err != nil {
+			return Result{}, err
+		}
+	}
+	for attempt := 0; ; attempt++ {
+		if current == nil || !now.Before(current.deadline) {
+			return m.dropped(s, p)
+		}
+		if p.IfVersion != nil && *p.IfVersion != current.version {
+			return Result{}, ErrVersion
+		}
+		c, err := m.change(site, current, p, now)
+		if err != nil {
+			return Result{}, err
+		}
+		if err := m.revokeOthers(ctx, p, c); err != nil {
+			return Result{}, err
+		}
+		if !p.changes() {
+			return Result{Session: current}, nil
+		}
+		switch err := m.write(ctx, c, now); {
+		case err == nil:
+			return m.done(ctx, c), nil
+		case errors.Is(err, ErrNotFound):
+			return m.dropped(s, p)
+		case !errors.Is(err, ErrConflict):
+			return Result{}, fmt.Errorf("committing session %s: %w", s.ID(), err)
+		}
+		m.count(EventConflict)
+		if err := pause(ctx, attempt); err != nil {
+			return Result{}, fmt.Errorf("committing session %s after %d conflicts: %w", s.ID(), attempt+1, err)
+		}
+		if current, err = m.reload(ctx, s, now); err != nil {
+			return Result{}, err
+		}
+	}
+}
+
+// change is one step from a session to the next.
+type change struct {
+	was, next *Session // was is nil for a new session
+	replaced  bool     // next has another id
+	renewed   bool     // next has another secret
+	signedIn  bool     // a subject appeared
+	cookie    bool     // the browser has to learn of it
+	file      bool     // the index entry has to be written
+	noTouch   bool     // the store's TTL stays as it is
+}
+
+// change computes what a patch makes of a session. It does no I/O.
+func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change, error) {
+	var was content
+	if s != nil {
+		was = s.content
+	}
+	content, err := p.apply(was, m.Policy)
+	if err != nil {
+		return change{}, err
+	}
+	if err := m.Protocol.exposure(content); err != nil {
+		return change{}, malformed("Set", err)
+	}
+	c := change{was: s, noTouch: s != nil && p.NoTouch && p.MaxAge == nil}
+	// Dropping all data drops the subject with it, even if the same one signs
+	// in with the same response.
+	moved := p.Clear || content.subject != was.subject
+	signedOut := moved && was.subject != ""
+	c.signedIn = moved && content.subject != ""
+	c.replaced = s != nil && (p.Clear || signedOut)
+	c.renewed = s == nil || c.replaced || c.signedIn || p.Renew
+	c.cookie = c.renewed || p.MaxAge != nil
+
+	next := &Session{}
+	if s == nil {
+		next.created, next.deadline = now, now.Add(m.Policy.Lifetime)
+	} else {
+		next.record = s.record
+	}
+	next.content = content
+	next.version++
+	next.sealed = !m.Policy.Plain
+	next.scope = site.Scope
+	switch {
+	case c.signedIn:
+		next.realm, next.signedIn = site.Realm, now
+		next.deadline, next.remembered = now.Add(m.Policy.Lifetime), false
+	case signedOut:
+		next.signedIn = time.Time{}
+		// To be remembered was the user's wish, who is gone.
+		next.deadline, next.remembered = earlier(next.deadline, now.Add(m.Policy.Lifetime)), false
+	}
+	if p.MaxAge != nil {
+		m.setMaxAge(next, *p.MaxAge, now)
+	}
+	switch {
+	case s == nil || c.replaced:
+		next.token = NewToken()
+		next.oldVerifier, next.renewed = [32]byte{}, time.Time{}
+	case c.renewed:
+		next.token = s.token.Renew()
+		next.oldVerifier, next.renewed = s.verifier, now
+	default:
+		next.token = s.token
+	}
+	if s != nil && c.renewed {
+		next.epoch++
+	}
+	next.verifier = next.token.verifier(next.scope)
+	c.file = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
+	c.next = next
+	return c, nil
+}
+
+func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
+	if age == 0 {
+		s.remembered, s.deadline = false, now.Add(m.Policy.Lifetime)
+		return
+	}
+	if age > m.Policy.Remember {
+		m.Log.Info("max-age is more than remember allows; using that", zap.String("session", s.ID()),
+			zap.Duration("max_age", age), zap.Duration("remember", m.Policy.Remember))
+		age = m.Policy.Remember
+	}
+	s.remembered, s.deadline = true, now.Add(age)
+}
+
+// entry returns what to store.
+func (c *change) entry(policy Policy, now time.Time) Entry {
+	ttl := policy.TTL(now, c.next.deadline, c.next.remembered)
+	if c.noTouch && !c.signedIn {
+		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
+	}
+	c.next.expires = now.Add(ttl)
+	e := Entry{Version: c.next.version, Value: c.next.encode(c.next.token), TTL: ttl}
+	if c.file {
+		e.IndexKey, e.Deadline = c.next.indexKey(), c.next.deadline
+	}
+	return e
+}
+
+// write stores a step from an existing session. Where the id is replaced, the
+// old record goes first: there is one winner, and a failure in between leaves
+// the browser signed out.
+func (m *Manager) write(ctx context.Context, c change, now time.Time) error {
+	e := c.entry(m.Policy, now)
+	if !c.replaced {
+		return m.put(ctx, c.was.ID(), c.was.version, e)
+	}
+	if err := m.remove(ctx, c.was.ID(), c.was.version); err != nil {
+		return err
+	}
+	m.unindex(c.was.ID(), c.was.indexKey())
+	if err := m.put(ctx, c.next.ID(), 0, e); err != nil {
+		return fmt.Errorf("replacing it by %s: %v", c.next.ID(), err) // no verdict on the old one
+	}
+	return nil
+}
+
+func (m *Manager) done(ctx context.Context, c change) Result {
+	event := EventPatched
+	switch {
+	case c.was == nil:
+		event = EventCreated
+	case c.replaced:
+		event = EventReplaced
+	case c.renewed:
+		event = EventRenewed
+	}
+	m.count(event)
+	if log := m.Log.Check(zap.DebugLevel, "session committed"); log != nil {
+		log.Write(zap.String("session", c.next.ID()), zap.Uint64("version", c.next.version), zap.String("event", string(event)))
+	}
+	if c.signedIn {
+		m.evict(ctx, c.next)
+	}
+	r := Result{Session: c.next, Committed: true}
+	if c.cookie {
+		r.Cookie = CookieSet
+	}
+	return r
+}
+
+func (m *Manager) dropped(s *Session, p *Patch) (Result, error) {
+	if p.IfVersion != nil {
+		return Result{}, ErrVersion
+	}
+	m.count(EventDropped)
+	m.Log.Info("dropping what a response sets: its session has ended or was renewed since the request began",
+		zap.String("session", s.ID()))
+	return Result{}, nil
+}
+
+// destroy ends the session. The browser's cookie is expired only if it is
+// still the current one: a parallel response may have sent a newer.
+func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Result, error) {
+	if s == nil {
+		return Result{}, nil
+	}
+	unlock, err := m.locks.lock(ctx, s.ID())
+	if err != nil {
+		return Result{}, fmt.Errorf("waiting to end session %s: %w", s.ID(), err)
+	}
+	defer unlock()
+	for current := s; ; {
+		err := m.remove(ctx, s.ID(), current.version)
+		switch {
+		case err == nil:
+			m.unindex(s.ID(), current.indexKey())
+			m.count(EventDestroyed)
+			return Result{Cookie: CookieExpire, Committed: true}, nil
+		case errors.Is(err, ErrNotFound):
+			return Result{}, nil
+		case !errors.Is(err, ErrConflict):
+			return Result{}, fmt.Errorf("ending session %s: %w", s.ID(), err)
+		}
+		if current, err = m.reload(ctx, s, now); err != nil {
+			return Result{}, err
+		}
+		if current == nil { // renewed meanwhile, or gone
+			if err := m.end(ctx, s.ID(), s.indexKey()); err != nil {
+				return Result{}, err
+			}
+			m.count(EventDestroyed)
+			return Result{Committed: true}, nil
+		}
+	}
+}
+
+// reload reads a session again: nil if it ended or was renewed since.
+func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
+	e, err := m.Store.Get(ctx, s.ID())
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
+	}
+	r, header, body, err := decodeRecord(e.Value)
+	if err == nil {
+		if r.epoch != s.epoch || subtle.ConstantTimeCompare(r.verifier[:], s.verifier[:]) != 1 {
+			return nil, nil
+		}
+		err = r.open(s.token, header, body)
+	}
+	switch {
+	case errors.Is(err, errCorrupt):
+		m.corrupt(s.ID(), e, err)
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
+	}
+	return &Session{token: s.token, record: r, expires: now.Add(e.TTL)}, nil
+}
+
+// pause waits a little, longer and less predictably with every attempt.
+func pause(ctx context.Context, attempt int) error {
+	most := min(time.Millisecond<<min(attempt, 10), 100*time.Millisecond)
+	timer := time.NewTimer(rand.N(most) + time.Microsecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

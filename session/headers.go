@@ -1,0 +1,330 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+)
+
+// DefaultPrefix begins the names of all headers between us and applications.
+const DefaultPrefix = "X-Session-"
+
+// Forward sends the value of one data key upstream as a header of its own.
+type Forward struct {
+	// Key is the top-level data key.
+	Key string `json:"key"`
+	// Header is the name of the header. Default: the header prefix, then the
+	// key with every byte but letters and digits replaced by "-".
+	Header string `json:"header,omitempty"`
+}
+
+// Protocol is the header protocol between us and the application, under one
+// prefix. Names under the prefix belong to us in both directions, whatever
+// their spelling; the names of forward headers do so in requests. It is
+// immutable.
+type Protocol struct {
+	folded  string              // the prefix as fold writes it
+	custom  map[string]struct{} // folded forward names outside the prefix
+	forward []Forward           // with canonical header names
+	whole   bool                // data goes in one header, not by forward lines
+	exposed int
+
+	id, user, version, data string // to the upstream
+	set, unset, control     string // from the upstream
+}
+
+// NewProtocol returns the protocol for a prefix ("" for DefaultPrefix). With
+// forward lines, data goes upstream by them alone. The limits and the name of
+// the subject's key come from policy.
+func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, error) {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	if err := checkPrefix(prefix); err != nil {
+		return nil, err
+	}
+	name := func(suffix string) string { return textproto.CanonicalMIMEHeaderKey(prefix + suffix) }
+	p := &Protocol{
+		folded: fold(prefix), custom: map[string]struct{}{}, whole: len(forward) == 0, exposed: policy.Exposed,
+		id: name("Id"), user: name("User"), version: name("Version"), data: name("Data"),
+		set: name("Set"), unset: name("Unset"), control: name("Control"),
+	}
+	taken := map[string]string{}
+	for _, ours := range []string{p.id, p.user, p.version, p.data, p.set, p.unset, p.control} {
+		taken[fold(ours)] = ours
+	}
+	for _, f := range forward {
+		header := f.Header
+		if header == "" {
+			header = prefix + fold(f.Key)
+		}
+		if err := checkForward(f.Key, header); err != nil {
+			return nil, err
+		}
+		f.Header = textproto.CanonicalMIMEHeaderKey(header)
+		if f.Key == policy.SubjectKey && f.Header == p.user {
+			continue // it is there anyway
+		}
+		if other, clash := taken[fold(header)]; clash {
+			return nil, fmt.Errorf("forward %s: the header %s can't be told from %s: name another header", f.Key, f.Header, other)
+		}
+		taken[fold(header)] = f.Header
+		if !p.underPrefix(f.Header) {
+			p.custom[fold(f.Header)] = struct{}{}
+		}
+		p.forward = append(p.forward, f)
+	}
+	return p, nil
+}
+
+// unmanageable are names that carry the request itself: taking them over
+// would break the connection to the upstream or the proxy's own headers.
+var unmanageable = []string{
+	"Host", "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Te", "Trailer", "Upgrade",
+	"Content-Length", "Content-Type", "Content-Encoding", "Expect", "Cookie", "Set-Cookie", "Location", "Cache-Control",
+	"Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Http-Proxy", "Proxy",
+}
+
+func checkPrefix(prefix string) error {
+	if !headerName(prefix) || !strings.HasSuffix(prefix, "-") {
+		return fmt.Errorf("header_prefix %q: use letters, digits and hyphens, with a hyphen at the end", prefix)
+	}
+	for _, name := range unmanageable {
+		if strings.HasPrefix(fold(name), fold(prefix)) {
+			return fmt.Errorf("header_prefix %q would take over the header %s: choose a longer prefix", prefix, name)
+		}
+	}
+	return nil
+}
+
+func checkForward(key, header string) error {
+	if key == "" || len(key) > maxKey {
+		return fmt.Errorf("forward %q: a key has 1 to %d bytes", key, maxKey)
+	}
+	if !headerName(header) {
+		return fmt.Errorf("forward %s: header %q: use letters, digits and hyphens", key, header)
+	}
+	for _, name := range unmanageable {
+		if fold(name) == fold(header) {
+			return fmt.Errorf("forward %s: the header %s can't be taken over: name another header", key, name)
+		}
+	}
+	return nil
+}
+
+// headerName reports whether name is a header name that survives CGI, where
+// all but letters and digits become "_": nothing but these and hyphens.
+func headerName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; !isAlnum(c) && c != '-' {
+			return false
+		}
+	}
+	return name != "" && isAlnum(name[0])
+}
+
+// fold maps a header name to what backends can't tell apart: lower-case, and
+// every byte but letters and digits becomes a hyphen.
+func fold(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		b[i] = foldByte(c)
+	}
+	return string(b)
+}
+
+func foldByte(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + ('a' - 'A')
+	case isAlnum(c):
+		return c
+	}
+	return '-'
+}
+
+func (p *Protocol) underPrefix(name string) bool {
+	if len(name) < len(p.folded) {
+		return false
+	}
+	for i := range len(p.folded) {
+		if foldByte(name[i]) != p.folded[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// ManagesRequest reports whether a request header of this name belongs to us,
+// in any spelling.
+func (p *Protocol) ManagesRequest(name string) bool {
+	if p.underPrefix(name) {
+		return true
+	}
+	if len(p.custom) == 0 {
+		return false
+	}
+	_, ok := p.custom[fold(name)]
+	return ok
+}
+
+// ManagesResponse is ManagesRequest for response headers and trailers.
+func (p *Protocol) ManagesResponse(name string) bool {
+	return p.underPrefix(strings.TrimPrefix(name, http.TrailerPrefix))
+}
+
+// ErrExposed says that a session is larger than what may be forwarded.
+var ErrExposed = errors.New("more session data than the limit of exposed")
+
+// exposure returns an error that wraps ErrExposed if the values that Inject
+// would set have more bytes than allowed.
+func (p *Protocol) exposure(c content) error {
+	size := encodedLen(c.subject)
+	if p.whole {
+		size += len(c.data)
+	}
+	for _, f := range p.forward {
+		if value, ok := lookup(c.data, f.Key); ok {
+			size += encodedLen(plainText(value))
+		}
+	}
+	if size > p.exposed {
+		return fmt.Errorf("%w: %d bytes of headers, %d are allowed", ErrExposed, size, p.exposed)
+	}
+	return nil
+}
+
+// Inject sets the headers that show s to the application; a nil s sets none.
+// The error wraps ErrExposed; nothing is set then. The caller has removed all
+// managed names before.
+func (p *Protocol) Inject(h http.Header, s *Session) error {
+	if s == nil {
+		return nil
+	}
+	if err := p.exposure(s.content); err != nil {
+		return fmt.Errorf("forwarding session %s: %w", s.ID(), err)
+	}
+	h[p.id] = []string{s.ID()}
+	h[p.version] = []string{strconv.FormatUint(s.Version(), 10)}
+	if s.subject != "" {
+		h[p.user] = []string{EncodeValue(s.subject)}
+	}
+	if p.whole {
+		h[p.data] = []string{string(s.data)}
+	}
+	for _, f := range p.forward {
+		if value, ok := lookup(s.data, f.Key); ok {
+			h[f.Header] = []string{EncodeValue(plainText(value))}
+		}
+	}
+	return nil
+}
+
+// StripRequest removes every managed name from request headers.
+func (p *Protocol) StripRequest(h http.Header) {
+	Strip(h, p.ManagesRequest)
+}
+
+// StripResponse removes every managed name from response headers, trailers
+// that are kept under http.TrailerPrefix, and announcements of trailers.
+func (p *Protocol) StripResponse(h http.Header) {
+	Strip(h, p.ManagesResponse)
+	StripList(h, "Trailer", p.ManagesResponse)
+}
+
+// Take removes the control headers from a response and returns what they ask
+// for, nil if there are none. Only the exact names are obeyed. limit bounds
+// their size in bytes. Errors are *MalformedError.
+func (p *Protocol) Take(h http.Header, limit int) (*Patch, error) {
+	set, unset, control := h[p.set], h[p.unset], h[p.control]
+	p.StripResponse(h)
+	if len(set)+len(unset)+len(control) == 0 {
+		return nil, nil
+	}
+	return parsePatch(set, unset, control, limit)
+}
+
+// Strip removes every header for whose name managed is true.
+func Strip(h http.Header, managed func(string) bool) {
+	for name := range h {
+		if managed(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// StripList removes the elements for which managed is true from a header that
+// is a comma-separated list of names, such as Connection or Trailer. Without
+// such elements the header stays byte for byte as it is.
+func StripList(h http.Header, header string, managed func(string) bool) {
+	lines := h[header]
+	found := false
+	for _, line := range lines {
+		for element := range strings.SplitSeq(line, ",") {
+			found = found || managed(strings.Trim(element, " \t"))
+		}
+	}
+	if !found {
+		return
+	}
+	var kept []string
+	for _, line := range lines {
+		for element := range strings.SplitSeq(line, ",") {
+			if element = strings.Trim(element, " \t"); element != "" && !managed(element) {
+				kept = append(kept, element)
+			}
+		}
+	}
+	if kept == nil {
+		delete(h, header)
+		return
+	}
+	h[header] = []string{strings.Join(kept, ", ")}
+}
+
+// plainText returns a string's characters for the JSON text of a string, and
+// the text as it is for all other JSON.
+func plainText(value []byte) string {
+	if len(value) > 0 && value[0] == '"' {
+		return unquote(value)
+	}
+	return string(value)
+}
+
+// EncodeValue returns s with all bytes outside printable ASCII, "%", and a
+// leading or trailing space percent-encoded, so that it can stand in a header,
+// a CGI variable or a log line and be decoded by any percent-decoder.
+func EncodeValue(s string) string {
+	n := encodedLen(s)
+	if n == len(s) {
+		return s
+	}
+	const digits = "0123456789ABCDEF"
+	b := make([]byte, 0, n)
+	for i := range len(s) {
+		if c := s[i]; mustEncode(s, i) {
+			b = append(b, '%', digits[c>>4], digits[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+func encodedLen(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		if mustEncode(s, i) {
+			n += 2
+		}
+	}
+	return n
+}
+
+func mustEncode(s string, i int) bool {
+	c := s[i]
+	return c < ' ' || c >= 0x7f || c == '%' || c == ' ' && (i == 0 || i == len(s)-1)
+}

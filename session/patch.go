@@ -1,0 +1,180 @@
+package session
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Patch is what one response asks to change. The zero Patch asks for nothing.
+type Patch struct {
+	// Set holds JSON Merge Patches (RFC 7396), to be applied in order.
+	Set []map[string]any
+	// Unset names top-level keys to remove after that.
+	Unset []string
+	// Private is like Set for the private object, which no header reaches.
+	Private []map[string]any
+
+	Renew        bool           // a new secret
+	Clear        bool           // drop all data first, and take a new id
+	Destroy      bool           // end the session; wins over everything else
+	RevokeOthers bool           // end the subject's other sessions
+	NoTouch      bool           // do not keep the session alive
+	MaxAge       *time.Duration // end after this long, without idle limit; 0: back to idle and lifetime
+	IfVersion    *uint64        // only if the session has this version; 0: if there is none
+}
+
+// sets reports whether the patch is enough to create a session.
+func (p *Patch) sets() bool { return len(p.Set) > 0 || len(p.Private) > 0 }
+
+// changes reports whether there is anything to commit on a session.
+func (p *Patch) changes() bool {
+	return p.sets() || len(p.Unset) > 0 || p.Renew || p.Clear || p.MaxAge != nil
+}
+
+// Writes reports whether the patch asks for anything that needs the store.
+func (p *Patch) Writes() bool {
+	return p.changes() || p.Destroy || p.RevokeOthers || p.IfVersion != nil
+}
+
+// content is the part of a session that applications change.
+type content struct {
+	data    []byte // as X-Session-Data sends it
+	private []byte // like data; nil if there is nothing
+	subject string // empty if nobody is signed in
+}
+
+// apply returns what the content becomes. Errors are *MalformedError: the
+// patch can't be applied to any session, or not within the policy's limits.
+func (p *Patch) apply(c content, policy Policy) (content, error) {
+	if p.Clear {
+		c = content{}
+	}
+	data, err := mergeAll(c.data, p.Set)
+	if err != nil {
+		return content{}, err
+	}
+	for _, key := range p.Unset {
+		delete(data, key)
+	}
+	next := content{private: c.private}
+	if next.subject, err = subjectOf(data[policy.SubjectKey]); err != nil {
+		return content{}, malformed("Set", fmt.Errorf("key %q: %w", policy.SubjectKey, err))
+	}
+	if next.data, err = encodeObject(data, policy.MaxData); err != nil {
+		return content{}, malformed("Set", err)
+	}
+	if len(p.Private) == 0 {
+		return next, nil
+	}
+	private, err := mergeAll(c.private, p.Private)
+	if err != nil {
+		return content{}, err
+	}
+	if next.private, err = encodeObject(private, maxMaxData); err != nil {
+		return content{}, malformed("Set", err)
+	}
+	return next, nil
+}
+
+func mergeAll(stored []byte, patches []map[string]any) (map[string]any, error) {
+	object := map[string]any{}
+	if len(stored) > 0 {
+		// Not by decodeObjects: what is over a bound here, because a bound was
+		// lowered or somebody else wrote it, must stay possible to correct.
+		dec := json.NewDecoder(bytes.NewReader(stored))
+		dec.UseNumber()
+		if err := dec.Decode(&object); err != nil {
+			return nil, fmt.Errorf("reading stored data: %w", err)
+		}
+	}
+	for _, patch := range patches {
+		object = mergePatch(object, patch).(map[string]any)
+	}
+	return object, nil
+}
+
+// mergePatch is the algorithm of RFC 7396, section 2. It changes target in
+// place, so that a line of many small patches costs no more than one large,
+// but never patch, which is applied again after a conflict: every object of
+// patch that it would have to change later is copied into one of its own.
+func mergePatch(target, patch any) any {
+	changes, ok := patch.(map[string]any)
+	if !ok {
+		return patch
+	}
+	object, ok := target.(map[string]any)
+	if !ok {
+		object = map[string]any{}
+	}
+	for key, value := range changes {
+		if value == nil {
+			delete(object, key)
+		} else {
+			object[key] = mergePatch(object[key], value)
+		}
+	}
+	return object
+}
+
+// subjectOf reads the subject from the value of the subject's key.
+func subjectOf(value any) (string, error) {
+	switch v := value.(type) {
+	case nil:
+		return "", nil
+	case string:
+		if len(v) > maxSubject {
+			return "", fmt.Errorf("the subject has %d bytes, more than %d", len(v), maxSubject)
+		}
+		return v, nil
+	case json.Number:
+		if len(v) > maxSubject {
+			return "", fmt.Errorf("the subject has %d bytes, more than %d", len(v), maxSubject)
+		}
+		return v.String(), nil
+	default:
+		return "", errors.New("the subject must be a string or a number")
+	}
+}
+
+// maxSubject bounds the subject, which stands in the clear in every record.
+const maxSubject = 1 << 10
+
+func encodeObject(object map[string]any, limit int) ([]byte, error) {
+	if err := checkCounts(object); err != nil {
+		return nil, err
+	}
+	encoded, err := encodeASCII(object)
+	if err != nil {
+		return nil, err
+	}
+	if len(encoded) > limit {
+		return nil, fmt.Errorf("the session would have %d bytes, more than the %d of max_data", len(encoded), limit)
+	}
+	return encoded, nil
+}
+
+// checkCounts holds what merging can exceed; it can't nest deeper than its
+// parts, nor make a key longer.
+func checkCounts(value any) error {
+	switch v := value.(type) {
+	case map[string]any:
+		if len(v) > maxKeys {
+			return tooManyKeys(len(v))
+		}
+		for _, member := range v {
+			if err := checkCounts(member); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, member := range v {
+			if err := checkCounts(member); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

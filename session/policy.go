@@ -1,0 +1,104 @@
+package session
+
+import (
+	"fmt"
+	"time"
+)
+
+// MaxRemember is the longest a session can be remembered: browsers cut the
+// life of a cookie at 400 days (RFC 6265bis, section 5.5).
+const MaxRemember = 400 * 24 * time.Hour
+
+// Policy is how long sessions live and how large they may become. It is
+// immutable; DefaultPolicy has the defaults.
+type Policy struct {
+	// Idle ends a session that was not used for this long.
+	Idle time.Duration
+	// Lifetime ends a session this long after its creation, or after the
+	// last time a subject appeared in it.
+	Lifetime time.Duration
+	// Remember is the most that max-age may ask for.
+	Remember time.Duration
+	// Touch is how often at most the store's TTL is extended.
+	Touch time.Duration
+
+	// SubjectKey is the data key whose value is the signed-in user.
+	SubjectKey string
+	// MaxSessions is how many sessions a subject may have; 0 is no limit.
+	MaxSessions int
+
+	// MaxData is the largest data object in bytes, as it is stored.
+	MaxData int
+	// Exposed is the most that is forwarded in request headers, in bytes.
+	Exposed int
+
+	// Plain stores data readably instead of sealing it.
+	Plain bool
+}
+
+// DefaultPolicy returns the policy of a configuration that says nothing.
+func DefaultPolicy() Policy {
+	return Policy{
+		Idle:       30 * time.Minute,
+		Lifetime:   24 * time.Hour,
+		Remember:   30 * 24 * time.Hour,
+		Touch:      time.Minute,
+		SubjectKey: "user",
+		MaxData:    64 << 10,
+		Exposed:    4 << 10,
+	}
+}
+
+// Validate reports the first setting that makes no sense, and the fix.
+func (p Policy) Validate() error {
+	switch {
+	case p.Idle < time.Second:
+		return fmt.Errorf("idle %s is too short: give at least 1s", p.Idle)
+	case p.Lifetime < p.Idle:
+		return fmt.Errorf("lifetime %s is shorter than idle %s: raise lifetime or lower idle", p.Lifetime, p.Idle)
+	case p.Lifetime > MaxRemember:
+		return fmt.Errorf("lifetime %s is more than 400 days, the most that browsers keep a cookie", p.Lifetime)
+	case p.Remember < time.Second:
+		return fmt.Errorf("remember %s is too short: give at least 1s", p.Remember)
+	case p.Remember > MaxRemember:
+		return fmt.Errorf("remember %s is more than 400 days, the most that browsers keep a cookie", p.Remember)
+	case p.Touch < 0:
+		return fmt.Errorf("touch %s is negative", p.Touch)
+	case p.SubjectKey == "" || len(p.SubjectKey) > maxKey:
+		return fmt.Errorf("the subject's key must have 1 to %d bytes", maxKey)
+	case p.MaxSessions < 0:
+		return fmt.Errorf("subject max %d is negative", p.MaxSessions)
+	case p.MaxData < 2:
+		return fmt.Errorf("max_data %d is too small: the empty object has 2 bytes", p.MaxData)
+	case p.MaxData > maxMaxData:
+		return fmt.Errorf("max_data %d is more than the %d bytes that a session may hold", p.MaxData, maxMaxData)
+	case p.Exposed < 2:
+		return fmt.Errorf("exposed %d is too small: the empty object has 2 bytes", p.Exposed)
+	}
+	return nil
+}
+
+// maxMaxData bounds max_data, and so what a stored record can make us allocate.
+const maxMaxData = 16 << 20
+
+// TTL returns how long the store keeps a session that is used now: Idle, cut
+// off at the deadline. A remembered session has no idle limit. The result is
+// not positive if the deadline has passed.
+func (p Policy) TTL(now, deadline time.Time, remembered bool) time.Duration {
+	left := deadline.Sub(now)
+	if remembered {
+		return left
+	}
+	return min(p.Idle, left)
+}
+
+// TouchDue reports whether a session that was read with ttl left should get a
+// new TTL: it has lost more than Touch (at most a quarter of Idle, so that
+// short limits work), or has more than Idle, because Idle was lowered.
+func (p Policy) TouchDue(now, deadline time.Time, remembered bool, ttl time.Duration) bool {
+	target := p.TTL(now, deadline, remembered)
+	if target <= 0 {
+		return false
+	}
+	return ttl < target-min(p.Touch, p.Idle/4) || !remembered && ttl > p.Idle
+}

@@ -1,0 +1,313 @@
+package session
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// A record is what the store holds under a session's id: one line of ASCII
+// fields, each preceded by a space but the first, a line feed, and the body.
+//
+//	cs1                               format
+//	000000000000002a                  version, 16 hex digits
+//	3                                 epoch, decimal: number of renewals
+//	1790000000000                     created, in milliseconds since 1970
+//	1790000100000                     when the subject appeared, 0 if there is none
+//	1790086400000                     deadline
+//	idle | remembered                 does the idle limit apply?
+//	<43 chars>                        verifier: base64url of a SHA-256
+//	<43 chars> | -                    verifier before the last renewal
+//	1790000100000                     when it was renewed, 0 if never
+//	alice                             subject
+//	example.com                       realm
+//	__Host-sid example.com /          scope: cookie name, host, path
+//	plain | sealed                    form of the body
+//
+// Texts (subject, realm, scope) are percent-encoded as by EncodeValue, spaces
+// too; an empty text is "-", and a text "-" is "%2D".
+//
+// The plain body is the data object as compact ASCII JSON, then, if there is a
+// private object, a line feed and that. The sealed body is the plain one under
+// AES-256-GCM, see seal.go; the header line is authenticated with it.
+//
+// Decoding is strict: what encode would not write is errCorrupt.
+type record struct {
+	version, epoch uint64
+	created        time.Time
+	signedIn       time.Time // zero without subject
+	deadline       time.Time
+	remembered     bool
+	verifier       [sha256.Size]byte
+	oldVerifier    [sha256.Size]byte // what verifier was before renewed
+	renewed        time.Time         // zero if never
+	realm          string
+	scope          Scope
+	sealed         bool
+
+	content
+}
+
+var (
+	// errCorrupt: the value is not a record, or not one of this id.
+	errCorrupt = errors.New("the stored value is not a session record")
+	// errNewer: the value may be the record of a later release.
+	errNewer = errors.New("the stored record has a newer format")
+)
+
+// Most bytes that the header line of a record may have.
+const maxHeader = 16 << 10
+
+const recordFields = 16
+
+// appendHeader appends the header line, without the line feed.
+func (r *record) appendHeader(b []byte) []byte {
+	b = AppendHead(b, r.version)
+	b = strconv.AppendUint(b, r.epoch, 10)
+	b = appendMillis(b, r.created)
+	b = appendMillis(b, r.signedIn)
+	b = appendMillis(b, r.deadline)
+	b = append(b, ifElse(r.remembered, " remembered ", " idle ")...)
+	b = base64url.AppendEncode(b, r.verifier[:])
+	if r.renewed.IsZero() {
+		b = append(b, " -"...)
+	} else {
+		b = append(b, ' ')
+		b = base64url.AppendEncode(b, r.oldVerifier[:])
+	}
+	b = appendMillis(b, r.renewed)
+	for _, text := range []string{r.subject, r.realm, r.scope.Name, r.scope.Host, r.scope.Path} {
+		b = append(b, ' ')
+		b = appendText(b, text)
+	}
+	return append(b, ifElse(r.sealed, " sealed", " plain")...)
+}
+
+func ifElse(condition bool, yes, no string) string {
+	if condition {
+		return yes
+	}
+	return no
+}
+
+// encode returns the record of the session that t belongs to.
+func (r *record) encode(t Token) []byte {
+	b := r.appendHeader(make([]byte, 0, 512+len(r.data)+len(r.private)))
+	header := len(b)
+	b = append(b, '\n')
+	if !r.sealed {
+		return r.appendBody(b)
+	}
+	body := r.appendBody(make([]byte, 0, len(r.data)+len(r.private)+1))
+	return t.seal(b, body, b[:header])
+}
+
+func (r *record) appendBody(b []byte) []byte {
+	b = append(b, r.data...)
+	if len(r.private) > 0 {
+		b = append(b, '\n')
+		b = append(b, r.private...)
+	}
+	return b
+}
+
+// decodeRecord reads the header line. The body stays closed until open.
+func decodeRecord(value []byte) (r record, header, body []byte, err error) {
+	if newerFormat(value) {
+		return r, nil, nil, errNewer
+	}
+	line := value[:min(len(value), maxHeader)]
+	end := bytes.IndexByte(line, '\n')
+	if end < 0 {
+		return r, nil, nil, errCorrupt
+	}
+	header, body = value[:end], value[end+1:]
+	version, ok := ParseHead(header)
+	if !ok || version == 0 {
+		return r, nil, nil, errCorrupt
+	}
+	r.version = version
+	f := fields{rest: header[HeadSize:]}
+	r.epoch = f.number()
+	r.created = f.millis()
+	r.signedIn = f.millis()
+	r.deadline = f.millis()
+	r.remembered = f.word("remembered", "idle")
+	f.verifier(&r.verifier)
+	hasOld := f.optionalVerifier(&r.oldVerifier)
+	r.renewed = f.millis()
+	r.subject = f.text()
+	r.realm = f.text()
+	r.scope = Scope{Name: f.text(), Host: f.text(), Path: f.text()}
+	r.sealed = f.word("sealed", "plain")
+	if f.bad || bytes.Count(header, []byte(" ")) != recordFields-1 ||
+		hasOld == r.renewed.IsZero() || r.created.IsZero() || r.deadline.IsZero() ||
+		(r.subject == "") != r.signedIn.IsZero() || len(r.subject) > maxSubject {
+		return record{}, nil, nil, errCorrupt
+	}
+	return r, header, body, nil
+}
+
+// newerFormat recognises "cs2 ", "cs10 " and so on.
+func newerFormat(value []byte) bool {
+	name, _, ok := bytes.Cut(value[:min(len(value), 8)], []byte(" "))
+	number, cs := bytes.CutPrefix(name, []byte("cs"))
+	if !ok || !cs {
+		return false
+	}
+	n, err := strconv.ParseUint(string(number), 10, 32)
+	return err == nil && n > 1
+}
+
+// open reads the body into r with the token that the browser sent.
+func (r *record) open(t Token, header, body []byte) error {
+	if r.sealed {
+		opened, err := t.unseal(body, header)
+		if err != nil {
+			return fmt.Errorf("%w: the body can't be opened", errCorrupt)
+		}
+		body = opened
+	}
+	data, private, both := bytes.Cut(body, []byte("\n"))
+	if !plainObject(data) || both && !plainObject(private) {
+		return fmt.Errorf("%w: the body is not ASCII JSON", errCorrupt)
+	}
+	r.data, r.private = data, private
+	if r.sealed {
+		return nil
+	}
+	// A worker may have edited a plain record, and lookup relies on the form.
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, data); err != nil {
+		return fmt.Errorf("%w: the data is not JSON", errCorrupt)
+	}
+	r.data = compact.Bytes()
+	return nil
+}
+
+// plainObject is a cheap check that text can stand in a header and is likely
+// an object.
+func plainObject(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return len(text) >= 2 && text[0] == '{' && text[len(text)-1] == '}'
+}
+
+func appendMillis(b []byte, t time.Time) []byte {
+	b = append(b, ' ')
+	if t.IsZero() {
+		return append(b, '0')
+	}
+	return strconv.AppendInt(b, t.UnixMilli(), 10)
+}
+
+func appendText(b []byte, text string) []byte {
+	switch text {
+	case "":
+		return append(b, '-')
+	case "-":
+		return append(b, "%2D"...)
+	}
+	for i := range len(text) {
+		if c := text[i]; c == ' ' || mustEncode(text, i) {
+			b = append(b, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// fields reads space-separated fields one by one. After the first error bad is
+// set and the results mean nothing.
+type fields struct {
+	rest []byte
+	bad  bool
+}
+
+func (f *fields) next() []byte {
+	field, rest, _ := bytes.Cut(f.rest, []byte(" "))
+	f.rest = rest
+	f.bad = f.bad || len(field) == 0
+	return field
+}
+
+func (f *fields) number() uint64 {
+	field := f.next()
+	n, err := strconv.ParseUint(string(field), 10, 63)
+	f.bad = f.bad || err != nil || len(field) > 1 && field[0] == '0'
+	return n
+}
+
+func (f *fields) millis() time.Time {
+	n := f.number()
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(n))
+}
+
+func (f *fields) word(yes, no string) bool {
+	field := f.next()
+	f.bad = f.bad || string(field) != yes && string(field) != no
+	return string(field) == yes
+}
+
+func (f *fields) verifier(dst *[sha256.Size]byte) { f.decodeVerifier(dst, f.next()) }
+
+func (f *fields) optionalVerifier(dst *[sha256.Size]byte) bool {
+	field := f.next()
+	if string(field) == "-" {
+		return false
+	}
+	f.decodeVerifier(dst, field)
+	return true
+}
+
+func (f *fields) decodeVerifier(dst *[sha256.Size]byte, field []byte) {
+	if len(field) != base64.RawURLEncoding.EncodedLen(len(dst)) {
+		f.bad = true
+		return
+	}
+	n, err := base64url.Decode(dst[:], field)
+	f.bad = f.bad || err != nil || n != len(dst)
+}
+
+func (f *fields) text() string {
+	field := f.next()
+	if string(field) == "-" {
+		return ""
+	}
+	if bytes.IndexByte(field, '%') < 0 {
+		// The common case needs no second encoding to prove it canonical.
+		for _, c := range field {
+			f.bad = f.bad || c <= ' ' || c >= 0x7f
+		}
+		return string(field)
+	}
+	text := make([]byte, 0, len(field))
+	for i := 0; i < len(field); i++ {
+		c := field[i]
+		if c == '%' {
+			if i+2 >= len(field) {
+				f.bad = true
+				return ""
+			}
+			n, err := strconv.ParseUint(string(field[i+1:i+3]), 16, 8)
+			f.bad = f.bad || err != nil
+			c = byte(n)
+			i += 2
+		}
+		text = append(text, c)
+	}
+	f.bad = f.bad || !bytes.Equal(appendText(nil, string(text)), field)
+	return string(text)
+}

@@ -1,0 +1,43 @@
+package session
+
+import (
+	"fmt"
+	"time"
+)
+
+// Session is a live session as one request loaded it. It does not change: a
+// commit returns another one. A nil *Session is an anonymous visitor.
+type Session struct {
+	token Token
+	record
+	expires time.Time // when the store forgets it, unless it is touched
+}
+
+// ID returns the public id.
+func (s *Session) ID() string { return s.token.ID }
+
+// Version returns the number of the last commit; it only grows.
+func (s *Session) Version() uint64 { return s.version }
+
+// Subject returns the signed-in user, empty if there is none.
+func (s *Session) Subject() string { return s.subject }
+
+// Data returns the data object: compact ASCII JSON. The caller must not
+// change it.
+func (s *Session) Data() []byte { return s.data }
+
+// Private returns the private object as Data does, nil if it is empty.
+func (s *Session) Private() []byte { return s.private }
+
+// Created returns when the session began, and Deadline when it ends at last.
+func (s *Session) Created() time.Time  { return s.created }
+func (s *Session) Deadline() time.Time { return s.deadline }
+
+// Remembered reports whether the application asked for max-age.
+func (s *Session) Remembered() bool { return s.remembered }
+
+// Token returns what the browser's cookie has to carry.
+func (s *Session) Token() Token { return s.token }
+
+// Format prints the id under every verb, and neither secret nor data.
+func (s Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "session %s", s.ID()) }

@@ -1,0 +1,85 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Sentinels of the Store contract. Every other error means that the store
+// could not tell or could not do it; callers fail closed on it.
+var (
+	// ErrNotFound: there is no such entry, or it has expired.
+	ErrNotFound = errors.New("session not found")
+	// ErrConflict: the entry is there, but at another version than expected.
+	ErrConflict = errors.New("session was changed meanwhile")
+)
+
+// Entry is one stored session.
+//
+// Value begins with the head of the record format (see record.go), which
+// carries Version; a store may compare versions by these first bytes
+// (AppendHead, ParseHead) and knows nothing else about the value.
+type Entry struct {
+	// Version is at least 1 in what is put. Get reports 0 for a value that
+	// has no record head: it is somebody else's, and the caller decides.
+	Version uint64
+
+	// Value is the encoded record. The receiver owns it.
+	Value []byte
+
+	// TTL is the time left to live: above zero in what is put.
+	TTL time.Duration
+
+	// IndexKey, when not empty in what is put, files the id under this key,
+	// until Deadline, before the record itself is written: a dangling index
+	// entry is harmless, a missing one is not. Get leaves it empty.
+	IndexKey string
+
+	// Deadline is when the index entry may be forgotten. It is used with
+	// IndexKey only.
+	Deadline time.Time
+}
+
+// Store keeps encoded sessions under their id, and an index of ids by subject.
+//
+// All methods are safe for concurrent use and respect the context's deadline.
+// An entry that has expired is ErrNotFound to all of them, swept or not.
+// No method keeps or changes the slices it is given.
+type Store interface {
+	// Get returns the entry, or ErrNotFound.
+	Get(ctx context.Context, id string) (Entry, error)
+
+	// Put stores e and sets its TTL. With expect 0 it creates: ErrConflict if
+	// the id is there already. Otherwise it updates the entry that has exactly
+	// the version expect: ErrConflict if the version is another, ErrNotFound
+	// if there is none. It never turns an update into a creation.
+	Put(ctx context.Context, id string, expect uint64, e Entry) error
+
+	// Touch sets the TTL of the entry that has the version expect:
+	// ErrNotFound if there is none, ErrConflict if the version is another
+	// (then a commit has set a TTL of its own, which a late touch must not
+	// cut short). A store may delay the write by up to a second if its own
+	// Get sees it at once.
+	Touch(ctx context.Context, id string, expect uint64, ttl time.Duration) error
+
+	// Delete removes the entry. With expect 0 it removes whatever is there and
+	// is idempotent. Otherwise ErrConflict or ErrNotFound as in Put.
+	Delete(ctx context.Context, id string, expect uint64) error
+
+	// Indexed lists the ids filed under an index key, a page at a time: pass
+	// "" first, then next until it is "". limit is a hint, above zero. The
+	// list may name ids that are no more, and an id more than once; an id
+	// filed before the first page was asked for and not removed is in it.
+	Indexed(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error)
+
+	// Unindex removes an id from an index key. It is idempotent. Only for ids
+	// whose record was deleted: an id is never used again.
+	Unindex(ctx context.Context, key, id string) error
+
+	// List lists the ids of all entries, a page at a time, as Indexed does.
+	List(ctx context.Context, cursor string, limit int) (ids []string, next string, err error)
+
+	// Close releases what the store holds. Calls after it fail.
+	Close() error
+}

@@ -1,0 +1,127 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// indexKey returns where the session is filed, or "" without a subject. A
+// session without one keeps its id when a subject appears, and gets another id
+// when the subject goes, so an id is never filed under two keys.
+func (r *record) indexKey() string {
+	if r.subject == "" {
+		return ""
+	}
+	return IndexKey(r.realm, r.subject)
+}
+
+// filed is a session of a subject.
+type filed struct {
+	id       string
+	signedIn time.Time
+}
+
+// sessionsOf returns the live sessions of a subject. Index entries are checked
+// against the records: an entry without its record means nothing.
+func (m *Manager) sessionsOf(ctx context.Context, key string) ([]filed, error) {
+	const page = 100
+	var sessions []filed
+	seen := map[string]bool{}
+	for cursor := ""; ; {
+		ids, next, err := m.Store.Indexed(ctx, key, cursor, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			e, err := m.Store.Get(ctx, id)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			r, _, _, err := decodeRecord(e.Value)
+			if errors.Is(err, errNewer) {
+				return nil, fmt.Errorf("session %s: %w", id, err)
+			}
+			if err == nil && r.indexKey() == key {
+				sessions = append(sessions, filed{id, r.signedIn})
+			}
+		}
+		if next == "" {
+			return sessions, nil
+		}
+		cursor = next
+	}
+}
+
+// revokeOthers ends the other sessions of the subject that c leads to, if the
+// patch asks for it. It runs before the own commit, which fails with it.
+func (m *Manager) revokeOthers(ctx context.Context, p *Patch, c change) error {
+	if !p.RevokeOthers {
+		return nil
+	}
+	key := c.next.indexKey()
+	if key == "" {
+		m.warnNoSubject(p, c.was)
+		return nil
+	}
+	sessions, err := m.sessionsOf(ctx, key)
+	if err != nil {
+		return fmt.Errorf("listing sessions to revoke: %w", err)
+	}
+	for _, s := range sessions {
+		if c.was != nil && s.id == c.was.ID() {
+			continue // the commit itself replaces it, or goes on with it
+		}
+		if err := m.end(ctx, s.id, key); err != nil {
+			return fmt.Errorf("revoking other sessions: %w", err)
+		}
+		m.count(EventRevoked)
+	}
+	return nil
+}
+
+func (m *Manager) warnNoSubject(p *Patch, s *Session) {
+	if !p.RevokeOthers {
+		return
+	}
+	id := ""
+	if s != nil {
+		id = s.ID()
+	}
+	m.Log.Warn("revoke-others without a subject does nothing", zap.String("session", id),
+		zap.String("subject_key", m.Policy.SubjectKey))
+}
+
+// evict ends the sessions that a subject has over the limit, those first that
+// signed in longest ago, and never own. The commit stands even if this fails.
+func (m *Manager) evict(ctx context.Context, own *Session) {
+	if m.Policy.MaxSessions == 0 {
+		return
+	}
+	key := own.indexKey()
+	sessions, err := m.sessionsOf(ctx, key)
+	if err != nil {
+		m.Log.Error("counting the sessions of a subject", zap.String("session", own.ID()), zap.Error(err))
+		return
+	}
+	others := slices.DeleteFunc(sessions, func(s filed) bool { return s.id == own.ID() })
+	slices.SortFunc(others, func(a, b filed) int { return a.signedIn.Compare(b.signedIn) })
+	for _, s := range others[:max(0, len(others)+1-m.Policy.MaxSessions)] {
+		if err := m.end(ctx, s.id, key); err != nil {
+			m.Log.Error("ending a session over the limit of its subject", zap.Error(err))
+			return
+		}
+		m.count(EventEvicted)
+	}
+}

@@ -1,0 +1,113 @@
+package session
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+)
+
+const (
+	idBytes     = 16
+	secretBytes = 32
+
+	// IDSize is the length of a session id: 16 random bytes in base64url.
+	IDSize = (idBytes*8 + 5) / 6
+	// TokenSize is the length of a token in bearer form.
+	TokenSize = IDSize + 1 + (secretBytes*8+5)/6
+)
+
+var base64url = base64.RawURLEncoding.Strict()
+
+// Token is the split token (selector and verifier) that a cookie carries:
+// "<id>.<secret>". The id is public. The secret is known to the browser only:
+// the store holds a hash of it, and no formatting verb prints it.
+// The zero Token belongs to no session.
+type Token struct {
+	ID     string
+	secret [secretBytes]byte
+}
+
+// NewToken returns a token with a new id and a new secret.
+func NewToken() Token {
+	var id [idBytes]byte
+	rand.Read(id[:]) // never fails, see crypto/rand
+	return Token{ID: base64url.EncodeToString(id[:])}.Renew()
+}
+
+// Renew returns a token with the same id and a new secret.
+func (t Token) Renew() Token {
+	rand.Read(t.secret[:])
+	return t
+}
+
+// ParseToken reads the bearer form. It accepts what Bearer returns and nothing
+// else: exact lengths and canonical unpadded base64url.
+func ParseToken(s string) (t Token, ok bool) {
+	if len(s) != TokenSize || s[IDSize] != '.' || !ValidID(s[:IDSize]) {
+		return Token{}, false
+	}
+	// The decoder skips CR and LF, so the length has to be checked too.
+	n, err := base64url.Decode(t.secret[:], []byte(s[IDSize+1:]))
+	if err != nil || n != secretBytes {
+		return Token{}, false
+	}
+	t.ID = s[:IDSize]
+	return t, true
+}
+
+// ValidID reports whether s is the canonical form of a session id.
+func ValidID(s string) bool {
+	if len(s) != IDSize {
+		return false
+	}
+	var id [idBytes]byte
+	n, err := base64url.Decode(id[:], []byte(s))
+	return err == nil && n == idBytes
+}
+
+// Bearer returns the token as the cookie carries it. Whoever has it has the
+// session: it belongs in a Set-Cookie line and nowhere else.
+func (t Token) Bearer() string {
+	b := make([]byte, 0, TokenSize)
+	b = append(b, t.ID...)
+	b = append(b, '.')
+	return string(base64url.AppendEncode(b, t.secret[:]))
+}
+
+// String returns the id and hides the secret.
+func (t Token) String() string { return t.ID + ".REDACTED" }
+
+// Format keeps the secret out of every verb, %x and %#v included.
+func (t Token) Format(f fmt.State, _ rune) { fmt.Fprint(f, t.String()) }
+
+// Scope is where a token is valid. It is part of the verifier, so a token of
+// one site is worth nothing on another site that shares the store.
+type Scope struct {
+	Name string // name of the cookie
+	Host string // its Domain, else the canonical host of the request
+	Path string // path of the cookie
+}
+
+// verifier returns what the store holds in place of the secret.
+func (t Token) verifier(s Scope) [sha256.Size]byte {
+	return labelledHash("caddy-session verifier 1", t.ID, s.Name, s.Host, s.Path, string(t.secret[:]))
+}
+
+// IndexKey returns the key under which the sessions of a subject are filed.
+func IndexKey(realm, subject string) string {
+	sum := labelledHash("caddy-session subject 1", realm, subject)
+	return base64url.EncodeToString(sum[:])
+}
+
+// labelledHash hashes its arguments so that no two lists of arguments give the
+// same input: each is preceded by its length.
+func labelledHash(parts ...string) [sha256.Size]byte {
+	b := make([]byte, 0, 256) // stays on the stack for all usual hosts
+	for _, p := range parts {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+		b = append(b, p...)
+	}
+	return sha256.Sum256(b)
+}
