@@ -1,0 +1,140 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-session/caddy-session/session"
+	"github.com/redis/rueidis"
+)
+
+// idSize is the length of a session's id in characters.
+const idSize = 22
+
+var errCursor = errors.New("the cursor is not one of ours")
+
+// Indexed implements session.Store. A page may be empty although there is a
+// next one, and may exceed limit: that is how ZSCAN pages. It is used rather
+// than ranks or scores because it misses nobody when others come, go or get
+// another deadline between two pages.
+func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) ([]string, string, error) {
+	const doing = "reading index %s from redis %s: %w"
+	from, err := parseCursor(cursor)
+	if err != nil {
+		return nil, "", fmt.Errorf(doing, key, s.addr, err)
+	}
+	client, ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf(doing, key, s.addr, err)
+	}
+	defer cancel()
+
+	page, err := client.Do(ctx, client.B().Zscan().Key(s.indexKey(key)).Cursor(from).
+		Count(int64(max(limit, 1))).Build()).AsScanEntry()
+	if err := s.done(err); err != nil {
+		return nil, "", fmt.Errorf(doing, key, s.addr, err)
+	}
+	ids := make([]string, 0, len(page.Elements)/2)
+	for i := 0; i+1 < len(page.Elements); i += 2 { // member, score
+		ids = append(ids, page.Elements[i])
+	}
+	return ids, formatCursor(page.Cursor), nil
+}
+
+// Unindex implements session.Store.
+func (s *Store) Unindex(ctx context.Context, key, id string) error {
+	const doing = "taking session %s out of an index in redis %s: %w"
+	client, ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return fmt.Errorf(doing, id, s.addr, err)
+	}
+	defer cancel()
+
+	err = client.Do(ctx, client.B().Zrem().Key(s.indexKey(key)).Member(id).Build()).Error()
+	return s.finish(err, doing, id)
+}
+
+// List implements session.Store. Pages are those of SCAN, as with Indexed;
+// keys under the prefix that are no sessions are left out.
+func (s *Store) List(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+	const doing = "listing sessions of redis %s: %w"
+	from, err := parseCursor(cursor)
+	if err != nil {
+		return nil, "", fmt.Errorf(doing, s.addr, err)
+	}
+	client, ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf(doing, s.addr, err)
+	}
+	defer cancel()
+
+	pattern := escapeGlob(s.prefix) + strings.Repeat("?", idSize)
+	page, err := client.Do(ctx, client.B().Scan().Cursor(from).Match(pattern).
+		Count(int64(max(limit, 1))).Build()).AsScanEntry()
+	if err := s.done(err); err != nil {
+		return nil, "", fmt.Errorf(doing, s.addr, err)
+	}
+	ids := make([]string, 0, len(page.Elements))
+	for _, key := range page.Elements {
+		if id, ok := strings.CutPrefix(key, s.prefix); ok && isID(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, formatCursor(page.Cursor), nil
+}
+
+// index is the command that files an entry. An entry is never forgotten
+// before its record can expire, whatever Deadline says.
+func (s *Store) index(client rueidis.Client, id string, e session.Entry) rueidis.Completed {
+	until := e.Deadline
+	if t := time.Now().Add(e.TTL); until.Before(t) {
+		until = t
+	}
+	return client.B().Eval().Script(indexScript).Numkeys(1).Key(s.indexKey(e.IndexKey)).
+		Arg(id, decimal(until.UnixMilli())).Build()
+}
+
+func (s *Store) indexKey(key string) string { return s.prefix + "user:" + key }
+
+// parseCursor and formatCursor map the cursors of SCAN, where 0 is both the
+// first and what follows the last, to those of the contract.
+func parseCursor(cursor string) (uint64, error) {
+	if cursor == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(cursor, 10, 64)
+	if err != nil || n == 0 {
+		return 0, errCursor
+	}
+	return n, nil
+}
+
+func formatCursor(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+// escapeGlob returns the pattern that matches s alone.
+func escapeGlob(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(s)
+}
+
+func isID(s string) bool {
+	if len(s) != idSize {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,152 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/zap"
+)
+
+// How long to wait before the next attempt to connect: at least half of it,
+// the rest at random, so that many servers don't come back as one.
+const (
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 2 * time.Second
+)
+
+// link holds the client, which is made in the background at the first call:
+// making it dials. From then on the client looks after its connections.
+type link struct {
+	cfg  config
+	ctx  context.Context // ends with close
+	stop context.CancelFunc
+	down atomic.Bool
+
+	client atomic.Pointer[rueidis.Client] // nil until connected and when closed
+
+	mu      sync.Mutex
+	closed  bool
+	attempt chan struct{} // closed when the current attempt is over; nil in between
+	err     error         // what the last attempt failed with; nil before the first
+	loop    sync.WaitGroup
+}
+
+func newLink(cfg config) *link {
+	l := &link{cfg: cfg}
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	return l
+}
+
+// get returns the client. While an attempt to connect is under way it waits
+// for that, between two attempts it fails at once.
+func (l *link) get(ctx context.Context) (rueidis.Client, error) {
+	if c := l.client.Load(); c != nil {
+		return *c, nil
+	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil, errClosed
+	}
+	if l.attempt == nil && l.err == nil {
+		l.attempt = make(chan struct{})
+		l.loop.Go(l.connect)
+	}
+	attempt, err := l.attempt, l.err
+	l.mu.Unlock()
+
+	if attempt == nil {
+		return nil, err
+	}
+	select {
+	case <-attempt:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connecting: %w", ctx.Err())
+	}
+	if c := l.client.Load(); c != nil {
+		return *c, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return nil, l.err
+}
+
+// connect tries until there is a client or the link is closed.
+func (l *link) connect() {
+	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
+		client, err := newClient(l.ctx, l.cfg, l.failed)
+		if l.finish(client, err) {
+			return
+		}
+		l.failed(err)
+		select {
+		case <-time.After(delay/2 + rand.N(delay/2)):
+		case <-l.ctx.Done():
+			return
+		}
+		l.mu.Lock()
+		l.attempt = make(chan struct{})
+		l.mu.Unlock()
+	}
+}
+
+// finish ends an attempt and reports whether it was the last one.
+func (l *link) finish(client rueidis.Client, err error) bool {
+	l.mu.Lock()
+	l.err = err
+	if l.closed {
+		l.err = errClosed
+	} else if err == nil {
+		l.client.Store(&client)
+	}
+	closed := l.closed
+	close(l.attempt)
+	if err != nil && !closed {
+		l.attempt = nil
+	}
+	l.mu.Unlock()
+
+	switch {
+	case err == nil && closed:
+		client.Close()
+	case err == nil:
+		l.worked()
+		inspect(l.ctx, client, l.cfg)
+	}
+	return err == nil || closed
+}
+
+// close is final. It waits for what the link has started.
+func (l *link) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.err = errClosed
+	client := l.client.Swap(nil)
+	l.mu.Unlock()
+
+	// The client first: it lets the calls that are under way finish.
+	if client != nil {
+		(*client).Close()
+	}
+	l.stop()
+	l.loop.Wait()
+}
+
+// failed notes that the server can't be reached, and worked that it answers.
+// They log a change, not a call.
+func (l *link) failed(err error) {
+	if l.ctx.Err() == nil && l.down.CompareAndSwap(false, true) {
+		l.cfg.logger.Warn("redis is down", zap.Stringer("address", l.cfg), zap.Error(publicError(err)))
+	}
+}
+
+func (l *link) worked() {
+	if l.down.Load() && l.down.CompareAndSwap(true, false) {
+		l.cfg.logger.Info("redis is back", zap.Stringer("address", l.cfg))
+	}
+}
