@@ -1,0 +1,132 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"go.uber.org/zap"
+)
+
+const (
+	// maxBatch is how many operations one transaction runs at most.
+	maxBatch = 256
+
+	// complainEvery is the least time between two log lines about writes that
+	// nobody waits for.
+	complainEvery = time.Minute
+)
+
+// write is the writer.
+func (f *file) write() {
+	defer close(f.done)
+	debug.SetPanicOnFault(true)
+	sweep := time.NewTimer(sweepEvery)
+	defer sweep.Stop()
+	defer f.flush.Stop()
+	batch := make([]*op, 0, maxBatch)
+	for f.failure() == nil {
+		sweeping := false
+		select {
+		case o := <-f.queue:
+			batch = append(batch, o)
+		case <-f.flush.C:
+		case <-sweep.C:
+			sweeping = true
+		case <-f.quit:
+			f.drain(batch)
+			f.err = f.closeDB()
+			return
+		}
+		batch = f.fill(batch)
+		more, _ := f.commit(batch, sweeping)
+		clear(batch)
+		batch = batch[:0]
+		if sweeping && more {
+			sweep.Reset(0)
+		} else if sweeping {
+			sweep.Reset(sweepEvery)
+		}
+	}
+	f.err = f.closeDB()
+}
+
+// fill adds what is waiting to a batch.
+func (f *file) fill(batch []*op) []*op {
+	for len(batch) < maxBatch {
+		select {
+		case o := <-f.queue:
+			batch = append(batch, o)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// drain commits what is waiting when the file is closed.
+func (f *file) drain(batch []*op) {
+	for f.failure() == nil {
+		batch = f.fill(batch[:0])
+		_, err := f.commit(batch, false)
+		if err != nil || len(batch) == 0 && len(f.due()) == 0 {
+			return
+		}
+	}
+}
+
+// commit runs operations in one transaction, takes waiting touches along and
+// sweeps, and answers. It reports whether there is more to sweep.
+func (f *file) commit(batch []*op, sweeping bool) (more bool, err error) {
+	due := f.due()
+	var t *txn
+	err = f.guard(func() error {
+		return f.db.Update(func(tx *bolt.Tx) error {
+			t = f.begin(tx)
+			for _, o := range batch {
+				if o.result = o.run(t); t.err != nil {
+					return t.err
+				}
+			}
+			for id, w := range due {
+				t.retouch([]byte(id), w)
+			}
+			if sweeping {
+				more = t.sweep()
+			}
+			return t.end()
+		})
+	})
+	if errors.Is(err, errUnchanged) {
+		err = nil
+	}
+	if err != nil {
+		err = fmt.Errorf("writing %s: %w", f.path, err)
+		f.complain(err)
+		f.settle(nil, false)
+	} else {
+		f.count.Store(t.count)
+		f.settle(t.settled, len(due) == flushSlice)
+	}
+	for _, o := range batch {
+		if err != nil {
+			o.result = err
+		}
+		o.done <- o.result
+	}
+	return more, err
+}
+
+// complain logs that writing has failed. Operations return it as well, but
+// touches and sweeps have nobody to tell.
+func (f *file) complain(err error) {
+	if f.failure() != nil {
+		return // that was logged already
+	}
+	if now := time.Now(); now.Sub(f.complained) >= complainEvery {
+		f.complained = now
+		f.log.Error("sessions could not be written", zap.Error(err))
+	}
+}
