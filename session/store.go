@@ -33,7 +33,8 @@ type Entry struct {
 
 	// IndexKey, when not empty in what is put, files the id under this key,
 	// until Deadline, before the record itself is written: a dangling index
-	// entry is harmless, a missing one is not. Get leaves it empty.
+	// entry is harmless, a missing one is not. An id that is filed already
+	// keeps the later deadline. Get leaves it empty.
 	IndexKey string
 
 	// Deadline is when the index entry may be forgotten. It is used with
@@ -59,7 +60,7 @@ type Store interface {
 	// Touch sets the TTL of the entry that has the version expect:
 	// ErrNotFound if there is none, ErrConflict if the version is another
 	// (then a commit has set a TTL of its own, which a late touch must not
-	// cut short). A store may delay the write by up to a second if its own
+	// cut short). No version is 0. A store may delay the write by up to a second if its own
 	// Get sees it at once.
 	Touch(ctx context.Context, id string, expect uint64, ttl time.Duration) error
 

@@ -124,6 +124,31 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
+// A path that was mistyped costs nobody their data.
+func TestDatabaseOfAnother(t *testing.T) {
+	path := tempFile(t)
+	db, err := bolt.Open(path, 0o600, nil)
+	ok(t, err)
+	ok(t, db.Update(func(tx *bolt.Tx) error {
+		_, err := tx.CreateBucket([]byte("theirs"))
+		return err
+	}))
+	ok(t, db.Close())
+	before, err := os.ReadFile(path)
+	ok(t, err)
+
+	s := New(Options{Path: path})
+	defer s.Close()
+	if err := s.Open(t.Context()); err == nil || !strings.Contains(err.Error(), "another program") {
+		t.Errorf("got %v, want an error", err)
+	}
+	after, err := os.ReadFile(path)
+	ok(t, err)
+	if !bytes.Equal(before, after) {
+		t.Error("the file was changed")
+	}
+}
+
 // A second damaged file of the same second does not replace the first.
 func TestSetAsideNeverOverwrites(t *testing.T) {
 	path := tempFile(t)

@@ -153,6 +153,9 @@ func check(tx *bolt.Tx, path string, all bool) error {
 		return nil // never got as far as prepare
 	}
 	meta := tx.Bucket(bucketMeta)
+	if meta == nil && tx.Bucket(bucketSessions) == nil {
+		return errors.New("it is the database of another program")
+	}
 	if meta == nil {
 		return &damage{reason: "it has no bucket meta"}
 	}

@@ -98,6 +98,9 @@ func (s *Store) Touch(ctx context.Context, id string, expect uint64, ttl time.Du
 	if err := s.check(id, expect, now); err != nil {
 		return err
 	}
+	if expect == 0 {
+		return session.ErrConflict // no version is 0
+	}
 	r := s.sessions[id]
 	r.expiry = now.Add(ttl)
 	s.sessions[id] = r

@@ -85,6 +85,7 @@ func testTouch(t *env) {
 	t.holds(id, two)
 	t.is(t.Touch(t.ctx, id, 1, hour/2), session.ErrConflict)
 	t.is(t.Touch(t.ctx, id, 3, hour/2), session.ErrConflict)
+	t.is(t.Touch(t.ctx, id, 0, hour/2), session.ErrConflict)
 	t.holds(id, two)
 
 	// A touched entry can be updated and deleted like any other.
