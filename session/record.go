@@ -183,8 +183,8 @@ func (r *record) open(t Token, header, body []byte) error {
 	}
 	// A worker may have edited a plain record, and lookup relies on the form.
 	var compact bytes.Buffer
-	if err := json.Compact(&compact, data); err != nil {
-		return fmt.Errorf("%w: the data is not JSON", errCorrupt)
+	if err := json.Compact(&compact, data); err != nil || both && !json.Valid(private) {
+		return fmt.Errorf("%w: the body is not JSON", errCorrupt)
 	}
 	r.data = compact.Bytes()
 	return nil

@@ -1,0 +1,133 @@
+package caddysession
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-session/caddy-session/session"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// App keeps the sessions of all sites in one store. Without configuration it
+// is the embedded store.
+type App struct {
+	// Where sessions are kept. Default: `embedded`, a database file on this
+	// machine.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=session.stores inline_key=module"`
+
+	store   *sharedStore
+	poolKey string
+}
+
+// StoreModule is what modules in the namespace session.stores implement. Equal
+// configurations share one store, so a store survives a change of everything
+// else in the config.
+type StoreModule interface {
+	// StoreKey identifies the configuration after Provision.
+	StoreKey() string
+
+	// NewStore returns a new store. It must not wait for anything, nor touch
+	// anything: configurations are also made to be validated.
+	NewStore(*zap.Logger) (session.Store, error)
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "session",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// stores are the open stores of this process by their keys. Old and new
+// configurations overlap during a reload.
+var stores = caddy.NewUsagePool()
+
+// sharedStore makes a store a member of the pool.
+type sharedStore struct {
+	session.Store
+}
+
+func (s *sharedStore) Destruct() error { return s.Close() }
+
+// Provision gets the store, from the configuration before if it is the same.
+func (a *App) Provision(ctx caddy.Context) error {
+	if a.StoreRaw == nil {
+		a.StoreRaw = json.RawMessage(`{"module":"embedded"}`)
+	}
+	mod, err := ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading store: %w", err)
+	}
+	module := mod.(StoreModule)
+	key := module.StoreKey()
+	shared, _, err := stores.LoadOrNew(key, func() (caddy.Destructor, error) {
+		store, err := module.NewStore(zap.New(currentLog{}).Named("session"))
+		return &sharedStore{store}, err
+	})
+	if err != nil {
+		return fmt.Errorf("making store: %w", err)
+	}
+	a.poolKey = key
+	a.store = shared.(*sharedStore)
+	return nil
+}
+
+// Start opens a store that has to be opened, so that its trouble is seen here
+// rather than by the first visitor. Redis is not waited for.
+func (a *App) Start() error {
+	if opener, ok := a.store.Store.(interface{ Open(context.Context) error }); ok {
+		return opener.Open(context.Background())
+	}
+	return nil
+}
+
+// Stop does nothing: requests are still being served.
+func (a *App) Stop() error { return nil }
+
+// Cleanup lets go of the store. It is called on half-provisioned values too.
+func (a *App) Cleanup() error {
+	if a.poolKey == "" {
+		return nil
+	}
+	_, err := stores.Delete(a.poolKey)
+	return err
+}
+
+// currentLog writes to the log of the configuration that is running now: a
+// store outlives the one that made it.
+type currentLog struct{}
+
+func (currentLog) Enabled(level zapcore.Level) bool {
+	return caddy.Log().Core().Enabled(level)
+}
+
+func (currentLog) With(fields []zapcore.Field) zapcore.Core {
+	return caddy.Log().Core().With(fields)
+}
+
+func (currentLog) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	return caddy.Log().Core().Check(e, ce)
+}
+
+func (currentLog) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	return caddy.Log().Core().Write(e, fields)
+}
+
+func (currentLog) Sync() error { return nil }
+
+// Interface guards.
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+	_ zapcore.Core       = currentLog{}
+)

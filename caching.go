@@ -1,0 +1,116 @@
+package caddysession
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// setCaching keeps shared caches from giving one user's pages, or cookie, to
+// another. withCookie: the response sets our cookie. live: the request or the
+// response has a session.
+//
+// What the application says about caching is left alone, unless our cookie
+// goes out with it.
+func setCaching(header http.Header, status int, withCookie, live bool) {
+	switch {
+	case withCookie:
+		for _, name := range cachePolicies {
+			header.Del(name)
+		}
+		header.Set("Cache-Control", "no-store")
+	case status == http.StatusSwitchingProtocols:
+	case !saysCaching(header):
+		addVary(header, "Cookie")
+		if live {
+			header.Set("Cache-Control", "private")
+		}
+	}
+}
+
+var cachePolicies = []string{"Cache-Control", "Expires", "Pragma", "CDN-Cache-Control", "Surrogate-Control"}
+
+func saysCaching(header http.Header) bool {
+	for _, name := range cachePolicies {
+		if len(header.Values(name)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// addVary appends name to Vary unless it is there or all is.
+func addVary(header http.Header, name string) {
+	for _, line := range header["Vary"] {
+		for element := range strings.SplitSeq(line, ",") {
+			if element = strings.TrimSpace(element); element == "*" || strings.EqualFold(element, name) {
+				return
+			}
+		}
+	}
+	header.Add("Vary", name)
+}
+
+// sharedCacheable reports whether the response allows shared caches to store
+// it in so many words (RFC 9111, section 5.2.2; RFC 9213; Surrogate-Control of
+// the Edge Architecture).
+func sharedCacheable(header http.Header) bool {
+	cc := directives(header.Values("Cache-Control"))
+	if forbids(cc) {
+		cc = nil
+	}
+	if cc["public"] || cc["s-maxage"] {
+		return true
+	}
+	for _, name := range []string{"CDN-Cache-Control", "Surrogate-Control"} {
+		if lines := header.Values(name); len(lines) > 0 && !forbids(directives(lines)) {
+			return true
+		}
+	}
+	return false
+}
+
+func forbids(directives map[string]bool) bool { return directives["no-store"] || directives["private"] }
+
+// directives returns the names of the directives that come without a list of
+// fields: private="x" restricts the field x only. A comma inside quotes makes
+// more names, none of which mean anything.
+func directives(lines []string) map[string]bool {
+	names := map[string]bool{}
+	for _, line := range lines {
+		for directive := range strings.SplitSeq(line, ",") {
+			name, argument, _ := strings.Cut(strings.TrimSpace(directive), "=")
+			if name = strings.ToLower(name); name != "private" || argument == "" {
+				names[name] = true
+			}
+		}
+	}
+	return names
+}
+
+// fromCache reports whether a cache says that it has answered (Age: RFC 9111,
+// section 5.1; Cache-Status: RFC 9211). What can't be read counts as such.
+func fromCache(header http.Header) bool {
+	for _, age := range header.Values("Age") {
+		if strings.Trim(age, " \t0") != "" || age == "" {
+			return true
+		}
+	}
+	lines := header.Values("Cache-Status")
+	if len(lines) == 0 {
+		return false
+	}
+	list, err := httpsfv.UnmarshalList(lines)
+	if err != nil {
+		return true
+	}
+	for _, member := range list {
+		if item, ok := member.(httpsfv.Item); ok && item.Params != nil {
+			if hit, ok := item.Params.Get("hit"); ok && hit != false {
+				return true
+			}
+		}
+	}
+	return false
+}

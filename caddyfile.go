@@ -1,0 +1,380 @@
+package caddysession
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-session/caddy-session/session"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("session", parseGlobalOption)
+	httpcaddyfile.RegisterDirective("session", parseDirective)
+	// Before redir, so that redirections, rewrites and error pages can depend
+	// on the session.
+	httpcaddyfile.RegisterDirectiveOrder("session", httpcaddyfile.Before, "redir")
+}
+
+// parseGlobalOption sets up the app. Syntax:
+//
+//	session {
+//		store <name> [<args...>] {
+//			...
+//		}
+//	}
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("the global option session is given twice: write one block")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "session", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app from Caddyfile tokens.
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return settings{
+		"store": func() error {
+			if !d.NextArg() {
+				return d.Err("store needs a name: embedded, redis or memory")
+			}
+			name := d.Val()
+			module, err := caddyfile.UnmarshalModule(d, "session.stores."+name)
+			if err != nil {
+				return err
+			}
+			a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
+			return nil
+		},
+	}.parse(d)
+}
+
+// parseDirective sets up a handler. The matcher becomes part of the handler,
+// not of the route: what clients must not send is removed where it does not
+// match, too.
+func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	matcherSet, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	handler := new(Handler)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	if matcherSet != nil {
+		handler.MatcherSetsRaw = caddyhttp.RawMatcherSets{matcherSet}
+	}
+	return h.NewRoute(nil, handler), nil
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	session [<matcher>] {
+//		idle           <duration>
+//		lifetime       <duration>
+//		remember       <duration>
+//		touch          <duration>
+//		subject        <key> [max <sessions>]
+//		realm          <name>
+//		forward        <key> [<header>]
+//		header_prefix  <prefix>
+//		exposed        <size>
+//		max_data       <size>
+//		on_store_error fail|pass
+//		encryption     on|off
+//		cookie {
+//			name        <name>|auto
+//			domain      <domain>
+//			path        <path>
+//			same_site   lax|strict|none
+//			secure      auto|on|off
+//			priority    low|medium|high
+//			partitioned
+//			persistent
+//		}
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.Errf("unexpected %q: a matcher begins with @ or /, and settings go into a block", d.Val())
+	}
+	err := settings{
+		"idle":           func() error { return parseDuration(d, &h.Idle) },
+		"lifetime":       func() error { return parseDuration(d, &h.Lifetime) },
+		"remember":       func() error { return parseDuration(d, &h.Remember) },
+		"touch":          func() error { return parseDuration(d, &h.Touch) },
+		"subject":        func() error { return h.parseSubject(d) },
+		"realm":          func() error { return parseWord(d, &h.Realm) },
+		"forward":        func() error { return h.parseForward(d) },
+		"header_prefix":  func() error { return parseWord(d, &h.HeaderPrefix) },
+		"exposed":        func() error { return parseSize(d, &h.Exposed) },
+		"max_data":       func() error { return parseSize(d, &h.MaxData) },
+		"on_store_error": func() error { return parseWord(d, &h.OnStoreError) },
+		"encryption":     func() error { return parseWord(d, &h.Encryption) },
+		"cookie":         func() error { return h.parseCookie(d) },
+	}.parse(d, "forward")
+	if err != nil {
+		return err
+	}
+	if _, _, err := h.compile(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func (h *Handler) parseSubject(d *caddyfile.Dispenser) error {
+	h.Subject = new(Subject)
+	args := d.RemainingArgs()
+	switch {
+	case len(args) == 1:
+	case len(args) == 3 && args[1] == "max":
+		n, err := strconv.Atoi(args[2])
+		if err != nil || n < 1 {
+			return d.Errf("subject %s max %q: give a number above zero", args[0], args[2])
+		}
+		h.Subject.Max = n
+	default:
+		return d.Err("write: subject KEY, or subject KEY max SESSIONS")
+	}
+	h.Subject.Key = args[0]
+	return nil
+}
+
+func (h *Handler) parseForward(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	switch len(args) {
+	case 1:
+		h.Forward = append(h.Forward, session.Forward{Key: args[0]})
+	case 2:
+		h.Forward = append(h.Forward, session.Forward{Key: args[0], Header: args[1]})
+	default:
+		return d.Err("write: forward KEY, or forward KEY HEADER")
+	}
+	return nil
+}
+
+func (h *Handler) parseCookie(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Err("the settings of the cookie go into a block: cookie { ... }")
+	}
+	c := &h.Cookie
+	return settings{
+		"name":        func() error { return parseWord(d, &c.Name) },
+		"domain":      func() error { return parseWord(d, &c.Domain) },
+		"path":        func() error { return parseWord(d, &c.Path) },
+		"same_site":   func() error { return parseWord(d, &c.SameSite) },
+		"secure":      func() error { return parseWord(d, &c.Secure) },
+		"priority":    func() error { return parseWord(d, &c.Priority) },
+		"partitioned": func() error { return parseFlag(d, &c.Partitioned) },
+		"persistent":  func() error { return parseFlag(d, &c.Persistent) },
+	}.parse(d)
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store embedded [<file>] {
+//		max_sessions <number>
+//	}
+func (s *EmbeddedStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		s.File = d.Val()
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return settings{
+		"max_sessions": func() error {
+			if err := parseNumber(d, &s.MaxSessions); err != nil {
+				return err
+			}
+			if s.MaxSessions < 1 {
+				return d.Err("max_sessions must be above zero")
+			}
+			return nil
+		},
+	}.parse(d)
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store memory
+func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return settings{}.parse(d)
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store redis [<address>] {
+//		username    <name>
+//		password    <password>
+//		db          <number>
+//		key_prefix  <prefix>
+//		timeout     <duration>
+//		client_name <name>
+//		tls {
+//			ca          <file...>
+//			certificate <file> <key_file>
+//			server_name <name>
+//		}
+//	}
+func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		s.Address = d.Val()
+	}
+	if d.NextArg() {
+		return d.Err("store redis takes one address")
+	}
+	return settings{
+		"username":    func() error { return parseWord(d, &s.Username) },
+		"password":    func() error { return parseWord(d, &s.Password) },
+		"db":          func() error { return parseNumber(d, &s.DB) },
+		"key_prefix":  func() error { return parseWord(d, &s.KeyPrefix) },
+		"timeout":     func() error { return parseDuration(d, &s.Timeout) },
+		"client_name": func() error { return parseWord(d, &s.ClientName) },
+		"tls": func() error {
+			s.TLS = new(RedisTLS)
+			return s.TLS.parse(d)
+		},
+	}.parse(d)
+}
+
+func (t *RedisTLS) parse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Err("the settings of tls go into a block: tls { ... }")
+	}
+	return settings{
+		"ca": func() error {
+			if t.CA = d.RemainingArgs(); len(t.CA) == 0 {
+				return d.ArgErr()
+			}
+			return nil
+		},
+		"certificate": func() error {
+			if !d.AllArgs(&t.Certificate, &t.Key) {
+				return d.Err("write: certificate FILE KEY_FILE")
+			}
+			return nil
+		},
+		"server_name": func() error { return parseWord(d, &t.ServerName) },
+	}.parse(d)
+}
+
+// settings are the words of a block, and what parses the rest of their line.
+type settings map[string]func() error
+
+// parse reads the block that follows, if there is one. A word may come once,
+// except those in repeatable.
+func (s settings) parse(d *caddyfile.Dispenser, repeatable ...string) error {
+	seen := map[string]bool{}
+	for _, word := range repeatable {
+		seen[word] = false
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word := d.Val()
+		parse, ok := s[word]
+		if !ok {
+			return d.Errf("unknown setting %q", word)
+		}
+		if seen[word] {
+			return d.Errf("%s is set twice", word)
+		}
+		if _, again := seen[word]; !again {
+			seen[word] = true
+		}
+		if err := parse(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseWord(d *caddyfile.Dispenser, to *string) error {
+	setting := d.Val()
+	if !d.AllArgs(to) || *to == "" {
+		return d.Errf("%s takes one value", setting)
+	}
+	return nil
+}
+
+func parseFlag(d *caddyfile.Dispenser, to *bool) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	*to = true
+	return nil
+}
+
+func parseDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	setting := d.Val()
+	var text string
+	if err := parseWord(d, &text); err != nil {
+		return err
+	}
+	duration, err := caddy.ParseDuration(text)
+	if err != nil {
+		return d.Errf("%s: %v: write a duration such as 90s, 30m or 7d", setting, err)
+	}
+	if duration <= 0 {
+		return d.Errf("%s %s: the duration must be above zero", setting, text)
+	}
+	*to = caddy.Duration(duration)
+	return nil
+}
+
+func parseSize(d *caddyfile.Dispenser, to *int) error {
+	setting := d.Val()
+	var text string
+	if err := parseWord(d, &text); err != nil {
+		return err
+	}
+	size, err := humanize.ParseBytes(text)
+	if err != nil || size == 0 || size > 1<<31-1 {
+		return d.Errf("%s %q: write a size such as 4KiB or 65536", setting, text)
+	}
+	*to = int(size)
+	return nil
+}
+
+func parseNumber(d *caddyfile.Dispenser, to *int) error {
+	setting := d.Val()
+	var text string
+	if err := parseWord(d, &text); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return d.Errf("%s %q: write a number", setting, text)
+	}
+	*to = n
+	return nil
+}
+
+// Interface guards.
+var (
+	_ caddyfile.Unmarshaler = (*App)(nil)
+	_ caddyfile.Unmarshaler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler = (*EmbeddedStore)(nil)
+	_ caddyfile.Unmarshaler = (*MemoryStore)(nil)
+	_ caddyfile.Unmarshaler = (*RedisStore)(nil)
+)

@@ -1,0 +1,98 @@
+package caddysession
+
+import (
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/session"
+)
+
+// requestState is what the session handlers of one request share: several in a
+// row, and those in error routes.
+type requestState struct {
+	// cookies are the Cookie lines as they came, before a handler took the
+	// session cookie out.
+	cookies []string
+
+	// owner is the handler that runs the session, nil outside of it.
+	owner *Handler
+
+	// owned tells that there is or was one.
+	owned bool
+}
+
+const stateVar = "caddy_session"
+
+// stateOf returns the state of a request, made at the first call.
+func stateOf(r *http.Request) *requestState {
+	if s, ok := caddyhttp.GetVar(r.Context(), stateVar).(*requestState); ok {
+		return s
+	}
+	s := &requestState{cookies: r.Header["Cookie"]}
+	caddyhttp.SetVar(r.Context(), stateVar, s)
+	return s
+}
+
+// String keeps the cookies out of {http.vars.caddy_session}.
+func (*requestState) String() string { return "" }
+
+// stripRequest removes what clients must not send. A handler inside another
+// one leaves alone what the owner has put in.
+func (h *Handler) stripRequest(r *http.Request, state *requestState) {
+	managed := h.protocol.ManagesRequest
+	if owner := state.owner; owner != nil {
+		managed = func(name string) bool {
+			return h.protocol.ManagesRequest(name) && !owner.protocol.ManagesRequest(name)
+		}
+	}
+	session.Strip(r.Header, managed)
+	// reverse_proxy removes what Connection names after we have injected.
+	session.StripList(r.Header, "Connection", managed)
+	session.StripList(r.Header, "Trailer", managed)
+	if r.Trailer != nil {
+		session.Strip(r.Trailer, managed)
+		r.Body = &trailerGuard{r.Body, r.Trailer, managed}
+	}
+}
+
+// trailerGuard removes managed names from the trailers when the body has ended,
+// which is when net/http adds all that the client sent, announced or not.
+type trailerGuard struct {
+	io.ReadCloser
+	trailer http.Header
+	managed func(string) bool
+}
+
+func (g *trailerGuard) Read(p []byte) (int, error) {
+	n, err := g.ReadCloser.Read(p)
+	if err != nil {
+		session.Strip(g.trailer, g.managed)
+	}
+	return n, err
+}
+
+// isHTTPS reports whether the client speaks HTTPS, with us or with a trusted
+// proxy in front of us.
+func isHTTPS(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
+		return false
+	}
+	lines := r.Header["X-Forwarded-Proto"]
+	return len(lines) > 0 && strings.EqualFold(strings.TrimSpace(lines[len(lines)-1]), "https")
+}
+
+// dropCookies removes cookies of our name that the application sets: they
+// would sign the user out, or in as somebody else.
+func (h *Handler) dropCookies(header http.Header) {
+	for _, name := range cookiejar.DropSetCookie(header, h.cookieNames...) {
+		h.logger.Warn("dropping a cookie that the application sets under the name of the session cookie", zap.String("name", name))
+	}
+}

@@ -1,0 +1,437 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/boltstore"
+	"github.com/caddy-session/caddy-session/session/memstore"
+	"github.com/caddy-session/caddy-session/session/redisstore"
+	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
+)
+
+// stores runs f on every store. passes says whether f may let time pass, which
+// only the store in memory notices without waiting.
+func stores(t *testing.T, f func(t *testing.T, store session.Store, passes bool)) {
+	t.Run("memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { f(t, memstore.New(), true) })
+	})
+	t.Run("embedded", func(t *testing.T) {
+		store := boltstore.New(boltstore.Options{Path: filepath.Join(t.TempDir(), "sessions.db")})
+		defer store.Close()
+		f(t, store, false)
+	})
+	t.Run("redis", func(t *testing.T) {
+		server := redistest.Start(t)
+		store, err := redisstore.New(redisstore.Options{Address: server.Addr, Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		f(t, store, false)
+	})
+}
+
+// One random sequence of commands goes to the manager and to a model that a
+// child could check. Dead stays dead, and no patch is lost.
+func TestModel(t *testing.T) {
+	stores(t, func(t *testing.T, store session.Store, passes bool) {
+		for _, plain := range []bool{false, true} {
+			rapid.Check(t, func(rt *rapid.T) {
+				policy := session.DefaultPolicy()
+				policy.Plain = plain
+				m := &model{env: newEnv(t, policy, store), rt: rt, sessions: map[string]*modelSession{}}
+				actions := map[string]func(*rapid.T){
+					"create":  m.create,
+					"open":    m.open,
+					"commit":  m.commit,
+					"destroy": m.destroy,
+					"touch":   m.touch,
+					"":        m.check,
+				}
+				if passes {
+					actions["wait"] = m.wait
+				}
+				rt.Repeat(actions)
+				for _, token := range m.tokens {
+					m.expect(rt, token)
+				}
+			})
+		}
+	})
+}
+
+type model struct {
+	*env
+	rt       *rapid.T
+	sessions map[string]*modelSession // by id, the dead ones too
+	tokens   []session.Token          // all that were ever issued
+	held     []*session.Session       // loaded at some time, by requests that may be slow
+}
+
+type modelSession struct {
+	token      session.Token
+	data       map[string]any
+	version    uint64
+	deadline   time.Time
+	remembered bool
+	expires    time.Time
+	ended      bool
+}
+
+func (s *modelSession) alive() bool {
+	now := time.Now()
+	return !s.ended && now.Before(s.expires) && now.Before(s.deadline)
+}
+
+func (s *modelSession) subject() string {
+	switch user := s.data["user"].(type) {
+	case string:
+		return user
+	case float64:
+		return fmt.Sprint(user)
+	}
+	return ""
+}
+
+func (m *model) ttl(s *modelSession) time.Duration {
+	left := time.Until(s.deadline)
+	if s.remembered {
+		return left
+	}
+	return min(left, m.Policy.Idle)
+}
+
+// expect compares what a browser with this token sees with the model.
+func (m *model) expect(rt *rapid.T, token session.Token) *session.Session {
+	got, err := m.tryOpen(token)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	want := m.sessions[token.ID]
+	if !want.alive() || want.token != token {
+		if got != nil {
+			rt.Fatalf("%v is alive again", got)
+		}
+		return nil
+	}
+	if got == nil {
+		rt.Fatalf("session %s is lost", token.ID)
+	}
+	var data map[string]any
+	if err := json.Unmarshal(got.Data(), &data); err != nil {
+		rt.Fatal(err)
+	}
+	if !reflect.DeepEqual(data, want.data) || got.Version() != want.version || got.Subject() != want.subject() ||
+		got.Remembered() != want.remembered || !got.Deadline().Round(time.Second).Equal(want.deadline.Round(time.Second)) && m.Policy.Idle == 0 {
+		rt.Fatalf("session %s is\n%s, version %d, subject %q, remembered %t, until %v; want\n%v, version %d, subject %q, remembered %t, until %v",
+			token.ID, got.Data(), got.Version(), got.Subject(), got.Remembered(), got.Deadline(),
+			want.data, want.version, want.subject(), want.remembered, want.deadline)
+	}
+	return got
+}
+
+func (m *model) check(rt *rapid.T) {
+	if len(m.tokens) > 0 {
+		m.expect(rt, rapid.SampledFrom(m.tokens).Draw(rt, "token"))
+	}
+}
+
+func (m *model) open(rt *rapid.T) {
+	if len(m.tokens) == 0 {
+		rt.Skip()
+	}
+	if s := m.expect(rt, rapid.SampledFrom(m.tokens).Draw(rt, "token")); s != nil {
+		m.held = append(m.held, s)
+	}
+}
+
+func (m *model) hold(rt *rapid.T) *session.Session {
+	if len(m.held) == 0 {
+		rt.Skip()
+	}
+	return rapid.SampledFrom(m.held).Draw(rt, "session")
+}
+
+func (m *model) wait(rt *rapid.T) {
+	synctest.Wait()
+	time.Sleep(time.Duration(rapid.IntRange(1, 40*60).Draw(rt, "seconds")) * time.Second)
+}
+
+func (m *model) touch(rt *rapid.T) {
+	held := m.hold(rt)
+	s := m.sessions[held.ID()]
+	got := m.expect(rt, held.Token())
+	if got == nil {
+		return
+	}
+	if ttl := m.ttl(s); time.Until(s.expires) < ttl-m.Policy.Touch {
+		s.expires = time.Now().Add(ttl)
+	}
+	m.Touch(got, time.Now())
+	if _, inMemory := m.store.Store.(*memstore.Store); inMemory {
+		synctest.Wait()
+	}
+}
+
+func (m *model) destroy(rt *rapid.T) {
+	held := m.hold(rt)
+	s := m.sessions[held.ID()]
+	r, err := m.try(held, control("destroy"))
+	if err != nil {
+		rt.Fatal(err)
+	}
+	want := session.Result{}
+	if s.alive() {
+		want.Committed = true
+		if s.token == held.Token() {
+			want.Cookie = session.CookieExpire
+		}
+	}
+	if r != want {
+		rt.Fatalf("got %+v, want %+v", r, want)
+	}
+	s.ended = true
+}
+
+var modelValue = rapid.OneOf(
+	rapid.Just(`null`), rapid.Just(`"x"`), rapid.Just(`""`), rapid.Just(`1`), rapid.Just(`[{"d":1}]`),
+	rapid.Just(`{"d":2}`), rapid.Just(`{"d":null,"e":{"f":1}}`), rapid.Just(`{"e":{"f":null,"g":"\u00e9"}}`),
+)
+
+var modelUser = rapid.SampledFrom([]string{`null`, `""`, `"alice"`, `"bob"`, `7`, `"7"`})
+
+func modelPatch(rt *rapid.T) (lines []string, p modelDirectives) {
+	for range rapid.IntRange(0, 3).Draw(rt, "lines") {
+		object := map[string]json.RawMessage{}
+		for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 0, 2, rapid.ID).Draw(rt, "keys") {
+			object[key] = json.RawMessage(modelValue.Draw(rt, key))
+		}
+		if rapid.IntRange(0, 4).Draw(rt, "with user") == 0 {
+			object["user"] = json.RawMessage(modelUser.Draw(rt, "user"))
+		}
+		line, _ := json.Marshal(object)
+		lines = append(lines, string(line))
+	}
+	rare := func(label string) bool { return rapid.IntRange(0, 5).Draw(rt, label) == 0 }
+	p.unset, p.renew, p.clear, p.noTouch, p.maxAge = rare("unset"), rare("renew"), rare("clear"), rare("no-touch"), -1
+	if rare("remember") {
+		p.maxAge = rapid.SampledFrom([]int{0, 3600, 40 * 24 * 3600}).Draw(rt, "max-age")
+	}
+	return lines, p
+}
+
+type modelDirectives struct {
+	unset, renew, clear, noTouch bool
+	maxAge                       int // -1: none
+}
+
+func (d modelDirectives) patch(lines []string) *session.Patch {
+	p := &session.Patch{Renew: d.renew, Clear: d.clear, NoTouch: d.noTouch}
+	for _, line := range lines {
+		var object map[string]any
+		json.Unmarshal([]byte(line), &object)
+		p.Set = append(p.Set, object)
+	}
+	if d.unset {
+		p.Unset = []string{"a", "user"}
+	}
+	if d.maxAge >= 0 {
+		age := time.Duration(d.maxAge) * time.Second
+		p.MaxAge = &age
+	}
+	return p
+}
+
+func (m *model) create(rt *rapid.T) {
+	lines, d := modelPatch(rt)
+	r, err := m.try(nil, func(*env) *session.Patch { return d.patch(lines) })
+	if err != nil {
+		rt.Fatal(err)
+	}
+	if len(lines) == 0 {
+		if r != (session.Result{}) {
+			rt.Fatalf("got %+v for nothing", r)
+		}
+		return
+	}
+	s := &modelSession{data: map[string]any{}, deadline: time.Now().Add(m.Policy.Lifetime)}
+	m.sessions[r.Session.ID()] = s
+	m.apply(s, lines, d)
+	m.issued(rt, s, r)
+}
+
+func (m *model) commit(rt *rapid.T) {
+	held := m.hold(rt)
+	lines, d := modelPatch(rt)
+	r, err := m.try(held, func(*env) *session.Patch { return d.patch(lines) })
+	if err != nil {
+		rt.Fatal(err)
+	}
+	s := m.sessions[held.ID()]
+	switch {
+	case len(lines) == 0 && !d.unset && !d.renew && !d.clear && d.maxAge < 0:
+		if r.Committed || r.Cookie != session.CookieKeep {
+			rt.Fatalf("got %+v for nothing", r)
+		}
+		return
+	case !s.alive() || s.token != held.Token():
+		if r != (session.Result{}) {
+			rt.Fatalf("got %+v for a session that has ended or was renewed", r)
+		}
+		return
+	}
+	was := s.subject()
+	next := *s
+	next.data = maps.Clone(s.data)
+	m.apply(&next, lines, d)
+	moved := d.clear || next.subject() != was
+	if replaced := d.clear || moved && was != ""; replaced {
+		s.ended = true
+		if m.sessions[r.Session.ID()] != nil {
+			rt.Fatalf("id %s is used again", r.Session.ID())
+		}
+	} else if r.Session.ID() != held.ID() {
+		rt.Fatalf("the id became %s", r.Session.ID())
+	}
+	if renewed := d.clear || d.renew || moved; renewed == (r.Session.Token() == held.Token()) || (r.Cookie == session.CookieSet) != (renewed || d.maxAge >= 0) {
+		rt.Fatalf("renewed should be %t; got %+v", renewed, r)
+	}
+	m.sessions[r.Session.ID()] = &next
+	m.issued(rt, &next, r)
+}
+
+func (m *model) issued(rt *rapid.T, s *modelSession, r session.Result) {
+	if !r.Committed || r.Session.Version() != s.version {
+		rt.Fatalf("got %+v, version %d; want version %d", r, r.Session.Version(), s.version)
+	}
+	if s.token != r.Session.Token() {
+		s.token = r.Session.Token()
+		m.tokens = append(m.tokens, s.token)
+	}
+	m.held = append(m.held, r.Session)
+	m.expect(rt, s.token)
+}
+
+// apply is the rules of a commit, told once more.
+func (m *model) apply(s *modelSession, lines []string, d modelDirectives) {
+	was := s.subject()
+	if d.clear {
+		s.data = map[string]any{}
+	}
+	for _, line := range lines {
+		s.data = modelMerge(s.data, []byte(line))
+	}
+	if d.unset {
+		delete(s.data, "a")
+		delete(s.data, "user")
+	}
+	s.version++
+	signedIn := s.subject() != "" && (d.clear || s.subject() != was)
+	signedOut := s.subject() == "" && was != ""
+	now := time.Now()
+	switch {
+	case signedIn:
+		s.deadline, s.remembered = now.Add(m.Policy.Lifetime), false
+	case signedOut:
+		s.remembered = false
+		if most := now.Add(m.Policy.Lifetime); most.Before(s.deadline) {
+			s.deadline = most
+		}
+	}
+	switch {
+	case d.maxAge > 0:
+		s.deadline, s.remembered = now.Add(min(m.Policy.Remember, time.Duration(d.maxAge)*time.Second)), true
+	case d.maxAge == 0:
+		s.deadline, s.remembered = now.Add(m.Policy.Lifetime), false
+	}
+	expires := now.Add(m.ttl(s))
+	if keep := d.noTouch && d.maxAge < 0 && !signedIn && s.version > 1; !keep || expires.Before(s.expires) {
+		s.expires = expires
+	}
+}
+
+// modelMerge merges by way of text, so that nothing is shared.
+func modelMerge(target any, patch []byte) map[string]any {
+	object := map[string]any{}
+	if target, ok := target.(map[string]any); ok {
+		object = maps.Clone(target)
+	}
+	var changes map[string]json.RawMessage
+	json.Unmarshal(patch, &changes)
+	for key, text := range changes {
+		switch {
+		case string(text) == "null":
+			delete(object, key)
+		case text[0] == '{':
+			object[key] = modelMerge(object[key], text)
+		default:
+			var value any
+			json.Unmarshal(text, &value)
+			object[key] = value
+		}
+	}
+	return object
+}
+
+func TestEveryStoreKeepsParallelPatches(t *testing.T) {
+	stores(t, func(t *testing.T, store session.Store, _ bool) {
+		nodes := []*env{newEnv(t, session.DefaultPolicy(), store), newEnv(t, session.DefaultPolicy(), store)}
+		s := nodes[0].create("{}")
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() { nodes[i%2].commit(s, set(fmt.Sprintf(`{"k%d":%d}`, i, i))) })
+		}
+		wg.Wait()
+		var data map[string]int
+		if err := json.Unmarshal(nodes[0].live(s).Data(), &data); err != nil || len(data) != 20 {
+			t.Errorf("got %v, error %v", data, err)
+		}
+	})
+}
+
+func TestEveryStoreHasOneWinner(t *testing.T) {
+	ctx := context.Background()
+	stores(t, func(t *testing.T, store session.Store, _ bool) {
+		nodes := []*env{newEnv(t, session.DefaultPolicy(), store), newEnv(t, session.DefaultPolicy(), store)}
+		for range 5 {
+			s := nodes[0].create(`{"user":"alice"}`)
+			var wg sync.WaitGroup
+			results := make([]session.Result, 8)
+			for i, p := range []func(*env) *session.Patch{control("destroy"), control("clear"), set(`{"user":"bob"}`), set(`{"user":null}`)} {
+				for j := range 2 {
+					wg.Go(func() { results[2*i+j] = nodes[j].commit(s, p) })
+				}
+			}
+			wg.Wait()
+			won := 0
+			for i, r := range results {
+				if r.Session != nil {
+					nodes[0].live(r.Session)
+				}
+				if r.Committed {
+					won++
+					t.Logf("winner %d", i)
+				}
+			}
+			if won != 1 {
+				t.Errorf("%d of them won", won)
+			}
+			nodes[0].dead(s)
+			if _, err := store.Get(ctx, s.ID()); err != session.ErrNotFound {
+				t.Errorf("the old record: error %v", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,276 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-session/caddy-session/session"
+)
+
+func TestRevokeOthers(t *testing.T) {
+	tests := []struct {
+		name  string
+		start string // "" is anonymous
+		patch func(*env) *session.Patch
+	}{
+		{"alone", `{"user":"alice"}`, control("revoke-others")},
+		{"with data", `{"user":"alice"}`, setControl(`{"a":1}`, "revoke-others")},
+		{"with renew", `{"user":"alice"}`, control("renew, revoke-others")},
+		{"with clear", `{"user":"alice"}`, setControl(`{"user":"alice"}`, "clear, revoke-others")},
+		{"with signing in", `{}`, setControl(`{"user":"alice"}`, "revoke-others")},
+		{"with signing in from nothing", ``, setControl(`{"user":"alice"}`, "revoke-others")},
+		{"with another user before", `{"user":"eve"}`, setControl(`{"user":"alice"}`, "revoke-others")},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, nil, func(e *env) {
+				var others []*session.Session
+				for range 3 {
+					others = append(others, e.create(`{"user":"alice"}`))
+				}
+				bob, visitor := e.create(`{"user":"bob"}`), e.create(`{}`)
+				elsewhere := e.elsewhere(`{"user":"alice"}`)
+				var own *session.Session
+				if test.start != "" {
+					own = e.create(test.start)
+				}
+				r := e.commit(own, test.patch)
+				e.live(r.Session)
+				for _, s := range others {
+					e.dead(s)
+				}
+				e.live(bob)
+				e.live(visitor)
+				if !slices.Contains(slices.Collect(maps.Keys(e.dump())), elsewhere.ID()) {
+					e.Error("the session in the other realm was ended")
+				}
+				e.counted(session.EventRevoked, 3)
+				if got := e.filed("alice"); !slices.Equal(got, []string{r.Session.ID()}) {
+					e.Errorf("filed under alice: %q, want %s alone", got, r.Session.ID())
+				}
+			})
+		})
+	}
+}
+
+// elsewhere makes a session at another site that shares the store.
+func (e *env) elsewhere(object string) *session.Session {
+	e.Helper()
+	site := session.Site{Scope: session.Scope{Name: "sid", Host: "example.org", Path: "/"}, Realm: "example.org"}
+	r, err := e.Commit(context.Background(), site, nil, e.patch(object, "", ""), time.Now())
+	if err != nil {
+		e.Fatal(err)
+	}
+	return r.Session
+}
+
+// filed returns the ids in the index, when the background is done.
+func (e *env) filed(subject string) []string {
+	e.Helper()
+	synctest.Wait()
+	ids, _, err := e.store.Store.Indexed(context.Background(), session.IndexKey(e.site.Realm, subject), "", 1000)
+	if err != nil {
+		e.Fatal(err)
+	}
+	return ids
+}
+
+func TestRevokeOthersWithoutASubject(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		alice, s := e.create(`{"user":"alice"}`), e.create(`{}`)
+		e.commit(s, control("revoke-others"))
+		e.commit(s, setControl(`{"a":1}`, "revoke-others"))
+		e.commit(nil, control("revoke-others"))
+		e.commit(nil, setControl(`{"a":1}`, "revoke-others"))
+		e.live(alice)
+		if n := e.logs.FilterMessageSnippet("revoke-others without a subject").Len(); n != 4 {
+			e.Errorf("%d warnings, want 4", n)
+		}
+	})
+}
+
+func TestRevokeOthersOfAnEndedSessionIsDropped(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		alice, own := e.create(`{"user":"alice"}`), e.create(`{"user":"alice"}`)
+		e.commit(own, control("destroy"))
+		e.nothing(e.commit(own, control("revoke-others")))
+		e.live(alice)
+	})
+}
+
+func TestRevokeOthersFailsTheCommit(t *testing.T) {
+	for _, op := range []string{"Indexed", "Delete"} {
+		t.Run(op, func(t *testing.T) {
+			bubble(t, nil, func(e *env) {
+				other, own := e.create(`{"user":"alice"}`), e.create(`{}`)
+				e.faults(failing(op), nil, nil)
+				for _, s := range []*session.Session{own, nil} {
+					if r, err := e.try(s, setControl(`{"user":"alice"}`, "revoke-others")); !errors.Is(err, errBroken) {
+						e.Errorf("got %+v, error %v", r, err)
+					}
+				}
+				e.faults(nil, nil, nil)
+				if e.live(own).Version() != own.Version() {
+					e.Error("the own commit was done")
+				}
+				e.live(other)
+				if n := len(e.dump()); n != 2 {
+					e.Errorf("%d sessions are stored", n)
+				}
+			})
+		})
+	}
+}
+
+func TestRevokeOthersOverManyPages(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		for range 250 {
+			e.create(`{"user":"alice"}`)
+		}
+		own := e.create(`{"user":"alice"}`)
+		e.commit(own, control("revoke-others"))
+		if all := e.dump(); len(all) != 1 || all[own.ID()] == "" {
+			e.Errorf("%d sessions are left", len(all))
+		}
+	})
+}
+
+func TestSubjectMaxEndsTheOldestSignIn(t *testing.T) {
+	bubble(t, func(p *session.Policy) { p.MaxSessions = 3 }, func(e *env) {
+		var all []*session.Session
+		visitor := e.create(`{}`) // made first, signs in last
+		bob, elsewhere := e.create(`{"user":"bob"}`), e.elsewhere(`{"user":"alice"}`)
+		for range 3 {
+			time.Sleep(time.Second)
+			all = append(all, e.create(`{"user":"alice"}`))
+		}
+		time.Sleep(time.Second)
+		e.commit(all[0], set(`{"a":1}`)) // being used is not signing in
+		own := e.commit(visitor, set(`{"user":"alice"}`)).Session
+		e.dead(all[0])
+		for _, s := range []*session.Session{all[1], all[2], own, bob} {
+			e.live(s)
+		}
+		if e.dump()[elsewhere.ID()] == "" {
+			e.Error("the session in the other realm was ended")
+		}
+		e.counted(session.EventEvicted, 1)
+		if got := e.filed("alice"); len(got) != 3 {
+			e.Errorf("filed under alice: %q", got)
+		}
+	})
+}
+
+func TestSubjectMaxLoweredEndsAllAbove(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		for range 5 {
+			e.create(`{"user":"alice"}`)
+		}
+		policy := e.Policy
+		policy.MaxSessions = 1
+		strict := newEnv(e.T, policy, e.store.Store)
+		own := strict.create(`{"user":"alice"}`)
+		if all := e.dump(); len(all) != 1 || all[own.ID()] == "" {
+			e.Errorf("%d sessions are left", len(all))
+		}
+	})
+}
+
+func TestFailureToEvictDoesNotFailTheCommit(t *testing.T) {
+	for _, op := range []string{"Indexed", "Delete", "Get"} {
+		bubble(t, func(p *session.Policy) { p.MaxSessions = 1 }, func(e *env) {
+			e.create(`{"user":"alice"}`)
+			e.faults(failing(op), nil, nil)
+			own := e.create(`{"user":"alice"}`)
+			e.faults(nil, nil, nil)
+			e.live(own)
+			if e.logs.FilterLevelExact(2).Len() != 1 { // error
+				e.Errorf("%s fails, and nothing is in the log", op)
+			}
+		})
+	}
+}
+
+func TestIndexFollowsTheSubject(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		steps := []struct {
+			patch      func(*env) *session.Patch
+			alice, bob int
+		}{
+			{set(`{}`), 0, 0},
+			{set(`{"user":"alice"}`), 1, 0},
+			{control("renew"), 1, 0},
+			{control("max-age=864000"), 1, 0},
+			{set(`{"user":"bob"}`), 0, 1},
+			{setControl(`{"user":"alice"}`, "clear"), 1, 0},
+			{set(`{"user":null}`), 0, 0},
+			{set(`{"user":"bob"}`), 0, 1},
+			{control("destroy"), 0, 0},
+		}
+		var s *session.Session
+		for i, step := range steps {
+			s = e.commit(s, step.patch).Session
+			for subject, want := range map[string]int{"alice": step.alice, "bob": step.bob} {
+				got := e.filed(subject)
+				if len(got) != want || want == 1 && got[0] != s.ID() {
+					e.Errorf("step %d: filed under %s: %q, want %d of %v", i, subject, got, want, s)
+				}
+			}
+		}
+	})
+}
+
+// The index entry must outlive a remembered session.
+func TestRememberedSessionStaysFiled(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		s := e.commit(nil, setControl(`{"user":"alice"}`, "max-age=864000")).Session
+		late := e.create(`{"user":"bob"}`)
+		e.commit(late, control("max-age=864000"))
+		time.Sleep(9 * 24 * time.Hour)
+		for i := range 200 { // enough to have the store sweep
+			e.create(fmt.Sprintf(`{"user":"u%d"}`, i))
+		}
+		e.commit(nil, setControl(`{"user":"alice"}`, "revoke-others"))
+		e.commit(nil, setControl(`{"user":"bob"}`, "revoke-others"))
+		e.dead(s)
+		e.dead(late)
+	})
+}
+
+func TestDanglingAndForeignIndexEntriesMeanNothing(t *testing.T) {
+	bubble(t, func(p *session.Policy) { p.MaxSessions = 2 }, func(e *env) {
+		// As a lost race of two sign-ins leaves it: an id filed under the
+		// subject that it does not have.
+		bob := e.create(`{"user":"bob"}`)
+		for _, id := range []string{bob.ID(), session.NewToken().ID} {
+			entry := session.Entry{
+				Version: 1, Value: session.AppendHead(nil, 1), TTL: time.Minute,
+				IndexKey: session.IndexKey(e.site.Realm, "alice"), Deadline: time.Now().Add(time.Hour),
+			}
+			if id == bob.ID() {
+				entry.Value = []byte(e.dump()[id])
+				entry.TTL = time.Hour
+				if err := e.store.Store.Put(context.Background(), id, 1, entry); err != nil {
+					e.Fatal(err)
+				}
+				continue
+			}
+			if err := e.store.Store.Put(context.Background(), id, 0, entry); err != nil {
+				e.Fatal(err)
+			}
+		}
+		own := e.create(`{"user":"alice"}`)
+		other := e.create(`{"user":"alice"}`)
+		e.live(own)
+		e.commit(other, control("revoke-others"))
+		e.live(bob)
+		e.counted(session.EventEvicted, 0)
+		e.counted(session.EventRevoked, 1)
+	})
+}

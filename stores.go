@@ -1,0 +1,263 @@
+package caddysession
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/boltstore"
+	"github.com/caddy-session/caddy-session/session/memstore"
+	"github.com/caddy-session/caddy-session/session/redisstore"
+)
+
+func init() {
+	caddy.RegisterModule(EmbeddedStore{})
+	caddy.RegisterModule(MemoryStore{})
+	caddy.RegisterModule(RedisStore{})
+}
+
+// EmbeddedStore keeps sessions in a database file on this machine. They survive
+// restarts of Caddy. Only one process can use a file; several Caddys need the
+// `redis` store.
+type EmbeddedStore struct {
+	// The file. Default: `session/sessions.db` in Caddy's data directory.
+	File string `json:"file,omitempty"`
+
+	// How many sessions may be kept; beyond that none can be created.
+	// Default: 1000000.
+	MaxSessions int `json:"max_sessions,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (EmbeddedStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "session.stores.embedded",
+		New: func() caddy.Module { return new(EmbeddedStore) },
+	}
+}
+
+// Provision finds the file's real path.
+func (s *EmbeddedStore) Provision(caddy.Context) error {
+	file, err := caddy.NewReplacer().ReplaceOrErr(s.File, true, true)
+	if err != nil {
+		return fmt.Errorf("file: %w", err)
+	}
+	if file == "" {
+		file = filepath.Join(caddy.AppDataDir(), "session", "sessions.db")
+	}
+	s.File, err = realPath(file)
+	return err
+}
+
+// realPath resolves symbolic links in as much of a path as exists.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil || !os.IsNotExist(err) {
+		return real, err
+	}
+	if filepath.Dir(path) == path {
+		return path, nil
+	}
+	dir, err := realPath(filepath.Dir(path))
+	return filepath.Join(dir, filepath.Base(path)), err
+}
+
+// StoreKey implements StoreModule: one file, one store.
+func (s *EmbeddedStore) StoreKey() string { return "embedded " + s.File }
+
+// NewStore implements StoreModule.
+func (s *EmbeddedStore) NewStore(log *zap.Logger) (session.Store, error) {
+	return boltstore.New(boltstore.Options{Path: s.File, MaxSessions: s.MaxSessions, Logger: log}), nil
+}
+
+// MemoryStore keeps sessions in the memory of the process, until it ends. It is
+// meant for tests.
+type MemoryStore struct{}
+
+// CaddyModule returns the Caddy module information.
+func (MemoryStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "session.stores.memory",
+		New: func() caddy.Module { return new(MemoryStore) },
+	}
+}
+
+// StoreKey implements StoreModule.
+func (*MemoryStore) StoreKey() string { return "memory" }
+
+// NewStore implements StoreModule.
+func (*MemoryStore) NewStore(*zap.Logger) (session.Store, error) { return memstore.New(), nil }
+
+// RedisStore keeps sessions in Redis (6.2 or later) or Valkey, where several
+// Caddys share them. Redis need not be up when Caddy starts.
+//
+// The texts may have placeholders such as `{env.REDIS_PASSWORD}` or
+// `{file./run/secrets/redis}`, which keeps secrets out of the configuration.
+type RedisStore struct {
+	// `host:port`, `redis://` or `rediss://` URL, or `unix//path/to/socket`.
+	// Default: `localhost:6379`.
+	Address string `json:"address,omitempty"`
+
+	// The user of Redis's access control list. Default: Redis's default user.
+	Username string `json:"username,omitempty"`
+
+	// The password.
+	Password string `json:"password,omitempty"`
+
+	// The number of the database. Default: 0.
+	DB int `json:"db,omitempty"`
+
+	// TLS to the server. An empty object is enough for a server whose
+	// certificate is trusted by this machine.
+	TLS *RedisTLS `json:"tls,omitempty"`
+
+	// What the names of all keys begin with. Default: `session:`.
+	KeyPrefix string `json:"key_prefix,omitempty"`
+
+	// How long one operation may take. Default: 250ms.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// The name of the connections in CLIENT LIST. Default: `caddy-session`.
+	ClientName string `json:"client_name,omitempty"`
+
+	options redisstore.Options // resolved
+	key     string
+}
+
+// RedisTLS says how the connection to Redis is secured.
+type RedisTLS struct {
+	// Files with the certificates of authorities to trust, in PEM, instead of
+	// this machine's.
+	CA []string `json:"ca,omitempty"`
+
+	// The file with the client's certificate, in PEM.
+	Certificate string `json:"certificate,omitempty"`
+
+	// The file with its key, in PEM.
+	Key string `json:"key,omitempty"`
+
+	// The name that the server's certificate must have. Default: the host of
+	// the address.
+	ServerName string `json:"server_name,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (RedisStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "session.stores.redis",
+		New: func() caddy.Module { return new(RedisStore) },
+	}
+}
+
+// Provision resolves placeholders and reads certificates.
+func (s *RedisStore) Provision(caddy.Context) error {
+	o := redisstore.Options{DB: s.DB, Timeout: time.Duration(s.Timeout)}
+	repl := caddy.NewReplacer()
+	for _, text := range []struct {
+		name string
+		from string
+		to   *string
+	}{
+		{"address", s.Address, &o.Address},
+		{"username", s.Username, &o.Username},
+		{"password", s.Password, &o.Password},
+		{"key_prefix", s.KeyPrefix, &o.KeyPrefix},
+		{"client_name", s.ClientName, &o.ClientName},
+	} {
+		resolved, err := repl.ReplaceOrErr(text.from, true, true)
+		if err != nil {
+			return fmt.Errorf("%s: %w", text.name, err)
+		}
+		if resolved == "" && text.from != "" {
+			return fmt.Errorf("%s: %s is empty", text.name, text.from)
+		}
+		*text.to = resolved
+	}
+	material := sha256.New()
+	if s.TLS != nil {
+		config, err := s.TLS.config(func(pem []byte) { material.Write(pem) })
+		if err != nil {
+			return fmt.Errorf("tls: %w", err)
+		}
+		o.TLS = config
+	}
+	// A renewed certificate or password is another store.
+	identity, err := json.Marshal([]any{o.Address, o.Username, o.Password, o.DB, s.TLS, o.KeyPrefix, o.Timeout, o.ClientName})
+	if err != nil {
+		return err
+	}
+	material.Write(identity)
+	s.key = "redis " + hex.EncodeToString(material.Sum(nil))
+	s.options = o
+	_, err = redisstore.New(o) // makes no connection
+	return err
+}
+
+func (t *RedisTLS) config(read func(pem []byte)) (*tls.Config, error) {
+	config := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
+	for _, file := range t.CA {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
+		read(pem)
+		if config.RootCAs == nil {
+			config.RootCAs = x509.NewCertPool()
+		}
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca: no certificate in PEM in %s", file)
+		}
+	}
+	if t.Certificate == "" && t.Key == "" {
+		return config, nil
+	}
+	cert, err := os.ReadFile(t.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	key, err := os.ReadFile(t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	read(cert)
+	read(key)
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s and key %s: %w", t.Certificate, t.Key, err)
+	}
+	config.Certificates = []tls.Certificate{pair}
+	return config, nil
+}
+
+// StoreKey implements StoreModule.
+func (s *RedisStore) StoreKey() string { return s.key }
+
+// NewStore implements StoreModule.
+func (s *RedisStore) NewStore(log *zap.Logger) (session.Store, error) {
+	o := s.options
+	o.Logger = log
+	return redisstore.New(o)
+}
+
+// Interface guards.
+var (
+	_ StoreModule       = (*EmbeddedStore)(nil)
+	_ StoreModule       = (*MemoryStore)(nil)
+	_ StoreModule       = (*RedisStore)(nil)
+	_ caddy.Provisioner = (*EmbeddedStore)(nil)
+	_ caddy.Provisioner = (*RedisStore)(nil)
+)
