@@ -148,6 +148,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
+// maxRealm keeps the header line of a record within its bounds.
+const maxRealm = 255
+
 // compile checks the whole configuration, without side effects.
 func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 	p := session.DefaultPolicy()
@@ -186,6 +189,9 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 	default:
 		return p, nil, fmt.Errorf("on_store_error %q: write fail or pass", h.OnStoreError)
 	}
+	if len(h.Realm) > maxRealm {
+		return p, nil, fmt.Errorf("realm has %d bytes, more than %d", len(h.Realm), maxRealm)
+	}
 	if err := p.Validate(); err != nil {
 		return p, nil, err
 	}
@@ -214,7 +220,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	state.owner, state.owned = h, true
 	defer func() { state.owner = nil }()
 
-	x := &exchange{Handler: h, request: r, started: time.Now()}
+	x := &exchange{Handler: h, request: r, state: state, started: time.Now()}
 	if err := x.open(w, state.cookies); err != nil {
 		return err
 	}
@@ -243,6 +249,7 @@ func (h *Handler) matches(r *http.Request, state *requestState) (bool, error) {
 type exchange struct {
 	*Handler
 	request *http.Request
+	state   *requestState
 	started time.Time
 
 	secure  bool // the cookie is Secure on this request
@@ -300,7 +307,7 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 func (x *exchange) readTokens(cookies []string, name string) ([]session.Token, error) {
 	var room [cookiejar.MaxCandidates + 1]string
 	malformed := false
-	values, err := cookiejar.Values(room[:0], http.Header{"Cookie": cookies}, name, func(value string) bool {
+	values, err := cookiejar.Values(room[:0], cookies, name, func(value string) bool {
 		_, ok := session.ParseToken(value)
 		malformed = malformed || !ok
 		return ok
@@ -329,10 +336,14 @@ func (x *exchange) inject() error {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	if x.session != nil && x.session.Subject() != "" {
-		if repl, ok := x.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-			repl.Set("http.auth.user.id", session.EncodeValue(x.session.Subject()))
-		}
+	repl, ok := x.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	switch {
+	case !ok:
+	case x.session != nil && x.session.Subject() != "":
+		repl.Set("http.auth.user.id", session.EncodeValue(x.session.Subject()))
+		x.state.named = true
+	case x.state.named: // before the error that brought the request here
+		repl.Delete("http.auth.user.id")
 	}
 	return nil
 }

@@ -24,6 +24,9 @@ type requestState struct {
 
 	// owned tells that there is or was one.
 	owned bool
+
+	// named tells that {http.auth.user.id} is from a session.
+	named bool
 }
 
 const stateVar = "caddy_session"

@@ -46,7 +46,7 @@ func benchmarkValues(b *testing.B, line, name string) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var buf [cookiejar.MaxCandidates + 1]string
-		if _, err := cookiejar.Values(buf[:0], h, name, isToken); err != nil {
+		if _, err := cookiejar.Values(buf[:0], h["Cookie"], name, isToken); err != nil {
 			b.Fatal(err)
 		}
 	}

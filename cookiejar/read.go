@@ -2,7 +2,6 @@ package cookiejar
 
 import (
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -23,8 +22,8 @@ const (
 // fitting answer is 431 (Request Header Fields Too Large).
 var ErrTooLarge = errors.New("cookiejar: Cookie header over 16 KiB")
 
-// Values appends to dst the values of the cookie called name in the Cookie
-// header of h, in order, and returns the extended slice. Only values that
+// Values appends to dst the values of the cookie called name in the lines of a
+// Cookie header, in order, and returns the extended slice. Only values that
 // wellFormed accepts count, and equal ones count once.
 //
 // At most MaxCandidates+1 values are appended: more than MaxCandidates of them
@@ -40,8 +39,7 @@ var ErrTooLarge = errors.New("cookiejar: Cookie header over 16 KiB")
 // Values allocates only if dst has too little room. Its work is linear in the
 // size of the header; wellFormed is called at most once for each pair of the
 // name.
-func Values(dst []string, h http.Header, name string, wellFormed func(value string) bool) ([]string, error) {
-	lines := h["Cookie"]
+func Values(dst, lines []string, name string, wellFormed func(value string) bool) ([]string, error) {
 	size := 0
 	for _, line := range lines {
 		size += len(line)

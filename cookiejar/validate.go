@@ -45,12 +45,19 @@ func (c Cookie) Validate() error {
 	return nil
 }
 
+// maxCookieName is far more than anybody needs, and little of the 4096 bytes that
+// browsers allow a cookie.
+const maxCookieName = 256
+
 func (c Cookie) validateName() error {
 	if c.autoName() {
 		return nil
 	}
 	if err := (&http.Cookie{Name: c.Name}).Valid(); err != nil {
 		return fmt.Errorf("name %q is not a token: use letters, digits, - and _", c.Name)
+	}
+	if len(c.Name) > maxCookieName {
+		return fmt.Errorf("name has %d bytes, more than %d: use a shorter one", len(c.Name), maxCookieName)
 	}
 	if !hasPrefixFold(c.Name, "__Host-") {
 		return nil

@@ -25,6 +25,8 @@ func TestValidate(t *testing.T) {
 		{cookiejar.Cookie{Name: "__Secure-x", Domain: "example.com", Path: "/a"}, ""},
 		{cookiejar.Cookie{Name: "__Http-x", Domain: "example.com", Path: "/a", Secure: "on"}, ""},
 
+		{cookiejar.Cookie{Name: strings.Repeat("n", 256)}, ""},
+		{cookiejar.Cookie{Name: strings.Repeat("n", 257)}, "more than 256"},
 		{cookiejar.Cookie{SameSite: "Lax"}, "use lax, strict or none"},
 		{cookiejar.Cookie{Secure: "yes"}, "use auto, on or off"},
 		{cookiejar.Cookie{Priority: "urgent"}, "use low, medium or high"},
