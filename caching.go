@@ -17,7 +17,7 @@ func setCaching(header http.Header, status int, withCookie, live bool) {
 	switch {
 	case withCookie:
 		for _, name := range cachePolicies {
-			header.Del(name)
+			delete(header, name)
 		}
 		header.Set("Cache-Control", "no-store")
 	case status == http.StatusSwitchingProtocols:
@@ -29,11 +29,13 @@ func setCaching(header http.Header, status int, withCookie, live bool) {
 	}
 }
 
-var cachePolicies = []string{"Cache-Control", "Expires", "Pragma", "CDN-Cache-Control", "Surrogate-Control"}
+// cachePolicies are the headers that tell caches what to do, as header maps
+// spell them.
+var cachePolicies = []string{"Cache-Control", "Expires", "Pragma", "Cdn-Cache-Control", "Surrogate-Control"}
 
 func saysCaching(header http.Header) bool {
 	for _, name := range cachePolicies {
-		if len(header.Values(name)) > 0 {
+		if len(header[name]) > 0 {
 			return true
 		}
 	}
@@ -56,15 +58,15 @@ func addVary(header http.Header, name string) {
 // it in so many words (RFC 9111, section 5.2.2; RFC 9213; Surrogate-Control of
 // the Edge Architecture).
 func sharedCacheable(header http.Header) bool {
-	cc := directives(header.Values("Cache-Control"))
+	cc := directives(header["Cache-Control"])
 	if forbids(cc) {
 		cc = nil
 	}
 	if cc["public"] || cc["s-maxage"] {
 		return true
 	}
-	for _, name := range []string{"CDN-Cache-Control", "Surrogate-Control"} {
-		if lines := header.Values(name); len(lines) > 0 && !forbids(directives(lines)) {
+	for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control"} {
+		if lines := header[name]; len(lines) > 0 && !forbids(directives(lines)) {
 			return true
 		}
 	}
@@ -92,12 +94,12 @@ func directives(lines []string) map[string]bool {
 // fromCache reports whether a cache says that it has answered (Age: RFC 9111,
 // section 5.1; Cache-Status: RFC 9211). What can't be read counts as such.
 func fromCache(header http.Header) bool {
-	for _, age := range header.Values("Age") {
+	for _, age := range header["Age"] {
 		if strings.Trim(age, " \t0") != "" || age == "" {
 			return true
 		}
 	}
-	lines := header.Values("Cache-Status")
+	lines := header["Cache-Status"]
 	if len(lines) == 0 {
 		return false
 	}

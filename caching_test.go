@@ -44,7 +44,7 @@ func TestSetCaching(t *testing.T) {
 		{"explicit", header("Cache-Control: max-age=60"), 200, false, true, "Cache-Control: max-age=60"},
 		{"explicit Expires", header("Expires: 0"), 200, false, true, "Expires: 0"},
 		{"explicit Pragma", header("Pragma: no-cache"), 200, false, true, "Pragma: no-cache"},
-		{"explicit for CDNs", header("CDN-Cache-Control: no-store"), 200, false, true, "CDN-Cache-Control: no-store"},
+		{"explicit for CDNs", header("CDN-Cache-Control: no-store"), 200, false, true, "Cdn-Cache-Control: no-store"},
 		{"explicit for surrogates", header("Surrogate-Control: no-store"), 200, false, true, "Surrogate-Control: no-store"},
 		{"our cookie wins", header("Cache-Control: max-age=60", "Expires: 0", "Pragma: x", "CDN-Cache-Control: max-age=1", "Surrogate-Control: max-age=1"),
 			200, true, true, "Cache-Control: no-store"},

@@ -125,8 +125,9 @@ func (x *exchange) where() zap.Field {
 // passing keeps the responses of requests clean that have no session here.
 type passing struct {
 	*Handler
-	state *requestState
-	owner *Handler // the handler around this one that has the session, or nil
+	writer hookWriter
+	state  *requestState
+	owner  *Handler // the handler around this one that has the session, or nil
 }
 
 func (p *passing) interim(header http.Header) { p.strip(header) }

@@ -7,7 +7,6 @@ package caddysession
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"time"
 
@@ -258,8 +257,10 @@ type exchange struct {
 	session *session.Session // as loaded, nil if anonymous
 	blind   bool             // the store could not tell, and the request passes as anonymous
 
-	failed bool // no response of the application goes out
-	touch  bool // the session was used and not written
+	writer hookWriter
+	room   [4]headerField // for the header as it was before
+	failed bool           // no response of the application goes out
+	touch  bool           // the session was used and not written
 }
 
 // open loads the session that the request's cookies present. The error is what
@@ -351,18 +352,19 @@ func (x *exchange) inject() error {
 // pass serves a request that this handler does not own: without a session, but
 // with everything removed that is ours.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, state *requestState) error {
-	hooks := &passing{Handler: h, state: state, owner: state.owner}
-	rw := newHookWriter(w, hooks)
-	err := next.ServeHTTP(rw, r)
-	rw.end()
+	p := &passing{Handler: h, state: state, owner: state.owner}
+	p.writer = wrap(w, p)
+	err := next.ServeHTTP(&p.writer, r)
+	p.writer.end()
 	return err
 }
 
 // serve runs the application and makes sure that the response was committed,
 // or that the client gets none of it.
 func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err error) {
-	before := maps.Clone(w.Header())
-	rw := newHookWriter(w, x)
+	before := saveHeader(x.room[:0], w.Header())
+	x.writer = wrap(w, x)
+	rw := &x.writer
 	defer func() {
 		if rw.failure == nil {
 			return
@@ -371,9 +373,7 @@ func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err err
 		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic value
 			panic(p)
 		}
-		header := w.Header()
-		clear(header)
-		maps.Copy(header, before)
+		restoreHeader(w.Header(), before)
 		err = rw.failure
 	}()
 	if err := next.ServeHTTP(rw, x.request); err != nil {

@@ -31,14 +31,15 @@ type responseHooks interface {
 // the header: so do Write, ReadFrom, FlushError and Hijack, where the handler
 // has not called it, and net/http itself where the handler has done nothing.
 type hookWriter struct {
-	*caddyhttp.ResponseWriterWrapper
+	caddyhttp.ResponseWriterWrapper
 	hooks   responseHooks
 	done    bool  // final was called
 	failure error // what it said
 }
 
-func newHookWriter(w http.ResponseWriter, hooks responseHooks) *hookWriter {
-	return &hookWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hooks: hooks}
+// wrap returns what a new hookWriter on w is set to.
+func wrap(w http.ResponseWriter, hooks responseHooks) hookWriter {
+	return hookWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hooks: hooks}
 }
 
 func (w *hookWriter) WriteHeader(status int) {
@@ -113,6 +114,28 @@ func (w *hookWriter) end() {
 		w.hooks.sent()
 	}
 	w.hooks.trailer(w.Header())
+}
+
+// headerField is one entry of a header map.
+type headerField struct {
+	name   string
+	values []string
+}
+
+// saveHeader appends the entries of a header map to dst.
+func saveHeader(dst []headerField, header http.Header) []headerField {
+	for name, values := range header {
+		dst = append(dst, headerField{name, values})
+	}
+	return dst
+}
+
+// restoreHeader makes a header map what it was when it was saved.
+func restoreHeader(header http.Header, saved []headerField) {
+	clear(header)
+	for _, field := range saved {
+		header[field.name] = field.values
+	}
 }
 
 // Interface guards.

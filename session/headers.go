@@ -207,13 +207,18 @@ func (p *Protocol) Inject(h http.Header, s *Session) error {
 	if err := p.exposure(s.content); err != nil {
 		return fmt.Errorf("forwarding session %s: %w", s.ID(), err)
 	}
-	h[p.id] = []string{s.ID()}
-	h[p.version] = []string{strconv.FormatUint(s.Version(), 10)}
+	values := make([]string, 4) // one allocation for the four lists of one
+	set := func(i int, name, value string) {
+		values[i] = value
+		h[name] = values[i : i+1 : i+1]
+	}
+	set(0, p.id, s.ID())
+	set(1, p.version, strconv.FormatUint(s.version, 10))
 	if s.subject != "" {
-		h[p.user] = []string{EncodeValue(s.subject)}
+		set(2, p.user, EncodeValue(s.subject))
 	}
 	if p.whole {
-		h[p.data] = []string{string(s.data)}
+		set(3, p.data, string(s.data))
 	}
 	for _, f := range p.forward {
 		if value, ok := lookup(s.data, f.Key); ok {

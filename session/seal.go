@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	keyLabel  = "caddy-session body key 1"
+	keyLabel  = "caddy-session body key 1 "
 	bodyLabel = "caddy-session body 1"
 )
 
 // seal appends the plain text under AES-256-GCM to dst: a random nonce, the
-// ciphertext, the tag. The key comes from the secret that only the browser has
-// (HKDF-SHA256), so there is no key to manage, and who holds the store can't
-// read it. The id and the header line are authenticated too.
+// ciphertext, the tag. The key comes from the secret that only the browser has,
+// so there is no key to manage, and who holds the store can't read it. The id
+// and the header line are authenticated too.
 //
 // A nonce is 96 random bits. One secret seals as many records as there are
 // commits until its renewal, far fewer than the 2^32 that are safe.
@@ -29,8 +29,10 @@ func (t Token) unseal(sealed, header []byte) ([]byte, error) {
 }
 
 func (t Token) aead() cipher.AEAD {
-	// None of these can fail with these sizes.
-	key, err := hkdf.Key(sha256.New, t.secret[:], []byte(t.ID), keyLabel, 32)
+	// HKDF-SHA256 without its first step, which is for secrets that are not
+	// uniformly random (RFC 5869, section 3.3). Nothing here can fail with
+	// these sizes.
+	key, err := hkdf.Expand(sha256.New, t.secret[:], keyLabel+t.ID, 32)
 	if err != nil {
 		panic(err)
 	}
