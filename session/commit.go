@@ -104,9 +104,9 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	defer unlock()
 
 	current := s
-	if !p.changes() || p.RevokeOthers || p.NoTouch {
+	if !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.deadline) {
 		// Nothing would notice that the session has ended, or too late; and a
-		// TTL that is kept has to be the one that a parallel request has set.
+		// parallel request may have set another TTL or a later deadline.
 		if current, err = m.reload(ctx, s, now); err != nil {
 			return Result{}, err
 		}

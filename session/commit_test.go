@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,140 +208,6 @@ func TestCappedMaxAgeIsLogged(t *testing.T) {
 	})
 }
 
-func TestParallelCommitsLoseNothing(t *testing.T) {
-	bubble(t, nil, func(e *env) {
-		s := e.create("{}")
-		var wg sync.WaitGroup
-		for i := range 20 {
-			wg.Go(func() { e.commit(s, set(fmt.Sprintf(`{"k%d":%d}`, i, i))) })
-		}
-		wg.Wait()
-		got := e.live(s)
-		for i := range 20 {
-			if !strings.Contains(string(got.Data()), fmt.Sprintf(`"k%d":%d`, i, i)) {
-				e.Errorf("key k%d is lost: %s", i, got.Data())
-			}
-		}
-		if got.Version() != 21 {
-			e.Errorf("version %d after 20 commits", got.Version())
-		}
-	})
-}
-
-// Two managers on one store are two nodes: no lock is shared.
-func TestConflictsBetweenNodesAreRetried(t *testing.T) {
-	bubble(t, nil, func(e *env) {
-		s := e.create("{}")
-		var nodes []*env
-		for range 4 {
-			nodes = append(nodes, newEnv(e.T, e.Policy, e.store.Store))
-		}
-		var wg sync.WaitGroup
-		for i := range 40 {
-			wg.Go(func() { nodes[i%4].commit(s, set(fmt.Sprintf(`{"k%d":1}`, i))) })
-		}
-		wg.Wait()
-		if got := e.live(s); strings.Count(string(got.Data()), ":1") != 40 || got.Version() != 41 {
-			e.Errorf("version %d, data %s", got.Version(), got.Data())
-		}
-	})
-}
-
-func TestSlowCommitRevivesNothing(t *testing.T) {
-	ends := []struct {
-		name string
-		end  func(*env, *session.Session)
-	}{
-		{"destroyed", func(e *env, s *session.Session) { e.commit(s, control("destroy")) }},
-		{"cleared", func(e *env, s *session.Session) { e.commit(s, control("clear")) }},
-		{"signed in", func(e *env, s *session.Session) { e.commit(s, set(`{"user":"alice"}`)) }},
-		{"renewed", func(e *env, s *session.Session) { e.commit(s, control("renew")) }},
-		{"idle", func(e *env, s *session.Session) { time.Sleep(e.Policy.Idle) }},
-		{"removed by hand", func(e *env, s *session.Session) { e.store.Store.Delete(context.Background(), s.ID(), 0) }},
-	}
-	patches := map[string]func(*env) *session.Patch{
-		"set":           set(`{"slow":1}`),
-		"sign in":       set(`{"user":"mallory"}`),
-		"renew":         control("renew"),
-		"clear":         control("clear"),
-		"clear and set": setControl(`{"user":"mallory"}`, "clear"),
-		"max-age":       control("max-age=60"),
-		"no-touch":      setControl(`{"slow":1}`, "no-touch"),
-		"revoke-others": setControl(`{"slow":1}`, "revoke-others"),
-	}
-	for _, end := range ends {
-		for name, patch := range patches {
-			t.Run(end.name+"/"+name, func(t *testing.T) {
-				bubble(t, nil, func(e *env) {
-					slow := e.create(`{"a":1}`)
-					end.end(e, slow)
-					before := e.dump()
-					e.nothing(e.commit(slow, patch))
-					e.counted(session.EventDropped, 1)
-					e.dead(slow)
-					if after := e.dump(); !maps.Equal(before, after) {
-						e.Errorf("the store has changed from %q to %q", before, after)
-					}
-				})
-			})
-		}
-	}
-}
-
-// dump returns all that is stored.
-func (e *env) dump() map[string]string {
-	all := map[string]string{}
-	ids, _, err := e.store.Store.List(context.Background(), "", 1000)
-	if err != nil {
-		e.Fatal(err)
-	}
-	for _, id := range ids {
-		if entry, err := e.store.Store.Get(context.Background(), id); err == nil {
-			all[id] = string(entry.Value)
-		}
-	}
-	return all
-}
-
-func TestOneWinnerWhenTheIDIsReplaced(t *testing.T) {
-	bubble(t, nil, func(e *env) {
-		s := e.create(`{"user":"alice"}`)
-		nodes := []*env{e, newEnv(e.T, e.Policy, e.store.Store)}
-		results := make([]session.Result, 20)
-		var wg sync.WaitGroup
-		for i := range results {
-			wg.Go(func() { results[i] = nodes[i%2].commit(s, setControl(`{"user":"bob"}`, "clear")) })
-		}
-		wg.Wait()
-		won := 0
-		for _, r := range results {
-			if r.Session != nil {
-				won++
-				e.live(r.Session)
-			}
-		}
-		if won != 1 || len(e.dump()) != 1 {
-			e.Errorf("%d commits won, %d sessions are stored", won, len(e.dump()))
-		}
-	})
-}
-
-func TestFailureBetweenDeleteAndCreateSignsOut(t *testing.T) {
-	bubble(t, nil, func(e *env) {
-		s := e.create(`{"user":"alice"}`)
-		e.faults(failing("Put"), nil, nil)
-		if _, err := e.try(s, control("clear")); err == nil {
-			e.Error("no error")
-		}
-		e.faults(nil, nil, nil)
-		e.dead(s)
-		if n := len(e.dump()); n != 0 {
-			e.Errorf("%d sessions are left", n)
-		}
-		e.counted(session.EventFailed, 1)
-	})
-}
-
 func TestDestroy(t *testing.T) {
 	t.Run("current secret", func(t *testing.T) {
 		bubble(t, nil, func(e *env) {
@@ -358,6 +223,20 @@ func TestDestroy(t *testing.T) {
 			e.nothing(e.commit(s, control("destroy")))
 		})
 	})
+	for _, also := range []string{"if-version=0", "revoke-others"} {
+		t.Run("with "+also, func(t *testing.T) {
+			bubble(t, nil, func(e *env) {
+				s := e.create(`{"user":"alice"}`)
+				other := e.create(`{"user":"alice"}`)
+				e.commit(s, control("destroy, "+also))
+				e.dead(s)
+				e.live(other)
+				if e.logs.FilterMessageSnippet("destroy wins").Len() != 1 {
+					e.Error("nothing in the log")
+				}
+			})
+		})
+	}
 	t.Run("after other commits", func(t *testing.T) {
 		bubble(t, nil, func(e *env) {
 			s := e.create(`{"a":1}`)
@@ -524,153 +403,6 @@ func TestMalformedPatchChangesNothing(t *testing.T) {
 			e.Errorf("the store has changed from %q to %q", before, after)
 		}
 		e.counted(session.EventRefused, 8)
-	})
-}
-
-func TestAmbiguousWriteIsDecidedByOneRead(t *testing.T) {
-	ops := []struct {
-		name, op string
-		start    string
-		patch    func(*env) *session.Patch
-	}{
-		{"create", "Put", "", set(`{"new":1}`)},
-		{"update", "Put", `{"a":1}`, set(`{"new":1}`)},
-		{"renew", "Put", `{"a":1}`, setControl(`{"new":1}`, "renew")},
-		{"replace, delete", "Delete", `{"a":1}`, setControl(`{"new":1}`, "clear")},
-		{"replace, create", "Put", `{"a":1}`, setControl(`{"new":1}`, "clear")},
-		{"destroy", "Delete", `{"a":1}`, control("destroy")},
-	}
-	for _, op := range ops {
-		for _, plain := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/plain=%t", op.name, plain), func(t *testing.T) {
-				bubble(t, func(p *session.Policy) { p.Plain = plain }, func(e *env) {
-					start := func() *session.Session {
-						if op.start == "" {
-							return nil
-						}
-						return e.create(op.start)
-					}
-					// It was done, and the answer got lost.
-					s := start()
-					e.faults(nil, once(failing(op.op)), nil)
-					calls := e.calls(func() {
-						r := e.commit(s, op.patch)
-						if r.Session != nil && !strings.Contains(string(e.live(r.Session).Data()), `"new":1`) {
-							e.Error("the patch is lost")
-						}
-						if !r.Committed {
-							e.Errorf("got %+v", r)
-						}
-					})
-					if calls[op.op] != 1 {
-						e.Errorf("%s was called %d times", op.op, calls[op.op])
-					}
-					// It was not done.
-					e.faults(nil, nil, nil)
-					s = start()
-					before := e.dump()
-					e.faults(once(failing(op.op)), nil, nil)
-					if _, err := e.try(s, op.patch); err == nil {
-						e.Error("no error though nothing was written")
-					}
-					e.faults(nil, nil, nil)
-					if op.name == "replace, create" {
-						delete(before, s.ID()) // signed out is the safe side
-					}
-					if !maps.Equal(before, e.dump()) {
-						e.Error("the store has changed")
-					}
-				})
-			})
-		}
-	}
-}
-
-func TestAmbiguousAndUnreadableIsAnError(t *testing.T) {
-	bubble(t, nil, func(e *env) {
-		s := e.create(`{"a":1}`)
-		e.faults(nil, func(op, _ string) error { return errBroken }, nil)
-		for _, p := range []func(*env) *session.Patch{set(`{"b":1}`), control("clear"), control("destroy")} {
-			if _, err := e.try(s, p); !errors.Is(err, errBroken) {
-				e.Errorf("error %v", err)
-			}
-		}
-	})
-}
-
-// The write lasted until the end of the commit's time, and was done.
-func TestWriteCutShortByTheCommitTimeoutIsDecidedToo(t *testing.T) {
-	bubble(t, nil, func(e *env) {
-		s := e.create(`{"a":1}`)
-		e.faults(nil, func(op, _ string) error {
-			if op == "Put" {
-				time.Sleep(3 * time.Second)
-				return context.DeadlineExceeded
-			}
-			return nil
-		}, nil)
-		r := e.commit(s, set(`{"b":1}`))
-		e.faults(nil, nil, nil)
-		e.data(r.Session, `{"a":1,"b":1}`)
-	})
-}
-
-func TestCommitTimeout(t *testing.T) {
-	for _, op := range []string{"Put", "Delete", "Get"} {
-		t.Run(op, func(t *testing.T) {
-			bubble(t, nil, func(e *env) {
-				s := e.create(`{"user":"alice"}`)
-				patch := setControl(`{"user":"bob"}`, "no-touch")
-				e.faults(nil, nil, func(got, _ string) bool { return got == op })
-				start := time.Now()
-				_, err := e.try(s, patch)
-				if took := time.Since(start); err == nil || took > 2500*time.Millisecond {
-					e.Errorf("error %v after %v", err, took)
-				}
-				e.counted(session.EventFailed, 1)
-				e.faults(nil, nil, nil)
-			})
-		})
-	}
-}
-
-func TestWaitingForTheLockEndsWithTheContext(t *testing.T) {
-	bubble(t, nil, func(e *env) {
-		s := e.create(`{"a":1}`)
-		e.faults(nil, nil, func(op, _ string) bool { return op == "Put" })
-		start := time.Now()
-		var wg sync.WaitGroup
-		for range 50 {
-			wg.Go(func() {
-				if _, err := e.try(s, set(`{"b":1}`)); err == nil {
-					e.Error("no error")
-				}
-			})
-		}
-		wg.Wait()
-		if took := time.Since(start); took > 2500*time.Millisecond {
-			e.Errorf("all gave up after %v", took)
-		}
-		e.faults(nil, nil, nil)
-		e.commit(s, set(`{"b":1}`)) // and the lock is free again
-	})
-}
-
-// A store where every write conflicts, as if the others were always faster.
-func TestEndlessConflictsEndWithTheCommitTimeout(t *testing.T) {
-	bubble(t, nil, func(e *env) {
-		s := e.create(`{"a":1}`)
-		e.faults(func(op, _ string) error {
-			if op == "Put" {
-				return session.ErrConflict
-			}
-			return nil
-		}, nil, nil)
-		start := time.Now()
-		_, err := e.try(s, set(`{"b":1}`))
-		if took := time.Since(start); err == nil || errors.Is(err, session.ErrConflict) || took > 2500*time.Millisecond {
-			e.Errorf("error %v after %v", err, took)
-		}
 	})
 }
 

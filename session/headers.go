@@ -85,7 +85,7 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 var unmanageable = []string{
 	"Host", "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Te", "Trailer", "Upgrade",
 	"Content-Length", "Content-Type", "Content-Encoding", "Expect", "Cookie", "Set-Cookie", "Location", "Cache-Control",
-	"Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Http-Proxy", "Proxy",
+	"Accept", "Accept-Encoding", "Range", "If-None-Match", "Sec-Fetch-Site", "Sec-Websocket-Key", "Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Http-Proxy", "Proxy",
 }
 
 func checkPrefix(prefix string) error {

@@ -192,7 +192,7 @@ func lookup(object []byte, key string) (value []byte, ok bool) {
 	for i := 1; i < len(object) && object[i] == '"'; i++ {
 		colon := skipValue(object, i)
 		end := skipValue(object, colon+1)
-		if unquote(object[i:colon]) == key {
+		if isQuoted(object[i:colon], key) {
 			return object[colon+1 : end], true
 		}
 		i = end // at the comma or the closing brace
@@ -229,6 +229,14 @@ func skipValue(object []byte, i int) int {
 		}
 	}
 	return i
+}
+
+// isQuoted is unquote(quoted) == s without an allocation in the common case.
+func isQuoted(quoted []byte, s string) bool {
+	if bytes.IndexByte(quoted, '\\') >= 0 {
+		return unquote(quoted) == s
+	}
+	return string(quoted[1:len(quoted)-1]) == s
 }
 
 // unquote returns the characters of a quoted string.

@@ -1,13 +1,11 @@
 package session_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"reflect"
-	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,69 +13,71 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/caddy-session/caddy-session/session"
-	"github.com/caddy-session/caddy-session/session/boltstore"
-	"github.com/caddy-session/caddy-session/session/memstore"
-	"github.com/caddy-session/caddy-session/session/redisstore"
-	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
-
-// stores runs f on every store. passes says whether f may let time pass, which
-// only the store in memory notices without waiting.
-func stores(t *testing.T, f func(t *testing.T, store session.Store, passes bool)) {
-	t.Run("memory", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { f(t, memstore.New(), true) })
-	})
-	t.Run("embedded", func(t *testing.T) {
-		store := boltstore.New(boltstore.Options{Path: filepath.Join(t.TempDir(), "sessions.db")})
-		defer store.Close()
-		f(t, store, false)
-	})
-	t.Run("redis", func(t *testing.T) {
-		server := redistest.Start(t)
-		store, err := redisstore.New(redisstore.Options{Address: server.Addr, Timeout: 5 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer store.Close()
-		f(t, store, false)
-	})
-}
 
 // One random sequence of commands goes to the manager and to a model that a
 // child could check. Dead stays dead, and no patch is lost.
 func TestModel(t *testing.T) {
 	stores(t, func(t *testing.T, store session.Store, passes bool) {
-		for _, plain := range []bool{false, true} {
+		kinds := []bool{false}
+		if passes {
+			kinds = []bool{false, true} // to a real store they are all bytes
+		}
+		for _, plain := range kinds {
 			rapid.Check(t, func(rt *rapid.T) {
-				policy := session.DefaultPolicy()
-				policy.Plain = plain
-				m := &model{env: newEnv(t, policy, store), rt: rt, sessions: map[string]*modelSession{}}
-				actions := map[string]func(*rapid.T){
-					"create":  m.create,
-					"open":    m.open,
-					"commit":  m.commit,
-					"destroy": m.destroy,
-					"touch":   m.touch,
-					"":        m.check,
+				run := func(t *testing.T) {
+					policy := session.DefaultPolicy()
+					policy.Plain = plain
+					m := &model{env: newEnv(t, policy, store), passes: passes, sessions: map[string]*modelSession{}}
+					m.run(rt)
 				}
 				if passes {
-					actions["wait"] = m.wait
-				}
-				rt.Repeat(actions)
-				for _, token := range m.tokens {
-					m.expect(rt, token)
+					inBubble(t, run)
+				} else {
+					run(t)
 				}
 			})
 		}
 	})
 }
 
+// inBubble runs f in a bubble of its own and passes on its panic, by which
+// rapid learns of failures.
+func inBubble(t *testing.T, f func(*testing.T)) {
+	var failure any
+	synctest.Test(t, func(t *testing.T) {
+		defer func() { failure = recover() }()
+		f(t)
+	})
+	if failure != nil {
+		panic(failure)
+	}
+}
+
 type model struct {
 	*env
-	rt       *rapid.T
+	passes   bool                     // time may
 	sessions map[string]*modelSession // by id, the dead ones too
 	tokens   []session.Token          // all that were ever issued
 	held     []*session.Session       // loaded at some time, by requests that may be slow
+}
+
+func (m *model) run(rt *rapid.T) {
+	actions := map[string]func(*rapid.T){
+		"create":  m.create,
+		"open":    m.open,
+		"commit":  m.commit,
+		"destroy": m.destroy,
+		"touch":   m.touch,
+		"":        m.check,
+	}
+	if m.passes {
+		actions["wait"] = m.wait
+	}
+	rt.Repeat(actions)
+	for _, token := range m.tokens {
+		m.expect(rt, token)
+	}
 }
 
 type modelSession struct {
@@ -105,8 +105,8 @@ func (s *modelSession) subject() string {
 	return ""
 }
 
-func (m *model) ttl(s *modelSession) time.Duration {
-	left := time.Until(s.deadline)
+func (m *model) ttl(s *modelSession, now time.Time) time.Duration {
+	left := s.deadline.Sub(now)
 	if s.remembered {
 		return left
 	}
@@ -133,8 +133,8 @@ func (m *model) expect(rt *rapid.T, token session.Token) *session.Session {
 	if err := json.Unmarshal(got.Data(), &data); err != nil {
 		rt.Fatal(err)
 	}
-	if !reflect.DeepEqual(data, want.data) || got.Version() != want.version || got.Subject() != want.subject() ||
-		got.Remembered() != want.remembered || !got.Deadline().Round(time.Second).Equal(want.deadline.Round(time.Second)) && m.Policy.Idle == 0 {
+	if late := want.deadline.Sub(got.Deadline()).Abs(); !reflect.DeepEqual(data, want.data) || got.Version() != want.version ||
+		got.Subject() != want.subject() || got.Remembered() != want.remembered || late > time.Minute || m.passes && late != 0 {
 		rt.Fatalf("session %s is\n%s, version %d, subject %q, remembered %t, until %v; want\n%v, version %d, subject %q, remembered %t, until %v",
 			token.ID, got.Data(), got.Version(), got.Subject(), got.Remembered(), got.Deadline(),
 			want.data, want.version, want.subject(), want.remembered, want.deadline)
@@ -166,7 +166,8 @@ func (m *model) hold(rt *rapid.T) *session.Session {
 
 func (m *model) wait(rt *rapid.T) {
 	synctest.Wait()
-	time.Sleep(time.Duration(rapid.IntRange(1, 40*60).Draw(rt, "seconds")) * time.Second)
+	// Never just to an expiry: retries take up to a millisecond each.
+	time.Sleep(time.Duration(rapid.IntRange(1, 40*60).Draw(rt, "seconds"))*time.Second + 7*time.Millisecond)
 }
 
 func (m *model) touch(rt *rapid.T) {
@@ -176,11 +177,11 @@ func (m *model) touch(rt *rapid.T) {
 	if got == nil {
 		return
 	}
-	if ttl := m.ttl(s); time.Until(s.expires) < ttl-m.Policy.Touch {
+	if ttl := m.ttl(s, time.Now()); time.Until(s.expires) < ttl-m.Policy.Touch {
 		s.expires = time.Now().Add(ttl)
 	}
 	m.Touch(got, time.Now())
-	if _, inMemory := m.store.Store.(*memstore.Store); inMemory {
+	if m.passes {
 		synctest.Wait()
 	}
 }
@@ -241,7 +242,9 @@ func (d modelDirectives) patch(lines []string) *session.Patch {
 	p := &session.Patch{Renew: d.renew, Clear: d.clear, NoTouch: d.noTouch}
 	for _, line := range lines {
 		var object map[string]any
-		json.Unmarshal([]byte(line), &object)
+		dec := json.NewDecoder(strings.NewReader(line))
+		dec.UseNumber()
+		dec.Decode(&object)
 		p.Set = append(p.Set, object)
 	}
 	if d.unset {
@@ -256,6 +259,7 @@ func (d modelDirectives) patch(lines []string) *session.Patch {
 
 func (m *model) create(rt *rapid.T) {
 	lines, d := modelPatch(rt)
+	now := time.UnixMilli(time.Now().UnixMilli()) // as records keep it
 	r, err := m.try(nil, func(*env) *session.Patch { return d.patch(lines) })
 	if err != nil {
 		rt.Fatal(err)
@@ -266,15 +270,16 @@ func (m *model) create(rt *rapid.T) {
 		}
 		return
 	}
-	s := &modelSession{data: map[string]any{}, deadline: time.Now().Add(m.Policy.Lifetime)}
+	s := &modelSession{data: map[string]any{}, deadline: now.Add(m.Policy.Lifetime)}
 	m.sessions[r.Session.ID()] = s
-	m.apply(s, lines, d)
+	m.apply(s, lines, d, now)
 	m.issued(rt, s, r)
 }
 
 func (m *model) commit(rt *rapid.T) {
 	held := m.hold(rt)
 	lines, d := modelPatch(rt)
+	now := time.UnixMilli(time.Now().UnixMilli()) // as records keep it
 	r, err := m.try(held, func(*env) *session.Patch { return d.patch(lines) })
 	if err != nil {
 		rt.Fatal(err)
@@ -291,11 +296,14 @@ func (m *model) commit(rt *rapid.T) {
 			rt.Fatalf("got %+v for a session that has ended or was renewed", r)
 		}
 		return
+	case r.Session == nil:
+		rt.Fatalf("what %v set at version %d is lost; it has version %d, expires %v and ends %v, now %v",
+			held, held.Version(), s.version, s.expires, s.deadline, time.Now())
 	}
 	was := s.subject()
 	next := *s
 	next.data = maps.Clone(s.data)
-	m.apply(&next, lines, d)
+	m.apply(&next, lines, d, now)
 	moved := d.clear || next.subject() != was
 	if replaced := d.clear || moved && was != ""; replaced {
 		s.ended = true
@@ -325,7 +333,7 @@ func (m *model) issued(rt *rapid.T, s *modelSession, r session.Result) {
 }
 
 // apply is the rules of a commit, told once more.
-func (m *model) apply(s *modelSession, lines []string, d modelDirectives) {
+func (m *model) apply(s *modelSession, lines []string, d modelDirectives, now time.Time) {
 	was := s.subject()
 	if d.clear {
 		s.data = map[string]any{}
@@ -340,7 +348,6 @@ func (m *model) apply(s *modelSession, lines []string, d modelDirectives) {
 	s.version++
 	signedIn := s.subject() != "" && (d.clear || s.subject() != was)
 	signedOut := s.subject() == "" && was != ""
-	now := time.Now()
 	switch {
 	case signedIn:
 		s.deadline, s.remembered = now.Add(m.Policy.Lifetime), false
@@ -356,7 +363,7 @@ func (m *model) apply(s *modelSession, lines []string, d modelDirectives) {
 	case d.maxAge == 0:
 		s.deadline, s.remembered = now.Add(m.Policy.Lifetime), false
 	}
-	expires := now.Add(m.ttl(s))
+	expires := time.Now().Add(m.ttl(s, now))
 	if keep := d.noTouch && d.maxAge < 0 && !signedIn && s.version > 1; !keep || expires.Before(s.expires) {
 		s.expires = expires
 	}
@@ -383,55 +390,4 @@ func modelMerge(target any, patch []byte) map[string]any {
 		}
 	}
 	return object
-}
-
-func TestEveryStoreKeepsParallelPatches(t *testing.T) {
-	stores(t, func(t *testing.T, store session.Store, _ bool) {
-		nodes := []*env{newEnv(t, session.DefaultPolicy(), store), newEnv(t, session.DefaultPolicy(), store)}
-		s := nodes[0].create("{}")
-		var wg sync.WaitGroup
-		for i := range 20 {
-			wg.Go(func() { nodes[i%2].commit(s, set(fmt.Sprintf(`{"k%d":%d}`, i, i))) })
-		}
-		wg.Wait()
-		var data map[string]int
-		if err := json.Unmarshal(nodes[0].live(s).Data(), &data); err != nil || len(data) != 20 {
-			t.Errorf("got %v, error %v", data, err)
-		}
-	})
-}
-
-func TestEveryStoreHasOneWinner(t *testing.T) {
-	ctx := context.Background()
-	stores(t, func(t *testing.T, store session.Store, _ bool) {
-		nodes := []*env{newEnv(t, session.DefaultPolicy(), store), newEnv(t, session.DefaultPolicy(), store)}
-		for range 5 {
-			s := nodes[0].create(`{"user":"alice"}`)
-			var wg sync.WaitGroup
-			results := make([]session.Result, 8)
-			for i, p := range []func(*env) *session.Patch{control("destroy"), control("clear"), set(`{"user":"bob"}`), set(`{"user":null}`)} {
-				for j := range 2 {
-					wg.Go(func() { results[2*i+j] = nodes[j].commit(s, p) })
-				}
-			}
-			wg.Wait()
-			won := 0
-			for i, r := range results {
-				if r.Session != nil {
-					nodes[0].live(r.Session)
-				}
-				if r.Committed {
-					won++
-					t.Logf("winner %d", i)
-				}
-			}
-			if won != 1 {
-				t.Errorf("%d of them won", won)
-			}
-			nodes[0].dead(s)
-			if _, err := store.Get(ctx, s.ID()); err != session.ErrNotFound {
-				t.Errorf("the old record: error %v", err)
-			}
-		}
-	})
 }

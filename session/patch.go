@@ -51,6 +51,8 @@ type content struct {
 func (p *Patch) apply(c content, policy Policy) (content, error) {
 	if p.Clear {
 		c = content{}
+	} else if !p.sets() && len(p.Unset) == 0 {
+		return c, nil
 	}
 	data, err := mergeAll(c.data, p.Set)
 	if err != nil {

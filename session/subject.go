@@ -26,16 +26,15 @@ type filed struct {
 	signedIn time.Time
 }
 
-// sessionsOf returns the live sessions of a subject. Index entries are checked
-// against the records: an entry without its record means nothing.
-func (m *Manager) sessionsOf(ctx context.Context, key string) ([]filed, error) {
+// eachSession calls f for the live sessions of a subject. Index entries are
+// checked against the records: an entry without its record means nothing.
+func (m *Manager) eachSession(ctx context.Context, key string, f func(filed) error) error {
 	const page = 100
-	var sessions []filed
 	seen := map[string]bool{}
 	for cursor := ""; ; {
 		ids, next, err := m.Store.Indexed(ctx, key, cursor, page)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, id := range ids {
 			if seen[id] {
@@ -47,46 +46,53 @@ func (m *Manager) sessionsOf(ctx context.Context, key string) ([]filed, error) {
 				continue
 			}
 			if err != nil {
-				return nil, err
+				return err
 			}
 			r, _, _, err := decodeRecord(e.Value)
 			if errors.Is(err, errNewer) {
-				return nil, fmt.Errorf("session %s: %w", id, err)
+				return fmt.Errorf("session %s: %w", id, err)
 			}
-			if err == nil && r.indexKey() == key {
-				sessions = append(sessions, filed{id, r.signedIn})
+			if err != nil || r.indexKey() != key {
+				continue
+			}
+			if err := f(filed{id, r.signedIn}); err != nil {
+				return err
 			}
 		}
 		if next == "" {
-			return sessions, nil
+			return nil
 		}
 		cursor = next
 	}
 }
 
-// revokeOthers ends the other sessions of the subject that c leads to, if the
-// patch asks for it. It runs before the own commit, which fails with it.
+// revokeOthers ends the other sessions of the subject that c leads to, or comes
+// from if the same response signs out, if the patch asks for it. It runs before
+// the own commit, which fails with it.
 func (m *Manager) revokeOthers(ctx context.Context, p *Patch, c change) error {
 	if !p.RevokeOthers {
 		return nil
 	}
 	key := c.next.indexKey()
+	if key == "" && c.was != nil {
+		key = c.was.indexKey()
+	}
 	if key == "" {
 		m.warnNoSubject(p, c.was)
 		return nil
 	}
-	sessions, err := m.sessionsOf(ctx, key)
-	if err != nil {
-		return fmt.Errorf("listing sessions to revoke: %w", err)
-	}
-	for _, s := range sessions {
+	err := m.eachSession(ctx, key, func(s filed) error {
 		if c.was != nil && s.id == c.was.ID() {
-			continue // the commit itself replaces it, or goes on with it
+			return nil // the commit itself replaces it, or goes on with it
 		}
 		if err := m.end(ctx, s.id, key); err != nil {
-			return fmt.Errorf("revoking other sessions: %w", err)
+			return err
 		}
 		m.count(EventRevoked)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("revoking other sessions: %w", err)
 	}
 	return nil
 }
@@ -110,12 +116,17 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 		return
 	}
 	key := own.indexKey()
-	sessions, err := m.sessionsOf(ctx, key)
+	var others []filed
+	err := m.eachSession(ctx, key, func(s filed) error {
+		if s.id != own.ID() {
+			others = append(others, s)
+		}
+		return nil
+	})
 	if err != nil {
 		m.Log.Error("counting the sessions of a subject", zap.String("session", own.ID()), zap.Error(err))
 		return
 	}
-	others := slices.DeleteFunc(sessions, func(s filed) bool { return s.id == own.ID() })
 	slices.SortFunc(others, func(a, b filed) int { return a.signedIn.Compare(b.signedIn) })
 	for _, s := range others[:max(0, len(others)+1-m.Policy.MaxSessions)] {
 		if err := m.end(ctx, s.id, key); err != nil {

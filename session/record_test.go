@@ -1,0 +1,251 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+const goldenToken = "AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8"
+
+// A stored record, byte for byte: it has to stay readable.
+const goldenRecord = "cs1 000000000000002a 3 1790000000000 1790000100000 1790086400000 idle " +
+	"9c0JG7qC52m2kTafVZeum-_TpgBCm-9NTw3J9Xe9I_c AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE 1790000200000 " +
+	"alice%20%C3%A9 example.com __Host-sid example.com / plain\n" +
+	`{"user":"alice \u00e9"}` + "\n" + `{"jar":1}`
+
+func golden(t testing.TB) (Token, record) {
+	t.Helper()
+	token, ok := ParseToken(goldenToken)
+	if !ok {
+		t.Fatal("the token is none")
+	}
+	r := record{
+		version: 42, epoch: 3,
+		created: time.UnixMilli(1790000000000), signedIn: time.UnixMilli(1790000100000), deadline: time.UnixMilli(1790086400000),
+		oldVerifier: [32]byte{31: 1}, renewed: time.UnixMilli(1790000200000),
+		realm: "example.com", scope: Scope{"__Host-sid", "example.com", "/"},
+		content: content{data: []byte(`{"user":"alice \u00e9"}`), private: []byte(`{"jar":1}`), subject: "alice é"},
+	}
+	r.verifier = token.verifier(r.scope)
+	return token, r
+}
+
+func TestRecordFormat(t *testing.T) {
+	token, r := golden(t)
+	if got := string(r.encode(token)); got != goldenRecord {
+		t.Errorf("got\n%s\nwant\n%s", got, goldenRecord)
+	}
+	got, header, body, err := decodeRecord([]byte(goldenRecord))
+	if err == nil {
+		err = got.open(token, header, body)
+	}
+	if err != nil || !reflect.DeepEqual(got, r) {
+		t.Errorf("got %+v, error %v; want %+v", got, err, r)
+	}
+}
+
+// What was sealed once must open for ever.
+func TestSealedFormat(t *testing.T) {
+	token, r := golden(t)
+	r.sealed = true
+	sealed := r.encode(token)
+	got, header, body, err := decodeRecord(sealed)
+	if err == nil {
+		err = got.open(token, header, body)
+	}
+	if err != nil || !reflect.DeepEqual(got, r) {
+		t.Errorf("got %+v, error %v; want %+v", got, err, r)
+	}
+	if again := r.encode(token); bytes.Equal(again, sealed) {
+		t.Error("sealing twice gives the same")
+	}
+	if len(body) != len(`{"user":"alice \u00e9"}`)+1+len(`{"jar":1}`)+12+16 {
+		t.Errorf("the body has %d bytes", len(body))
+	}
+	for name, open := range map[string]func() error{
+		"another secret": func() error { return got.open(token.Renew(), header, body) },
+		"another id":     func() error { other := token; other.ID = NewToken().ID; return got.open(other, header, body) },
+		"another header": func() error { return got.open(token, append([]byte(nil), header[1:]...), body) },
+		"no nonce":       func() error { return got.open(token, header, body[:5]) },
+		"nothing":        func() error { return got.open(token, header, nil) },
+	} {
+		if err := open(); !errors.Is(err, errCorrupt) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+var anyText = rapid.OneOf(
+	rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
+	rapid.SampledFrom([]string{"", "-", " ", "%2D", "%", "a b", "idle\n", "- -"}),
+)
+
+func anyRecord(t *rapid.T) (Token, record) {
+	millis := func(label string) time.Time {
+		return time.UnixMilli(rapid.Int64Range(1, 1<<45).Draw(t, label))
+	}
+	r := record{
+		version: rapid.Uint64Min(1).Draw(t, "version"), epoch: rapid.Uint64Max(1<<62).Draw(t, "epoch"),
+		created: millis("created"), deadline: millis("deadline"), remembered: rapid.Bool().Draw(t, "remembered"),
+		realm: anyText.Draw(t, "realm"), sealed: rapid.Bool().Draw(t, "sealed"),
+		scope: Scope{anyText.Draw(t, "name"), anyText.Draw(t, "host"), anyText.Draw(t, "path")},
+	}
+	if rapid.Bool().Draw(t, "signed in") {
+		if r.subject = anyText.Draw(t, "subject"); r.subject != "" {
+			r.signedIn = millis("signed in")
+		}
+	}
+	if rapid.Bool().Draw(t, "was renewed") {
+		copy(r.oldVerifier[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "old verifier"))
+		r.renewed = millis("renewed")
+	}
+	data, err := encodeASCII(rapid.MapOfN(anyKey, anyJSON(3), 0, 4).Draw(t, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.data = data
+	if rapid.Bool().Draw(t, "with private") {
+		r.private = []byte(`{"p":1}`)
+	}
+	token := NewToken()
+	r.verifier = token.verifier(r.scope)
+	return token, r
+}
+
+func TestRecordRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		token, r := anyRecord(t)
+		value := r.encode(token)
+		if v, ok := ParseHead(value); !ok || v != r.version {
+			t.Fatalf("the head of %q", value)
+		}
+		got, header, body, err := decodeRecord(value)
+		if err == nil {
+			err = got.open(token, header, body)
+		}
+		if err != nil || !reflect.DeepEqual(got, r) {
+			t.Fatalf("%q\ngives %+v, error %v\nwant  %+v", value, got, err, r)
+		}
+		for _, c := range header {
+			if c < ' ' || c >= 0x7f {
+				t.Fatalf("the header is not printable: %q", header)
+			}
+		}
+	})
+}
+
+// Every change of a byte of the header line is noticed: it is corrupt, of a
+// newer format, bound to another token, or does not open.
+func TestEveryByteOfTheHeaderCounts(t *testing.T) {
+	token, r := golden(t)
+	r.sealed = true
+	value := r.encode(token)
+	end := bytes.IndexByte(value, '\n')
+	accepted := func(value []byte) bool {
+		got, header, body, err := decodeRecord(value)
+		if err != nil {
+			if !errors.Is(err, errCorrupt) && !errors.Is(err, errNewer) {
+				t.Errorf("error %v", err)
+			}
+			return false
+		}
+		if !bytes.Equal(got.appendHeader(nil), header) {
+			t.Errorf("two spellings: %q", header)
+		}
+		return got.verifier == token.verifier(r.scope) && got.open(token, header, body) == nil
+	}
+	if !accepted(value) {
+		t.Fatal("the sample is refused")
+	}
+	for i := range end + 1 {
+		for bit := range 8 {
+			flipped := bytes.Clone(value)
+			flipped[i] ^= 1 << bit
+			if accepted(flipped) {
+				t.Errorf("byte %d: %q for %q is accepted", i, flipped[i], value[i])
+			}
+		}
+		if deleted := append(bytes.Clone(value[:i]), value[i+1:]...); accepted(deleted) {
+			t.Errorf("byte %d: deleting %q is accepted", i, value[i])
+		}
+		for _, c := range []byte(" \n\r\t0A-%\x00\x7f\xff") {
+			if inserted := append(append(bytes.Clone(value[:i]), c), value[i:]...); accepted(inserted) {
+				t.Errorf("byte %d: inserting %q is accepted", i, c)
+			}
+		}
+	}
+	for i := end + 1; i < len(value); i++ {
+		flipped := bytes.Clone(value)
+		flipped[i] ^= 1
+		if accepted(flipped) || accepted(value[:i]) {
+			t.Errorf("byte %d of the body: a change is accepted", i)
+		}
+	}
+}
+
+func TestRecordDecodingIsStrict(t *testing.T) {
+	change := func(old, new string) string { return strings.Replace(goldenRecord, old, new, 1) }
+	for name, value := range map[string]string{
+		"empty":               "",
+		"head alone":          "cs1 000000000000002a ",
+		"no line feed":        strings.ReplaceAll(goldenRecord, "\n", " "),
+		"version 0":           change("002a", "0000"),
+		"upper-case version":  change("002a", "002A"),
+		"leading zero":        change(" 3 ", " 03 "),
+		"sign":                change(" 3 ", " +3 "),
+		"huge epoch":          change(" 3 ", " 9223372036854775808 "),
+		"no creation":         change("1790000000000", "0"),
+		"no deadline":         change("1790086400000", "0"),
+		"signed in, never":    change("1790000100000", "0"),
+		"nobody, signed in":   change("alice%20%C3%A9", "-"),
+		"renewed, never":      change("1790000200000", "0"),
+		"no old verifier":     change("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE", "-"),
+		"short verifier":      change("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE", "AAAA"),
+		"verifier with CR":    change("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\rAE"),
+		"verifier's last bit": change("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAF"),
+		"unknown word":        change(" idle ", " busy "),
+		"unknown body":        change(" plain\n", " opened\n"),
+		"field too many":      change(" plain\n", " x plain\n"),
+		"field too few":       change(" /", ""),
+		"trailing space":      change(" plain\n", " plain \n"),
+		"two spaces":          change(" idle ", "  idle "),
+		"raw byte":            change("alice", "ali\xffce"),
+		"needless escape":     change("alice", "%61lice"),
+		"lower-case escape":   change("%C3", "%c3"),
+		"cut escape":          change("%C3%A9 ", "%C "),
+		"signed escape":       change("%C3", "%+3"),
+		"long subject":        change("alice", strings.Repeat("a", 1025)),
+		"long header":         change("example.com", strings.Repeat("a", 16<<10)),
+	} {
+		if _, _, _, err := decodeRecord([]byte(value)); !errors.Is(err, errCorrupt) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	for _, value := range []string{"cs2 ", "cs10 anything", "cs999 \n", "cs4294967295 "} {
+		_, _, _, err := decodeRecord([]byte(value))
+		if newer := len(value) <= 8 || value[2] != '4'; errors.Is(err, errNewer) != newer {
+			t.Errorf("%q: error %v", value, err)
+		}
+	}
+}
+
+func TestHead(t *testing.T) {
+	for _, v := range []uint64{0, 1, 42, 1<<64 - 1} {
+		head := AppendHead([]byte("x"), v)[1:]
+		if got, ok := ParseHead(head); !ok || got != v || len(head) != HeadSize {
+			t.Errorf("%q gives %d, %t", head, got, ok)
+		}
+	}
+	good := string(AppendHead(nil, 42))
+	for _, bad := range []string{"", good[:HeadSize-1], "cs2" + good[3:], "CS1" + good[3:], strings.ToUpper(good), good[:HeadSize-1] + "x", "cs1 000000000000002g ", "cs1 +00000000000002a "} {
+		if _, ok := ParseHead([]byte(bad)); ok {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/boltstore"
+	"github.com/caddy-session/caddy-session/session/memstore"
+	"github.com/caddy-session/caddy-session/session/redisstore"
+	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
+)
+
+// stores runs f on every store. passes says whether f may let time pass, which
+// only the store in memory notices without waiting.
+func stores(t *testing.T, f func(t *testing.T, store session.Store, passes bool)) {
+	t.Run("memory", func(t *testing.T) { f(t, memstore.New(), true) })
+	t.Run("embedded", func(t *testing.T) {
+		store := boltstore.New(boltstore.Options{Path: filepath.Join(t.TempDir(), "sessions.db")})
+		defer store.Close()
+		f(t, store, false)
+	})
+	t.Run("redis", func(t *testing.T) {
+		server := redistest.Start(t)
+		store, err := redisstore.New(redisstore.Options{Address: server.Addr, Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		f(t, store, false)
+	})
+}
+
+func TestEveryStoreKeepsParallelPatches(t *testing.T) {
+	stores(t, func(t *testing.T, store session.Store, _ bool) {
+		nodes := []*env{newEnv(t, session.DefaultPolicy(), store), newEnv(t, session.DefaultPolicy(), store)}
+		s := nodes[0].create("{}")
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() { nodes[i%2].commit(s, set(fmt.Sprintf(`{"k%d":%d}`, i, i))) })
+		}
+		wg.Wait()
+		var data map[string]int
+		if err := json.Unmarshal(nodes[0].live(s).Data(), &data); err != nil || len(data) != 20 {
+			t.Errorf("got %v, error %v", data, err)
+		}
+	})
+}
+
+func TestEveryStoreHasOneWinner(t *testing.T) {
+	ctx := context.Background()
+	stores(t, func(t *testing.T, store session.Store, _ bool) {
+		nodes := []*env{newEnv(t, session.DefaultPolicy(), store), newEnv(t, session.DefaultPolicy(), store)}
+		for range 5 {
+			s := nodes[0].create(`{"user":"alice"}`)
+			var wg sync.WaitGroup
+			results := make([]session.Result, 8)
+			for i, p := range []func(*env) *session.Patch{control("destroy"), control("clear"), set(`{"user":"bob"}`), set(`{"user":null}`)} {
+				for j := range 2 {
+					wg.Go(func() { results[2*i+j] = nodes[j].commit(s, p) })
+				}
+			}
+			wg.Wait()
+			won := 0
+			for i, r := range results {
+				if r.Session != nil {
+					nodes[0].live(r.Session)
+				}
+				if r.Committed {
+					won++
+					t.Logf("winner %d", i)
+				}
+			}
+			if won != 1 {
+				t.Errorf("%d of them won", won)
+			}
+			nodes[0].dead(s)
+			if _, err := store.Get(ctx, s.ID()); err != session.ErrNotFound {
+				t.Errorf("the old record: error %v", err)
+			}
+		}
+	})
+}
