@@ -1,0 +1,185 @@
+#!/usr/bin/env bash
+#
+# Builds Caddy with this plugin, runs it, and tests the plugin.
+#
+#   ./xcaddy.sh [build]             build ./caddy
+#   ./xcaddy.sh run [ARGUMENT...]   run the example on http://localhost:8080
+#   ./xcaddy.sh test [ARGUMENT...]  run the tests, with these arguments for go test
+#   ./xcaddy.sh help
+
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+module=github.com/caddy-session/caddy-session
+caddy=github.com/caddyserver/caddy/v2
+
+say() { printf 'xcaddy.sh: %s\n' "$*" >&2; }
+
+die() {
+	say "$*"
+	exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# from_go_mod NAME prints the version that go.mod gives for "go" or a module.
+from_go_mod() { awk -v name="$1" '$1 == name { print $2; exit }' "$root/go.mod"; }
+
+# at_least VERSION WANTED compares versions such as 1.26.1 and 1.26.0.
+at_least() {
+	local major minor patch want_major want_minor want_patch
+	IFS=. read -r major minor patch <<<"${1%%[!0-9.]*}"
+	IFS=. read -r want_major want_minor want_patch <<<"$2"
+	major=${major:-0} minor=${minor:-0} patch=${patch:-0}
+	want_minor=${want_minor:-0} want_patch=${want_patch:-0}
+	((major != want_major)) && { ((major > want_major)); return; }
+	((minor != want_minor)) && { ((minor > want_minor)); return; }
+	((patch >= want_patch))
+}
+
+need_go() {
+	local wanted version
+	wanted=$(from_go_mod go)
+	have go || die "Go is not installed: this needs Go $wanted or later, see https://go.dev/dl/"
+	# Asked in the repository, Go 1.21 and later fetches the version that
+	# go.mod asks for, if it is allowed to.
+	version=$(cd "$root" && go env GOVERSION) ||
+		die "this needs Go $wanted or later, see https://go.dev/dl/"
+	at_least "${version#go}" "$wanted" ||
+		die "this needs Go $wanted or later, but here is ${version:-an older one}: see https://go.dev/dl/"
+}
+
+build() {
+	need_go
+	local version
+	version=$(from_go_mod "$caddy")
+	if have xcaddy; then
+		say "building Caddy $version with xcaddy"
+		(cd "$root" && xcaddy build "$version" --with "$module=." --output "$root/caddy")
+	else
+		say "building Caddy $version; the first time takes minutes"
+		build_with_go
+	fi
+	say "built $root/caddy"
+}
+
+# build_with_go makes the build that xcaddy makes. The temporary module starts
+# from our go.mod and go.sum, so it has the versions that the tests ran with,
+# and nothing has to be resolved.
+build_with_go() (
+	work=$(mktemp -d)
+	trap 'rm -rf -- "$work"' EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+
+	cat >"$work/main.go" <<-GO
+		package main
+
+		import (
+			_ "time/tzdata"
+
+			caddycmd "$caddy/cmd"
+			_ "$caddy/modules/standard"
+
+			_ "$module"
+		)
+
+		func main() { caddycmd.Main() }
+	GO
+	cp -- "$root/go.mod" "$root/go.sum" "$work/"
+	chmod u+w "$work/go.mod" "$work/go.sum"
+	cd "$work"
+	# By a link, because not every path can stand in a go.mod.
+	ln -s -- "$root" plugin
+	go mod edit -module=caddy -require="$module@v0.0.0" -replace="$module=./plugin"
+	GOWORK=off CGO_ENABLED=0 go build -mod=mod -trimpath -ldflags '-s -w' -tags nobadger,nomysql,nopgx -o "$root/caddy" .
+)
+
+# up_to_date reports whether ./caddy is newer than everything it is made of.
+up_to_date() {
+	[[ -x $root/caddy ]] || return
+	[[ -z $(find "$root" \( -name .git -o -name .data \) -prune -o \
+		\( -name '*.go' ! -name '*_test.go' -o -name go.mod \) -newer "$root/caddy" -print) ]]
+}
+
+run() {
+	up_to_date || build
+	# The data and the configuration of the Caddy that you may have already
+	# are none of our business.
+	export XDG_DATA_HOME=${XDG_DATA_HOME:-$root/.data}
+	export XDG_CONFIG_HOME=${XDG_CONFIG_HOME:-$root/.data}
+	exec "$root/caddy" run --config "$root/Caddyfile.example" "$@"
+}
+
+# need_for_tests installs what the tests need and is not there: the race
+# detector a C compiler, the tests a Redis and a PHP.
+need_for_tests() {
+	local compiler missing=() packages=()
+	compiler=$(cd "$root" && go env CC)
+	have "${compiler%% *}" || { missing+=("a C compiler (gcc)") && packages+=(gcc libc6-dev); }
+	have redis-server || { missing+=(redis-server) && packages+=(redis-server); }
+	have php-cgi || { missing+=(php-cgi) && packages+=(php-cgi); }
+	((${#packages[@]} == 0)) && return
+
+	local list
+	list=$(printf ', %s' "${missing[@]}")
+	have apt-get || die "the tests need ${list#, }: install this and try again"
+	local sudo=()
+	if ((EUID != 0)); then
+		have sudo || die "the tests need ${list#, }: as root, run apt-get install ${packages[*]}"
+		sudo=(sudo)
+	fi
+	say "the tests need ${list#, }: installing ${packages[*]}"
+	{
+		${sudo[@]+"${sudo[@]}"} apt-get update &&
+			${sudo[@]+"${sudo[@]}"} env DEBIAN_FRONTEND=noninteractive \
+				apt-get install --yes --no-install-recommends "${packages[@]}"
+	} </dev/null >&2 || die "apt-get could not install ${packages[*]}"
+	# The tests start servers of their own.
+	[[ " ${packages[*]} " != *" redis-server "* ]] ||
+		say "the tests do not need Redis as a service: it may be stopped and disabled"
+}
+
+run_tests() {
+	need_go
+	need_for_tests
+	cd "$root"
+	export CGO_ENABLED=1 # for the race detector
+	local argument
+	for argument in "$@"; do
+		case $argument in
+		. | ./* | "$module"*) exec go test -race "$@" ;;
+		esac
+	done
+	exec go test -race ./... "$@"
+}
+
+help() {
+	cat <<-'TEXT'
+		Builds Caddy with the session plugin, runs it, and tests the plugin.
+
+		  ./xcaddy.sh [build]             build ./caddy, with xcaddy if it is installed, else with go
+		  ./xcaddy.sh run [ARGUMENT...]   run Caddyfile.example on http://localhost:8080, building
+		                                  ./caddy if needed; the arguments go to "caddy run"
+		  ./xcaddy.sh test [ARGUMENT...]  install what the tests need (Debian, Ubuntu) and run them
+		                                  with the race detector; the arguments go to "go test"
+		  ./xcaddy.sh help                print this
+	TEXT
+}
+
+command=${1:-build}
+(($# == 0)) || shift
+case $command in
+build)
+	(($# == 0)) || die "build takes no arguments"
+	build
+	;;
+run) run "$@" ;;
+test) run_tests "$@" ;;
+help | -h | --help) help ;;
+*)
+	help >&2
+	die "unknown command $command"
+	;;
+esac
