@@ -16,10 +16,11 @@ import (
 func setCaching(header http.Header, status int, withCookie, live bool) {
 	switch {
 	case withCookie:
-		for _, name := range cachePolicies {
-			delete(header, name)
-		}
-		header.Set("Cache-Control", "no-store")
+		// Policies for single kinds of caches forbid storing already, or
+		// the response would have been refused: see sharedCacheable.
+		header["Cache-Control"] = []string{"no-store"}
+		delete(header, "Expires")
+		delete(header, "Pragma")
 	case status == http.StatusSwitchingProtocols:
 	case !saysCaching(header):
 		addVary(header, "Cookie")
@@ -83,7 +84,7 @@ func directives(lines []string) map[string]bool {
 	for _, line := range lines {
 		for directive := range strings.SplitSeq(line, ",") {
 			name, argument, _ := strings.Cut(strings.TrimSpace(directive), "=")
-			if name = strings.ToLower(name); name != "private" || argument == "" {
+			if name = strings.ToLower(strings.TrimSpace(name)); name != "private" || argument == "" {
 				names[name] = true
 			}
 		}

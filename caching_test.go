@@ -46,8 +46,8 @@ func TestSetCaching(t *testing.T) {
 		{"explicit Pragma", header("Pragma: no-cache"), 200, false, true, "Pragma: no-cache"},
 		{"explicit for CDNs", header("CDN-Cache-Control: no-store"), 200, false, true, "Cdn-Cache-Control: no-store"},
 		{"explicit for surrogates", header("Surrogate-Control: no-store"), 200, false, true, "Surrogate-Control: no-store"},
-		{"our cookie wins", header("Cache-Control: max-age=60", "Expires: 0", "Pragma: x", "CDN-Cache-Control: max-age=1", "Surrogate-Control: max-age=1"),
-			200, true, true, "Cache-Control: no-store"},
+		{"our cookie wins", header("Cache-Control: max-age=60", "Expires: 0", "Pragma: x", "CDN-Cache-Control: no-store"),
+			200, true, true, "Cache-Control: no-store | Cdn-Cache-Control: no-store"},
 		{"101", header(), 101, false, true, ""},
 		{"101 with our cookie", header(), 101, true, true, "Cache-Control: no-store"},
 	}
@@ -71,6 +71,7 @@ func TestSharedCacheable(t *testing.T) {
 		{header("Cache-Control: public"), true},
 		{header("Cache-Control: max-age=0, PUBLIC"), true},
 		{header("Cache-Control: s-maxage=10"), true},
+		{header("Cache-Control: s-maxage = 10"), true}, // sloppy, but somebody may read it so
 		{header("Cache-Control: max-age=1", "Cache-Control: public"), true},
 		{header("Cache-Control: public, no-store"), false},
 		{header(`Cache-Control: public, private="x-foo"`), true}, // restricts one field only

@@ -17,15 +17,18 @@ import (
 // still to come.
 func (x *exchange) interim(header http.Header) {
 	x.protocol.StripResponse(header)
-	x.dropCookies(header)
+	x.dropCookies(header, "")
 }
 
 // final takes what the application asks for out of the header, commits it, and
 // puts in what the browser has to know.
 func (x *exchange) final(header http.Header, status int) error {
 	patch, err := x.protocol.Take(header, x.manager.Policy.MaxData)
-	x.dropCookies(header)
+	x.dropCookies(header, "")
 	if x.failed {
+		// Another page for everybody with this cookie, and caches may keep
+		// a 404: what error routes send depends on the session, too.
+		setCaching(header, status, false, x.session != nil || x.blind)
 		return nil
 	}
 	if patch != nil || err != nil {
@@ -51,6 +54,7 @@ func (x *exchange) final(header http.Header, status int) error {
 	line := x.setCookie(result)
 	if line != "" {
 		header.Add("Set-Cookie", line)
+		x.state.cookie = line
 	}
 	setCaching(header, status, line != "", x.session != nil || result.Session != nil || x.blind)
 
@@ -66,8 +70,6 @@ func (x *exchange) sent() {
 		x.manager.Touch(x.session, time.Now())
 	}
 }
-
-func (x *exchange) trailer(header http.Header) { x.protocol.StripResponse(header) }
 
 // setCookie returns the Set-Cookie line that a result calls for, or "".
 func (x *exchange) setCookie(result session.Result) string {
@@ -139,8 +141,6 @@ func (p *passing) final(header http.Header, _ int) error {
 
 func (p *passing) sent() {}
 
-func (p *passing) trailer(header http.Header) { p.strip(header) }
-
 func (p *passing) strip(header http.Header) {
 	managed := p.protocol.ManagesResponse
 	if p.owner != nil { // it obeys its own headers after us
@@ -150,7 +150,5 @@ func (p *passing) strip(header http.Header) {
 	}
 	session.Strip(header, managed)
 	session.StripList(header, "Trailer", managed)
-	if !p.state.owned { // else the cookie is that of a handler behind us
-		p.dropCookies(header)
-	}
+	p.dropCookies(header, p.state.cookie)
 }

@@ -209,14 +209,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	h.stripRequest(r, state)
 
 	matched, err := h.matches(r, state)
-	if err != nil {
+	cookiejar.Strip(r.Header, h.cookieNames...) // not before: matchers may want to see it
+	switch {
+	case err != nil:
 		return err
-	}
-	cookiejar.Strip(r.Header, h.cookieNames...)
-	if !matched {
+	case !matched:
 		return h.pass(w, r, next, state)
 	}
-	state.owner, state.owned = h, true
+	state.owner = h
 	defer func() { state.owner = nil }()
 
 	x := &exchange{Handler: h, request: r, state: state, started: time.Now()}
@@ -299,7 +299,9 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 		x.logger.Warn("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
 		return nil
 	}
-	w.Header().Set("Retry-After", "1")
+	if !x.state.asked { // else a retry would repeat what the application has done
+		w.Header().Set("Retry-After", "1")
+	}
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
@@ -354,6 +356,7 @@ func (x *exchange) inject() error {
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, state *requestState) error {
 	p := &passing{Handler: h, state: state, owner: state.owner}
 	p.writer = wrap(w, p)
+	defer func() { p.strip(w.Header()) }() // of trailers; and the access log shows it, after a panic too
 	err := next.ServeHTTP(&p.writer, r)
 	p.writer.end()
 	return err
@@ -366,16 +369,19 @@ func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err err
 	x.writer = wrap(w, x)
 	rw := &x.writer
 	defer func() {
-		if rw.failure == nil {
-			return
+		if rw.failure != nil {
+			// reverse_proxy aborts like this when it can't write the body.
+			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic value
+				panic(p)
+			}
+			restoreHeader(w.Header(), before)
+			err = rw.failure
 		}
-		// reverse_proxy aborts like this when it can't write the body.
-		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic value
-			panic(p)
-		}
-		restoreHeader(w.Header(), before)
-		err = rw.failure
+		// Of trailers, and of what the site itself has set before us; and the
+		// access log shows it, after a panic too.
+		x.protocol.StripResponse(w.Header())
 	}()
+	x.state.asked = true
 	if err := next.ServeHTTP(rw, x.request); err != nil {
 		// What never went out commits nothing.
 		x.failed = true

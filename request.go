@@ -3,6 +3,7 @@ package caddysession
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -22,8 +23,12 @@ type requestState struct {
 	// owner is the handler that runs the session, nil outside of it.
 	owner *Handler
 
-	// owned tells that there is or was one.
-	owned bool
+	// cookie is the Set-Cookie line that an owner has put into the response,
+	// or "".
+	cookie string
+
+	// asked tells that an application was asked behind an owner.
+	asked bool
 
 	// named tells that {http.auth.user.id} is from a session.
 	named bool
@@ -93,8 +98,13 @@ func isHTTPS(r *http.Request) bool {
 }
 
 // dropCookies removes cookies of our name that the application sets: they
-// would sign the user out, or in as somebody else.
-func (h *Handler) dropCookies(header http.Header) {
+// would sign the user out, or in as somebody else. The line own is kept, that
+// of a session handler behind this one, unless it is "".
+func (h *Handler) dropCookies(header http.Header, own string) {
+	if i := slices.Index(header["Set-Cookie"], own); i >= 0 && own != "" {
+		header["Set-Cookie"] = slices.Concat(header["Set-Cookie"][:i], header["Set-Cookie"][i+1:])
+		defer header.Add("Set-Cookie", own)
+	}
 	for _, name := range cookiejar.DropSetCookie(header, h.cookieNames...) {
 		h.logger.Warn("dropping a cookie that the application sets under the name of the session cookie", zap.String("name", name))
 	}

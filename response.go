@@ -22,9 +22,6 @@ type responseHooks interface {
 
 	// sent is called when the final header is on its way.
 	sent()
-
-	// trailer sees the header map after the handler has returned.
-	trailer(http.Header)
 }
 
 // hookWriter calls responseHooks. WriteHeader is not the only method that sends
@@ -113,7 +110,6 @@ func (w *hookWriter) end() {
 	if !w.done && w.finish(0) == nil {
 		w.hooks.sent()
 	}
-	w.hooks.trailer(w.Header())
 }
 
 // headerField is one entry of a header map.

@@ -48,6 +48,9 @@ func (EmbeddedStore) CaddyModule() caddy.ModuleInfo {
 
 // Provision finds the file's real path.
 func (s *EmbeddedStore) Provision(caddy.Context) error {
+	if s.MaxSessions < 0 {
+		return fmt.Errorf("max_sessions %d is negative", s.MaxSessions)
+	}
 	file, err := caddy.NewReplacer().ReplaceOrErr(s.File, true, true)
 	if err != nil {
 		return fmt.Errorf("file: %w", err)

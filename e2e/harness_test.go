@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -96,10 +97,27 @@ func (s *server) try(globals, sites string) error {
 	if err != nil {
 		return fmt.Errorf("adapting: %w", err)
 	}
-	if err := caddy.Load(config, true); err != nil {
-		return fmt.Errorf("loading: %w", err)
+	if err = caddy.Load(config, true); err != nil {
+		err = fmt.Errorf("loading: %w", err)
 	}
-	return nil
+	// The servers before, or those that were not to be, shut down in the
+	// background, and what the kernel has given to their listeners is lost.
+	_, port, _ := net.SplitHostPort(s.addr)
+	eventually(s.t, "the other listener is closed", func() bool {
+		return caddy.ListenerUsage("tcp", ":"+port) <= 1 && goroutines("closeListeners") == 0
+	})
+	return err
+}
+
+// goroutines counts those with text in their stacks.
+func goroutines(text string) (n int) {
+	buf := make([]byte, 1<<20)
+	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if strings.Contains(g, text) {
+			n++
+		}
+	}
+	return n
 }
 
 func freeAddr(t testing.TB) string {

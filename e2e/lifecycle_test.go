@@ -62,3 +62,14 @@ func TestSignInChangeAndSignOut(t *testing.T) {
 		t.Errorf("the old cookie after signing out: %q", r.body)
 	}
 }
+
+// What the site's own header directive sets is there before the session handler
+// runs, and so in the header that a refused response goes back to.
+func TestRule2RefusedHeaderOfTheSiteItself(t *testing.T) {
+	s := serve(t, "session {\n\tstore memory\n}", "header X-Session-Set `{bad`\nsession\nrespond ok")
+	r := s.get("/", "")
+	if r.StatusCode != http.StatusBadGateway {
+		t.Errorf("status %d", r.StatusCode)
+	}
+	noSessionHeaders(t, r.raw)
+}

@@ -1,0 +1,198 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/http3"
+)
+
+// client speaks one version of HTTP over TLS.
+type client struct {
+	t      *testing.T
+	addr   string
+	proto  string // what its responses must be in
+	cookie string // sent with every request, unless empty
+	http.RoundTripper
+}
+
+// eachClient runs a test with a client for each version of HTTP, all of them
+// with the same server: site is the inside of its block.
+func eachClient(t *testing.T, site string, run func(t *testing.T, c *client)) {
+	s := serve(t, storeOption("memory"), "respond OK")
+	cert, key, pool := certificate(t)
+	_, port, _ := net.SplitHostPort(freeAddr(t))
+	addr := "localhost:" + port
+	if err := s.try(storeOption("memory"), fmt.Sprintf("https://%s {\ntls %s %s\n%s\n}", addr, cert, key, site)); err != nil {
+		t.Fatal(err)
+	}
+	config := func(protocol string) *tls.Config {
+		return &tls.Config{RootCAs: pool, NextProtos: []string{protocol}}
+	}
+	h1 := &http.Transport{TLSClientConfig: config("http/1.1")}
+	h2 := &http.Transport{TLSClientConfig: config("h2"), ForceAttemptHTTP2: true}
+	h3 := &http3.Transport{TLSClientConfig: config("h3")}
+	t.Cleanup(func() {
+		h1.CloseIdleConnections()
+		h2.CloseIdleConnections()
+		h3.Close()
+	})
+	for _, c := range []struct {
+		proto     string
+		transport http.RoundTripper
+	}{
+		{"HTTP/1.0", oldTransport{config("http/1.1")}},
+		{"HTTP/1.1", h1},
+		{"HTTP/2.0", h2},
+		{"HTTP/3.0", h3},
+	} {
+		t.Run(c.proto, func(t *testing.T) {
+			run(t, &client{t: t, addr: addr, proto: c.proto, RoundTripper: c.transport})
+		})
+	}
+}
+
+// start sends a request and returns the response when its head has arrived,
+// with the heads of 1xx responses before it.
+func (c *client) start(method, target string, header http.Header) (r *http.Response, interim []http.Header) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	c.t.Cleanup(cancel)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			interim = append(interim, http.Header(h).Clone())
+			return nil
+		},
+	})
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.addr+target, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	if c.cookie != "" {
+		req.Header.Set("Cookie", c.cookie)
+	}
+	if r, err = c.RoundTrip(req); err != nil {
+		c.t.Fatalf("%s %s: %v", method, target, err)
+	}
+	if r.Proto != c.proto {
+		c.t.Errorf("%s %s was answered in %s", method, target, r.Proto)
+	}
+	return r, interim
+}
+
+// do sends a request and returns the response with its body read.
+func (c *client) do(method, target string, header http.Header) *response {
+	c.t.Helper()
+	r, _ := c.start(method, target, header)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		c.t.Fatalf("%s %s: reading the body: %v", method, target, err)
+	}
+	noManagedNames(c.t, r.Header, r.Trailer)
+	return &response{Response: r, body: string(body)}
+}
+
+// noManagedNames is noSessionHeaders for a response that was parsed.
+func noManagedNames(t testing.TB, headers ...http.Header) {
+	t.Helper()
+	for _, h := range headers {
+		for name, values := range h {
+			noSessionHeaders(t, name+": "+strings.Join(values, ", "))
+			if name == "Trailer" && strings.Contains(strings.ToLower(fmt.Sprint(values)), "session") {
+				t.Errorf("the client sees the announcement %q", values)
+			}
+		}
+	}
+}
+
+// oldTransport speaks HTTP/1.0, which net/http does as a server only.
+type oldTransport struct{ config *tls.Config }
+
+func (o oldTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	c, err := tls.Dial("tcp", r.URL.Host, o.config)
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := r.Context().Deadline()
+	c.SetDeadline(deadline)
+	fmt.Fprintf(c, "%s %s HTTP/1.0\r\nHost: %s\r\n", r.Method, r.URL.RequestURI(), r.URL.Host)
+	r.Header.Write(c)
+	io.WriteString(c, "\r\n")
+	in := bufio.NewReader(c)
+	for {
+		res, err := http.ReadResponse(in, r)
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		if res.StatusCode >= 200 {
+			res.Body = closer{res.Body, c}
+			return res, nil
+		}
+		httptrace.ContextClientTrace(r.Context()).Got1xxResponse(res.StatusCode, textproto.MIMEHeader(res.Header))
+	}
+}
+
+// closer closes the connection with the body.
+type closer struct {
+	io.Reader
+	io.Closer
+}
+
+// certificate makes one for localhost, and the pool of authorities that trusts it.
+func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		DNSNames:     []string{"localhost"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+		IsCA:         true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	for file, b := range map[string][]byte{certFile: certPEM, keyFile: keyPEM} {
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool = x509.NewCertPool()
+	pool.AppendCertsFromPEM(certPEM)
+	return certFile, keyFile, pool
+}
