@@ -246,7 +246,7 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("store redis takes one address")
 	}
-	return settings{
+	err := settings{
 		"username":    func() error { return parseWord(d, &s.Username) },
 		"password":    func() error { return parseWord(d, &s.Password) },
 		"db":          func() error { return parseNumber(d, &s.DB) },
@@ -258,6 +258,13 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return s.TLS.parse(d)
 		},
 	}.parse(d)
+	if err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
 }
 
 func (t *RedisTLS) parse(d *caddyfile.Dispenser) error {

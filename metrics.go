@@ -2,6 +2,7 @@ package caddysession
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,11 +18,23 @@ var events = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Help:      "What happened to sessions, by kind of event.",
 }, []string{"event"})
 
-// eventCounter registers the counter and returns what counts an event.
-func eventCounter(registry prometheus.Registerer) (func(session.Event), error) {
+// counters has the counter of each event. All are there from the start, since
+// a rate needs a first value.
+var counters = func() map[session.Event]prometheus.Counter {
+	counters := map[session.Event]prometheus.Counter{}
+	for _, e := range session.Events {
+		counters[e] = events.WithLabelValues(string(e))
+	}
+	return counters
+}()
+
+func count(e session.Event) { counters[e].Inc() }
+
+// registerMetrics adds the counter to the registry of a configuration.
+func registerMetrics(registry prometheus.Registerer) error {
 	var already prometheus.AlreadyRegisteredError
 	if err := registry.Register(events); err != nil && !errors.As(err, &already) {
-		return nil, err
+		return fmt.Errorf("registering metrics: %w", err)
 	}
-	return func(e session.Event) { events.WithLabelValues(string(e)).Inc() }, nil
+	return nil
 }

@@ -139,9 +139,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the session app: %w", err)
 	}
-	count, err := eventCounter(ctx.GetMetricsRegistry())
-	if err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return err
 	}
 	h.manager = session.NewManager(app.(*App).store, policy, protocol, h.logger, count)
 	return nil
@@ -309,26 +308,25 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 // none if there are more than anybody has by honest means.
 func (x *exchange) readTokens(cookies []string, name string) ([]session.Token, error) {
 	var room [cookiejar.MaxCandidates + 1]string
+	var tokens []session.Token
 	malformed := false
 	values, err := cookiejar.Values(room[:0], cookies, name, func(value string) bool {
-		_, ok := session.ParseToken(value)
+		t, ok := session.ParseToken(value)
+		if ok {
+			tokens = append(tokens, t)
+		}
 		malformed = malformed || !ok
 		return ok
 	})
 	if err != nil {
 		return nil, err
 	}
-	if malformed || len(values) > cookiejar.MaxCandidates {
+	tooMany := len(values) > cookiejar.MaxCandidates
+	if malformed || tooMany {
 		x.manager.Count(session.EventMalformed)
 	}
-	if len(values) == 0 || len(values) > cookiejar.MaxCandidates {
+	if tooMany {
 		return nil, nil
-	}
-	tokens := make([]session.Token, 0, len(values))
-	for _, value := range values {
-		if t, ok := session.ParseToken(value); ok {
-			tokens = append(tokens, t)
-		}
 	}
 	return tokens, nil
 }

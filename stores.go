@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -33,8 +34,8 @@ type EmbeddedStore struct {
 	// The file. Default: `session/sessions.db` in Caddy's data directory.
 	File string `json:"file,omitempty"`
 
-	// How many sessions may be kept; beyond that none can be created.
-	// Default: 1000000.
+	// How many sessions may be kept; beyond that none can be created. A change
+	// takes effect when Caddy is restarted. Default: 1000000.
 	MaxSessions int `json:"max_sessions,omitempty"`
 }
 
@@ -51,9 +52,9 @@ func (s *EmbeddedStore) Provision(caddy.Context) error {
 	if s.MaxSessions < 0 {
 		return fmt.Errorf("max_sessions %d is negative", s.MaxSessions)
 	}
-	file, err := caddy.NewReplacer().ReplaceOrErr(s.File, true, true)
+	file, err := resolve("file", s.File)
 	if err != nil {
-		return fmt.Errorf("file: %w", err)
+		return err
 	}
 	if file == "" {
 		file = filepath.Join(caddy.AppDataDir(), "session", "sessions.db")
@@ -169,11 +170,9 @@ func (RedisStore) CaddyModule() caddy.ModuleInfo {
 // Provision resolves placeholders and reads certificates.
 func (s *RedisStore) Provision(caddy.Context) error {
 	o := redisstore.Options{DB: s.DB, Timeout: time.Duration(s.Timeout)}
-	repl := caddy.NewReplacer()
 	for _, text := range []struct {
-		name string
-		from string
-		to   *string
+		name, from string
+		to         *string
 	}{
 		{"address", s.Address, &o.Address},
 		{"username", s.Username, &o.Username},
@@ -181,14 +180,10 @@ func (s *RedisStore) Provision(caddy.Context) error {
 		{"key_prefix", s.KeyPrefix, &o.KeyPrefix},
 		{"client_name", s.ClientName, &o.ClientName},
 	} {
-		resolved, err := repl.ReplaceOrErr(text.from, true, true)
-		if err != nil {
-			return fmt.Errorf("%s: %w", text.name, err)
+		var err error
+		if *text.to, err = resolve(text.name, text.from); err != nil {
+			return err
 		}
-		if resolved == "" && text.from != "" {
-			return fmt.Errorf("%s: %s is empty", text.name, text.from)
-		}
-		*text.to = resolved
 	}
 	material := sha256.New()
 	if s.TLS != nil {
@@ -210,12 +205,42 @@ func (s *RedisStore) Provision(caddy.Context) error {
 	return err
 }
 
+// resolve replaces the placeholders in a text. One that is unknown or leads to
+// nothing is an error, which does not show what others lead to.
+func resolve(name, text string) (string, error) {
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	if resolved == "" && text != "" {
+		return "", fmt.Errorf("%s: %s is empty", name, text)
+	}
+	return resolved, nil
+}
+
+// check reports mistakes that show without resolving placeholders or reading
+// files, so that the Caddyfile's error can say where.
+func (s *RedisStore) check() error {
+	if strings.Contains(s.Address+s.Username+s.Password+s.KeyPrefix+s.ClientName, "{") {
+		return nil
+	}
+	o := redisstore.Options{
+		Address: s.Address, Username: s.Username, Password: s.Password, DB: s.DB,
+		KeyPrefix: s.KeyPrefix, Timeout: time.Duration(s.Timeout), ClientName: s.ClientName,
+	}
+	if s.TLS != nil {
+		o.TLS = new(tls.Config)
+	}
+	_, err := redisstore.New(o)
+	return err
+}
+
 func (t *RedisTLS) config(read func(pem []byte)) (*tls.Config, error) {
 	config := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
 	for _, file := range t.CA {
-		pem, err := os.ReadFile(file)
+		pem, err := readFile("ca", file)
 		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
+			return nil, err
 		}
 		read(pem)
 		if config.RootCAs == nil {
@@ -228,13 +253,13 @@ func (t *RedisTLS) config(read func(pem []byte)) (*tls.Config, error) {
 	if t.Certificate == "" && t.Key == "" {
 		return config, nil
 	}
-	cert, err := os.ReadFile(t.Certificate)
+	cert, err := readFile("certificate", t.Certificate)
 	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
+		return nil, err
 	}
-	key, err := os.ReadFile(t.Key)
+	key, err := readFile("key", t.Key)
 	if err != nil {
-		return nil, fmt.Errorf("key: %w", err)
+		return nil, err
 	}
 	read(cert)
 	read(key)
@@ -244,6 +269,19 @@ func (t *RedisTLS) config(read func(pem []byte)) (*tls.Config, error) {
 	}
 	config.Certificates = []tls.Certificate{pair}
 	return config, nil
+}
+
+// readFile reads a file whose name may have placeholders.
+func readFile(name, file string) ([]byte, error) {
+	file, err := resolve(name, file)
+	if err != nil {
+		return nil, err
+	}
+	contents, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return contents, nil
 }
 
 // StoreKey implements StoreModule.
