@@ -101,11 +101,12 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 		return session.Entry{}, fmt.Errorf("reading session %s from redis %s: %w", id, s.addr, err)
 	}
 
-	e := session.Entry{Value: value, TTL: time.Duration(ttl) * time.Millisecond}
+	// Zero is less than a millisecond: to writers the key is there still.
+	e := session.Entry{Value: value, TTL: time.Duration(max(ttl, 1)) * time.Millisecond}
 	switch {
 	case ttl == -1:
 		e.TTL = noExpiry
-	case ttl <= 0: // it expired between the two commands, or does so right now
+	case ttl < 0: // it expired between the two commands
 		return session.Entry{}, session.ErrNotFound
 	}
 	e.Version, _ = session.ParseHead(value)
