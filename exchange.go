@@ -7,11 +7,149 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/session"
 )
+
+// exchange is one request and its response under a handler that owns them.
+type exchange struct {
+	*Handler
+	request *http.Request
+	state   *requestState
+	started time.Time
+
+	secure  bool // the cookie is Secure on this request
+	site    session.Site
+	hasSite bool             // the request's host has a canonical form within the cookie's domain
+	session *session.Session // as loaded, nil if anonymous
+	blind   bool             // the store could not tell, and the request passes as anonymous
+
+	writer hookWriter
+	room   [4]headerField // for the header as it was before
+	failed bool           // no response of the application goes out
+	touch  bool           // the session was used and not written
+}
+
+// open loads the session that the request's cookies present. The error is what
+// the client gets.
+func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
+	r := x.request
+	x.secure = x.Cookie.SecureFor(isHTTPS(r))
+	name := x.Cookie.NameFor(x.secure)
+	host, ok := x.Cookie.ScopeHost(r.Host)
+	if x.hasSite = ok; ok {
+		path := x.Cookie.Path
+		if path == "" {
+			path = "/"
+		}
+		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: path}, Realm: x.Realm}
+		if x.site.Realm == "" {
+			x.site.Realm = host
+		}
+	}
+	if len(cookies) == 0 {
+		return nil
+	}
+	tokens, err := x.readTokens(cookies, name)
+	if err != nil {
+		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, err)
+	}
+	if len(tokens) == 0 || !x.hasSite {
+		return nil
+	}
+	x.session, err = x.manager.Open(r.Context(), x.site, tokens, x.started)
+	if err == nil {
+		return nil
+	}
+	if x.OnStoreError == "pass" {
+		x.blind = true
+		x.logger.Warn("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
+		return nil
+	}
+	if !x.state.asked { // else a retry would repeat what the application has done
+		w.Header().Set("Retry-After", "1")
+	}
+	return caddyhttp.Error(http.StatusServiceUnavailable, err)
+}
+
+// readTokens returns the different well-formed tokens in the Cookie lines, and
+// none if there are more than anybody has by honest means.
+func (x *exchange) readTokens(cookies []string, name string) ([]session.Token, error) {
+	var room [cookiejar.MaxCandidates + 1]string
+	var tokens []session.Token
+	malformed := false
+	values, err := cookiejar.Values(room[:0], cookies, name, func(value string) bool {
+		t, ok := session.ParseToken(value)
+		if ok {
+			tokens = append(tokens, t)
+		}
+		malformed = malformed || !ok
+		return ok
+	})
+	if err != nil {
+		return nil, err
+	}
+	tooMany := len(values) > cookiejar.MaxCandidates
+	if malformed || tooMany {
+		x.manager.Count(session.EventMalformed)
+	}
+	if tooMany {
+		return nil, nil
+	}
+	return tokens, nil
+}
+
+// inject shows the session to the application.
+func (x *exchange) inject() error {
+	if err := x.protocol.Inject(x.request.Header, x.session); err != nil {
+		// The limit was lowered, and leaving something out would be a lie.
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	repl, ok := x.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	switch {
+	case !ok:
+	case x.session != nil && x.session.Subject() != "":
+		repl.Set("http.auth.user.id", session.EncodeValue(x.session.Subject()))
+		x.state.named = true
+	case x.state.named: // before the error that brought the request here
+		repl.Delete("http.auth.user.id")
+	}
+	return nil
+}
+
+// serve runs the application and makes sure that the response was committed,
+// or that the client gets none of it.
+func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err error) {
+	before := saveHeader(x.room[:0], w.Header())
+	x.writer = wrap(w, x)
+	rw := &x.writer
+	defer func() {
+		if rw.failure != nil {
+			// reverse_proxy aborts like this when it can't write the body.
+			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic value
+				panic(p)
+			}
+			restoreHeader(w.Header(), before)
+			err = rw.failure
+		}
+		// Of trailers, and of what the site itself has set before us; and the
+		// access log shows it, after a panic too.
+		x.protocol.StripResponse(w.Header())
+	}()
+	x.state.asked = true
+	if err := next.ServeHTTP(rw, x.request); err != nil {
+		// What never went out commits nothing.
+		x.failed = true
+		rw.end()
+		return err
+	}
+	rw.end()
+	return nil
+}
 
 // interim keeps a 1xx response clean. It obeys nothing: the final response is
 // still to come.
@@ -122,33 +260,4 @@ func (x *exchange) refuse(err error) error {
 func (x *exchange) where() zap.Field {
 	return zap.Dict("request",
 		zap.String("method", x.request.Method), zap.String("host", x.request.Host), zap.String("path", x.request.URL.Path))
-}
-
-// passing keeps the responses of requests clean that have no session here.
-type passing struct {
-	*Handler
-	writer hookWriter
-	state  *requestState
-	owner  *Handler // the handler around this one that has the session, or nil
-}
-
-func (p *passing) interim(header http.Header) { p.strip(header) }
-
-func (p *passing) final(header http.Header, _ int) error {
-	p.strip(header)
-	return nil
-}
-
-func (p *passing) sent() {}
-
-func (p *passing) strip(header http.Header) {
-	managed := p.protocol.ManagesResponse
-	if p.owner != nil { // it obeys its own headers after us
-		managed = func(name string) bool {
-			return p.protocol.ManagesResponse(name) && !p.owner.protocol.ManagesResponse(name)
-		}
-	}
-	session.Strip(header, managed)
-	session.StripList(header, "Trailer", managed)
-	p.dropCookies(header, p.state.cookie)
 }

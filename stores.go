@@ -1,16 +1,9 @@
 package caddysession
 
 import (
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -18,13 +11,11 @@ import (
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/boltstore"
 	"github.com/caddy-session/caddy-session/session/memstore"
-	"github.com/caddy-session/caddy-session/session/redisstore"
 )
 
 func init() {
 	caddy.RegisterModule(EmbeddedStore{})
 	caddy.RegisterModule(MemoryStore{})
-	caddy.RegisterModule(RedisStore{})
 }
 
 // EmbeddedStore keeps sessions in a database file on this machine. They survive
@@ -106,105 +97,6 @@ func (*MemoryStore) StoreKey() string { return "memory" }
 // NewStore implements StoreModule.
 func (*MemoryStore) NewStore(*zap.Logger) (session.Store, error) { return memstore.New(), nil }
 
-// RedisStore keeps sessions in Redis (6.2 or later) or Valkey, where several
-// Caddys share them. Redis need not be up when Caddy starts.
-//
-// The texts may have placeholders such as `{env.REDIS_PASSWORD}` or
-// `{file./run/secrets/redis}`, which keeps secrets out of the configuration.
-type RedisStore struct {
-	// `host:port`, `redis://` or `rediss://` URL, or `unix//path/to/socket`.
-	// Default: `localhost:6379`.
-	Address string `json:"address,omitempty"`
-
-	// The user of Redis's access control list. Default: Redis's default user.
-	Username string `json:"username,omitempty"`
-
-	// The password.
-	Password string `json:"password,omitempty"`
-
-	// The number of the database. Default: 0.
-	DB int `json:"db,omitempty"`
-
-	// TLS to the server. An empty object is enough for a server whose
-	// certificate is trusted by this machine.
-	TLS *RedisTLS `json:"tls,omitempty"`
-
-	// What the names of all keys begin with. Default: `session:`.
-	KeyPrefix string `json:"key_prefix,omitempty"`
-
-	// How long one operation may take. Default: 250ms.
-	Timeout caddy.Duration `json:"timeout,omitempty"`
-
-	// The name of the connections in CLIENT LIST. Default: `caddy-session`.
-	ClientName string `json:"client_name,omitempty"`
-
-	options redisstore.Options // resolved
-	key     string
-}
-
-// RedisTLS says how the connection to Redis is secured.
-type RedisTLS struct {
-	// Files with the certificates of authorities to trust, in PEM, instead of
-	// this machine's.
-	CA []string `json:"ca,omitempty"`
-
-	// The file with the client's certificate, in PEM.
-	Certificate string `json:"certificate,omitempty"`
-
-	// The file with its key, in PEM.
-	Key string `json:"key,omitempty"`
-
-	// The name that the server's certificate must have. Default: the host of
-	// the address.
-	ServerName string `json:"server_name,omitempty"`
-}
-
-// CaddyModule returns the Caddy module information.
-func (RedisStore) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{
-		ID:  "session.stores.redis",
-		New: func() caddy.Module { return new(RedisStore) },
-	}
-}
-
-// Provision resolves placeholders and reads certificates.
-func (s *RedisStore) Provision(caddy.Context) error {
-	o := redisstore.Options{DB: s.DB, Timeout: time.Duration(s.Timeout)}
-	for _, text := range []struct {
-		name, from string
-		to         *string
-	}{
-		{"address", s.Address, &o.Address},
-		{"username", s.Username, &o.Username},
-		{"password", s.Password, &o.Password},
-		{"key_prefix", s.KeyPrefix, &o.KeyPrefix},
-		{"client_name", s.ClientName, &o.ClientName},
-	} {
-		var err error
-		if *text.to, err = resolve(text.name, text.from); err != nil {
-			return err
-		}
-	}
-	material := sha256.New()
-	if s.TLS != nil {
-		config, err := s.TLS.config(func(pem []byte) { material.Write(pem) })
-		if err != nil {
-			return fmt.Errorf("tls: %w", err)
-		}
-		o.TLS = config
-	}
-	// A renewed certificate or password is another store.
-	identity, err := json.Marshal([]any{o.Address, o.Username, o.Password, o.DB, s.TLS, o.KeyPrefix, o.Timeout, o.ClientName})
-	if err != nil {
-		return err
-	}
-	material.Write(identity)
-	s.key = "redis " + hex.EncodeToString(material.Sum(nil))
-	s.options = o
-	_, err = redisstore.New(o) // makes no connection
-	return err
-}
-
 // resolve replaces the placeholders in a text. One that is unknown or leads to
 // nothing is an error, which does not show what others lead to.
 func resolve(name, text string) (string, error) {
@@ -218,87 +110,9 @@ func resolve(name, text string) (string, error) {
 	return resolved, nil
 }
 
-// check reports mistakes that show without resolving placeholders or reading
-// files, so that the Caddyfile's error can say where.
-func (s *RedisStore) check() error {
-	if strings.Contains(s.Address+s.Username+s.Password+s.KeyPrefix+s.ClientName, "{") {
-		return nil
-	}
-	o := redisstore.Options{
-		Address: s.Address, Username: s.Username, Password: s.Password, DB: s.DB,
-		KeyPrefix: s.KeyPrefix, Timeout: time.Duration(s.Timeout), ClientName: s.ClientName,
-	}
-	if s.TLS != nil {
-		o.TLS = new(tls.Config)
-	}
-	_, err := redisstore.New(o)
-	return err
-}
-
-func (t *RedisTLS) config(read func(pem []byte)) (*tls.Config, error) {
-	config := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
-	for _, file := range t.CA {
-		pem, err := readFile("ca", file)
-		if err != nil {
-			return nil, err
-		}
-		read(pem)
-		if config.RootCAs == nil {
-			config.RootCAs = x509.NewCertPool()
-		}
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca: no certificate in PEM in %s", file)
-		}
-	}
-	if t.Certificate == "" && t.Key == "" {
-		return config, nil
-	}
-	cert, err := readFile("certificate", t.Certificate)
-	if err != nil {
-		return nil, err
-	}
-	key, err := readFile("key", t.Key)
-	if err != nil {
-		return nil, err
-	}
-	read(cert)
-	read(key)
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s and key %s: %w", t.Certificate, t.Key, err)
-	}
-	config.Certificates = []tls.Certificate{pair}
-	return config, nil
-}
-
-// readFile reads a file whose name may have placeholders.
-func readFile(name, file string) ([]byte, error) {
-	file, err := resolve(name, file)
-	if err != nil {
-		return nil, err
-	}
-	contents, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return contents, nil
-}
-
-// StoreKey implements StoreModule.
-func (s *RedisStore) StoreKey() string { return s.key }
-
-// NewStore implements StoreModule.
-func (s *RedisStore) NewStore(log *zap.Logger) (session.Store, error) {
-	o := s.options
-	o.Logger = log
-	return redisstore.New(o)
-}
-
 // Interface guards.
 var (
 	_ StoreModule       = (*EmbeddedStore)(nil)
 	_ StoreModule       = (*MemoryStore)(nil)
-	_ StoreModule       = (*RedisStore)(nil)
 	_ caddy.Provisioner = (*EmbeddedStore)(nil)
-	_ caddy.Provisioner = (*RedisStore)(nil)
 )

@@ -5,7 +5,8 @@
 //
 // Reading order: token.go (what the browser holds), session.go (what a request
 // sees), policy.go (how long it lives), json.go and patch.go (what a response
-// may change), headers.go and control.go (how applications see and say it),
-// record.go, head.go and seal.go (what is stored), store.go (where),
-// manager.go, commit.go and subject.go (all of it together).
+// may change), headers.go, names.go, encode.go and control.go (how applications
+// see and say it), record.go, fields.go, head.go and seal.go (what is stored),
+// store.go (where), manager.go (loading), commit.go, change.go and subject.go
+// (committing).
 package session

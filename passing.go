@@ -1,0 +1,49 @@
+package caddysession
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-session/caddy-session/session"
+)
+
+// pass serves a request that this handler does not own: without a session, but
+// with everything removed that is ours.
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, state *requestState) error {
+	p := &passing{Handler: h, state: state, owner: state.owner}
+	p.writer = wrap(w, p)
+	defer func() { p.strip(w.Header()) }() // of trailers; and the access log shows it, after a panic too
+	err := next.ServeHTTP(&p.writer, r)
+	p.writer.end()
+	return err
+}
+
+// passing keeps the responses of requests clean that have no session here.
+type passing struct {
+	*Handler
+	writer hookWriter
+	state  *requestState
+	owner  *Handler // the handler around this one that has the session, or nil
+}
+
+func (p *passing) interim(header http.Header) { p.strip(header) }
+
+func (p *passing) final(header http.Header, _ int) error {
+	p.strip(header)
+	return nil
+}
+
+func (p *passing) sent() {}
+
+func (p *passing) strip(header http.Header) {
+	managed := p.protocol.ManagesResponse
+	if p.owner != nil { // it obeys its own headers after us
+		managed = func(name string) bool {
+			return p.protocol.ManagesResponse(name) && !p.owner.protocol.ManagesResponse(name)
+		}
+	}
+	session.Strip(header, managed)
+	session.StripList(header, "Trailer", managed)
+	p.dropCookies(header, p.state.cookie)
+}

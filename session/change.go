@@ -1,0 +1,116 @@
+package session
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// change is one step from a session to the next.
+type change struct {
+	was, next *Session // was is nil for a new session
+	replaced  bool     // next has another id
+	renewed   bool     // next has another secret
+	signedIn  bool     // a subject appeared
+	cookie    bool     // the browser has to learn of it
+	file      bool     // the index entry has to be written
+	noTouch   bool     // the store's TTL stays as it is
+}
+
+// change computes what a patch makes of a session. It does no I/O.
+func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change, error) {
+	var was content
+	if s != nil {
+		was = s.content
+	}
+	content, err := p.apply(was, m.Policy)
+	if err != nil {
+		return change{}, err
+	}
+	if err := m.Protocol.exposure(content); err != nil {
+		return change{}, malformed("Set", err)
+	}
+	c := change{was: s, noTouch: s != nil && p.NoTouch && p.MaxAge == nil}
+	// Dropping all data drops the subject with it, even if the same one signs
+	// in with the same response.
+	moved := p.Clear || content.subject != was.subject
+	signedOut := moved && was.subject != ""
+	c.signedIn = moved && content.subject != ""
+	c.replaced = s != nil && (p.Clear || signedOut)
+	c.renewed = s == nil || c.replaced || c.signedIn || p.Renew
+	c.cookie = c.renewed || p.MaxAge != nil
+
+	next := &Session{}
+	if s == nil {
+		next.created, next.deadline = now, now.Add(m.Policy.Lifetime)
+	} else {
+		next.record = s.record
+	}
+	next.content = content
+	next.version++
+	next.sealed = !m.Policy.Plain
+	next.scope = site.Scope
+	switch {
+	case c.signedIn:
+		next.realm, next.signedIn = site.Realm, now
+		next.deadline, next.remembered = now.Add(m.Policy.Lifetime), false
+	case signedOut:
+		next.signedIn = time.Time{}
+		// To be remembered was the user's wish, who is gone.
+		next.deadline, next.remembered = earlier(next.deadline, now.Add(m.Policy.Lifetime)), false
+	}
+	switch {
+	case s == nil || c.replaced:
+		next.token = NewToken()
+		next.oldVerifier, next.renewed = [32]byte{}, time.Time{}
+	case c.renewed:
+		next.token = s.token.Renew()
+		next.oldVerifier, next.renewed = s.verifier, now
+	default:
+		next.token = s.token
+	}
+	if s != nil && c.renewed {
+		next.epoch++
+	}
+	next.verifier = next.token.verifier(next.scope)
+	if p.MaxAge != nil {
+		m.setMaxAge(next, *p.MaxAge, now)
+	}
+	c.file = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
+	c.next = next
+	return c, nil
+}
+
+func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
+	if age == 0 {
+		s.remembered, s.deadline = false, now.Add(m.Policy.Lifetime)
+		return
+	}
+	if age > m.Policy.Remember {
+		m.Log.Info("max-age is more than remember allows; using that", zap.String("session", s.ID()),
+			zap.Duration("max_age", age), zap.Duration("remember", m.Policy.Remember))
+		age = m.Policy.Remember
+	}
+	s.remembered, s.deadline = true, now.Add(age)
+}
+
+// entry returns what to store.
+func (c *change) entry(policy Policy, now time.Time) Entry {
+	ttl := policy.TTL(now, c.next.deadline, c.next.remembered)
+	if c.noTouch && !c.signedIn {
+		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
+	}
+	c.next.expires = now.Add(ttl)
+	e := Entry{Version: c.next.version, Value: c.next.encode(c.next.token), TTL: ttl}
+	if c.file {
+		e.IndexKey, e.Deadline = c.next.indexKey(), c.next.deadline
+	}
+	return e
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,120 @@
+package session
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+	"time"
+)
+
+// fields reads space-separated fields one by one. After the first error bad is
+// set and the results mean nothing.
+type fields struct {
+	rest []byte
+	bad  bool
+}
+
+func (f *fields) next() []byte {
+	field, rest, _ := bytes.Cut(f.rest, []byte(" "))
+	f.rest = rest
+	f.bad = f.bad || len(field) == 0
+	return field
+}
+
+func (f *fields) number() uint64 {
+	field := f.next()
+	n, err := strconv.ParseUint(string(field), 10, 63)
+	f.bad = f.bad || err != nil || len(field) > 1 && field[0] == '0'
+	return n
+}
+
+func (f *fields) millis() time.Time {
+	n := f.number()
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(n))
+}
+
+func (f *fields) word(yes, no string) bool {
+	field := f.next()
+	f.bad = f.bad || string(field) != yes && string(field) != no
+	return string(field) == yes
+}
+
+func (f *fields) verifier(dst *[sha256.Size]byte) { f.decodeVerifier(dst, f.next()) }
+
+func (f *fields) optionalVerifier(dst *[sha256.Size]byte) bool {
+	field := f.next()
+	if string(field) == "-" {
+		return false
+	}
+	f.decodeVerifier(dst, field)
+	return true
+}
+
+func (f *fields) decodeVerifier(dst *[sha256.Size]byte, field []byte) {
+	if len(field) != base64.RawURLEncoding.EncodedLen(len(dst)) {
+		f.bad = true
+		return
+	}
+	n, err := base64url.Decode(dst[:], field)
+	f.bad = f.bad || err != nil || n != len(dst)
+}
+
+func (f *fields) text() string {
+	field := f.next()
+	if string(field) == "-" {
+		return ""
+	}
+	if bytes.IndexByte(field, '%') < 0 {
+		// The common case needs no second encoding to prove it canonical.
+		for _, c := range field {
+			f.bad = f.bad || c <= ' ' || c >= 0x7f
+		}
+		return string(field)
+	}
+	text := make([]byte, 0, len(field))
+	for i := 0; i < len(field); i++ {
+		c := field[i]
+		if c == '%' {
+			if i+2 >= len(field) {
+				f.bad = true
+				return ""
+			}
+			n, err := strconv.ParseUint(string(field[i+1:i+3]), 16, 8)
+			f.bad = f.bad || err != nil
+			c = byte(n)
+			i += 2
+		}
+		text = append(text, c)
+	}
+	f.bad = f.bad || !bytes.Equal(appendText(nil, string(text)), field)
+	return string(text)
+}
+
+func appendMillis(b []byte, t time.Time) []byte {
+	b = append(b, ' ')
+	if t.IsZero() {
+		return append(b, '0')
+	}
+	return strconv.AppendInt(b, t.UnixMilli(), 10)
+}
+
+func appendText(b []byte, text string) []byte {
+	switch text {
+	case "":
+		return append(b, '-')
+	case "-":
+		return append(b, "%2D"...)
+	}
+	for i := range len(text) {
+		if c := text[i]; c == ' ' || mustEncode(text, i) {
+			b = append(b, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}
