@@ -53,7 +53,7 @@ func TestExample(t *testing.T) {
 	post := func(target, cookie string) *response {
 		t.Helper()
 		r := s.post(target, cookie, nil)
-		if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/" {
+		if r.StatusCode != http.StatusFound || r.Header.Get("Location") != "/" {
 			t.Fatalf("POST %s: %q", target, r.raw)
 		}
 		noSessionHeaders(t, r.raw)
