@@ -15,7 +15,7 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("session", parseGlobalOption)
 	httpcaddyfile.RegisterDirective("session", parseDirective)
 	// Before redir, so that redirections, rewrites and error pages can depend
-	// on the session.
+	// on the session. After header: what that sets stays on our error responses.
 	httpcaddyfile.RegisterDirectiveOrder("session", httpcaddyfile.Before, "redir")
 }
 

@@ -155,18 +155,21 @@ func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err err
 // still to come.
 func (x *exchange) interim(header http.Header) {
 	x.protocol.StripResponse(header)
-	x.dropCookies(header, "")
+	x.dropCookies(header, x.state.cookie)
 }
+
+// minControl lets an application sign out whatever max_data is.
+const minControl = 256
 
 // final takes what the application asks for out of the header, commits it, and
 // puts in what the browser has to know.
 func (x *exchange) final(header http.Header, status int) error {
-	patch, err := x.protocol.Take(header, x.manager.Policy.MaxData)
-	x.dropCookies(header, "")
+	patch, err := x.protocol.Take(header, max(x.manager.Policy.MaxData, minControl))
+	x.dropCookies(header, x.state.cookie)
 	if x.failed {
 		// Another page for everybody with this cookie, and caches may keep
 		// a 404: what error routes send depends on the session, too.
-		setCaching(header, status, false, x.session != nil || x.blind)
+		setCaching(header, status, x.state.sentCookie(header), x.session != nil || x.blind)
 		return nil
 	}
 	if patch != nil || err != nil {
@@ -189,12 +192,10 @@ func (x *exchange) final(header http.Header, status int) error {
 			return err
 		}
 	}
-	line := x.setCookie(result)
-	if line != "" {
-		header.Add("Set-Cookie", line)
-		x.state.cookie = line
+	if line := x.setCookie(result); line != "" {
+		x.state.sendCookie(header, line)
 	}
-	setCaching(header, status, line != "", x.session != nil || result.Session != nil || x.blind)
+	setCaching(header, status, x.state.sentCookie(header), x.session != nil || result.Session != nil || x.blind)
 
 	// Caddy answers 499 to clients that have gone before the application
 	// answered.

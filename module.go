@@ -206,9 +206,10 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	state := stateOf(r)
 	h.stripRequest(r, state)
+	defer func() { state.left = true }()
 
 	matched, err := h.matches(r, state)
-	cookiejar.Strip(r.Header, h.cookieNames...) // not before: matchers may want to see it
+	cookiejar.Strip(r.Header, h.cookieNames...) // not before: the matcher may look at it
 	switch {
 	case err != nil:
 		return err

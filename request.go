@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -29,6 +30,13 @@ type requestState struct {
 
 	// asked tells that an application was asked behind an owner.
 	asked bool
+
+	// guard removes our names from the trailers, nil if none are announced.
+	guard *trailerGuard
+
+	// left tells that a session handler has returned: what comes now is an
+	// error route.
+	left bool
 
 	// named tells that {http.auth.user.id} is from a session.
 	named bool
@@ -62,9 +70,16 @@ func (h *Handler) stripRequest(r *http.Request, state *requestState) {
 	// reverse_proxy removes what Connection names after we have injected.
 	session.StripList(r.Header, "Connection", managed)
 	session.StripList(r.Header, "Trailer", managed)
-	if r.Trailer != nil {
+	switch {
+	case r.Trailer == nil:
+	case state.guard != nil && (state.left || state.guard.started.Load()):
+		// A proxy that has given up may still be reading the body, and
+		// net/http be writing the trailers: the map is out of bounds.
+		r.Trailer = nil
+	default:
 		session.Strip(r.Trailer, managed)
-		r.Body = &trailerGuard{r.Body, r.Trailer, managed}
+		state.guard = &trailerGuard{ReadCloser: r.Body, trailer: r.Trailer, managed: managed}
+		r.Body = state.guard
 	}
 }
 
@@ -74,9 +89,11 @@ type trailerGuard struct {
 	io.ReadCloser
 	trailer http.Header
 	managed func(string) bool
+	started atomic.Bool // the body is being read
 }
 
 func (g *trailerGuard) Read(p []byte) (int, error) {
+	g.started.Store(true)
 	n, err := g.ReadCloser.Read(p)
 	if err != nil {
 		session.Strip(g.trailer, g.managed)
@@ -95,6 +112,22 @@ func isHTTPS(r *http.Request) bool {
 	}
 	lines := r.Header["X-Forwarded-Proto"]
 	return len(lines) > 0 && strings.EqualFold(strings.TrimSpace(lines[len(lines)-1]), "https")
+}
+
+// sendCookie puts our Set-Cookie line into a response, in place of one from
+// before an error.
+func (s *requestState) sendCookie(header http.Header, line string) {
+	if s.sentCookie(header) {
+		others := slices.Clone(header["Set-Cookie"])
+		header["Set-Cookie"] = slices.DeleteFunc(others, func(other string) bool { return other == s.cookie })
+	}
+	header.Add("Set-Cookie", line)
+	s.cookie = line
+}
+
+// sentCookie reports whether our Set-Cookie line is in a response.
+func (s *requestState) sentCookie(header http.Header) bool {
+	return s.cookie != "" && slices.Contains(header["Set-Cookie"], s.cookie)
 }
 
 // dropCookies removes cookies of our name that the application sets: they

@@ -12,6 +12,7 @@ var unmanageable = []string{
 	"Content-Length", "Content-Type", "Content-Encoding", "Expect", "Cookie", "Set-Cookie", "Location", "Cache-Control",
 	"Accept", "Accept-Encoding", "Range", "If-None-Match", "Sec-Fetch-Site", "Sec-Websocket-Key",
 	"Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Http-Proxy", "Proxy",
+	"Proxy-Authorization", "Proxy-Authenticate", "Alt-Svc", "Strict-Transport-Security",
 }
 
 func checkPrefix(prefix string) error {

@@ -1,0 +1,57 @@
+package caddysession
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddy-session/caddy-session/session"
+)
+
+// The trailers of a request are a map that net/http writes when the body ends,
+// on the goroutine that reads it: a proxy's, which may outlive the proxy.
+func TestTrailersAreLeftAloneOnceTheBodyIsRead(t *testing.T) {
+	protocol, err := session.NewProtocol("", nil, session.DefaultPolicy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Handler{protocol: protocol}
+	tests := []struct {
+		why  string
+		then func(*requestState, *http.Request)
+		want bool // the second handler may look at the trailers
+	}{
+		{"nested", func(*requestState, *http.Request) {}, true},
+		{"in handle_response", func(_ *requestState, r *http.Request) { r.Body.Read(make([]byte, 1)) }, false},
+		{"in handle_errors", func(s *requestState, _ *http.Request) { s.left = true }, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.why, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/", strings.NewReader("body"))
+			shared := http.Header{"X-Sum": nil, "X-Session-User": nil}
+			r.Trailer = shared
+			state := new(requestState)
+			h.stripRequest(r, state)
+			if len(shared) != 1 {
+				t.Errorf("announced: %v", shared)
+			}
+			tt.then(state, r)
+
+			shared["X-Session-Id"] = []string{"forged"} // as net/http merges trailers
+			again := r.WithContext(r.Context())
+			h.stripRequest(again, state)
+			_, there := shared["X-Session-Id"]
+			if (again.Trailer != nil) != tt.want || there == tt.want {
+				t.Errorf("trailers %v of %v", again.Trailer, shared)
+			}
+			if _, err := io.ReadAll(again.Body); err != nil {
+				t.Error(err)
+			}
+			if _, there := shared["X-Session-Id"]; there {
+				t.Error("a forged trailer is there at the end of the body")
+			}
+		})
+	}
+}
