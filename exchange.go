@@ -42,11 +42,7 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 	name := x.Cookie.NameFor(x.secure)
 	host, ok := x.Cookie.ScopeHost(r.Host)
 	if x.hasSite = ok; ok {
-		path := x.Cookie.Path
-		if path == "" {
-			path = "/"
-		}
-		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: path}, Realm: x.Realm}
+		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: x.Cookie.ScopePath()}, Realm: x.Realm}
 		if x.site.Realm == "" {
 			x.site.Realm = host
 		}

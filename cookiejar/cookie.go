@@ -82,7 +82,7 @@ func (c Cookie) NameFor(secure bool) string {
 		return c.Name
 	case !secure:
 		return autoPlain
-	case c.Domain != "" || c.path() != "/":
+	case c.Domain != "" || c.ScopePath() != "/":
 		return autoSecure
 	}
 	return autoHost
@@ -117,6 +117,14 @@ func (c Cookie) ScopeHost(hostport string) (host string, ok bool) {
 	return domain, true
 }
 
+// ScopePath returns the path to which the cookie belongs.
+func (c Cookie) ScopePath() string {
+	if c.Path == "" {
+		return "/"
+	}
+	return c.Path
+}
+
 // Set returns the Set-Cookie line that gives the user agent this value, which
 // must be made of bytes that a cookie may have (RFC 6265bis 4.1.1). age is for
 // how long: zero until the browser is closed; a positive one is sent in whole
@@ -145,7 +153,7 @@ func (c Cookie) line(value string, secure bool, seconds int) string {
 	cookie := http.Cookie{
 		Name:        c.NameFor(secure),
 		Value:       value,
-		Path:        c.path(),
+		Path:        c.ScopePath(),
 		Domain:      c.domain(),
 		MaxAge:      seconds,
 		HttpOnly:    true,
@@ -173,13 +181,6 @@ func (c Cookie) line(value string, secure bool, seconds int) string {
 }
 
 func (c Cookie) autoName() bool { return c.Name == "" || c.Name == "auto" }
-
-func (c Cookie) path() string {
-	if c.Path == "" {
-		return "/"
-	}
-	return c.Path
-}
 
 // domain returns the Domain in canonical form, or "" for none.
 func (c Cookie) domain() string {

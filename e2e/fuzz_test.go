@@ -30,7 +30,7 @@ func FuzzCaddyfile(f *testing.F) {
 		// Other directives and imports are not what this is about.
 		for _, text := range []string{global, site} {
 			if !balanced(text) || strings.Contains(text, "import") || strings.ContainsAny(text, "<`\"") {
-				t.Skip()
+				return
 			}
 		}
 		config, err := adapt("{\n\tsession {\n" + global + "\n\t}\n}\n:8080 {\n\tsession {\n" + site + "\n\t}\n}\n")

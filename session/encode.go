@@ -17,16 +17,20 @@ func EncodeValue(s string) string {
 	if n == len(s) {
 		return s
 	}
-	const digits = "0123456789ABCDEF"
 	b := make([]byte, 0, n)
 	for i := range len(s) {
 		if c := s[i]; mustEncode(s, i) {
-			b = append(b, '%', digits[c>>4], digits[c&15])
+			b = appendPercent(b, c)
 		} else {
 			b = append(b, c)
 		}
 	}
 	return string(b)
+}
+
+func appendPercent(b []byte, c byte) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(b, '%', digits[c>>4], digits[c&15])
 }
 
 func encodedLen(s string) int {

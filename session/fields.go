@@ -111,7 +111,7 @@ func appendText(b []byte, text string) []byte {
 	}
 	for i := range len(text) {
 		if c := text[i]; c == ' ' || mustEncode(text, i) {
-			b = append(b, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
+			b = appendPercent(b, c)
 		} else {
 			b = append(b, c)
 		}
