@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -25,6 +26,8 @@ type App struct {
 
 	store   *sharedStore
 	poolKey string
+	ctx     caddy.Context
+	logger  *zap.Logger
 }
 
 // StoreModule is what modules in the namespace session.stores implement. Equal
@@ -60,6 +63,7 @@ func (s *sharedStore) Destruct() error { return s.Close() }
 
 // Provision gets the store, from the configuration before if it is the same.
 func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx, a.logger = ctx, ctx.Logger()
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"module":"embedded"}`)
 	}
@@ -84,6 +88,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start opens a store that has to be opened, so that its trouble is seen here
 // rather than by the first visitor. Redis is not waited for.
 func (a *App) Start() error {
+	if http, err := a.ctx.AppIfConfigured("http"); err == nil {
+		checkWiring(http.(*caddyhttp.App), a.logger)
+	}
 	if opener, ok := a.store.Store.(interface{ Open(context.Context) error }); ok {
 		return opener.Open(context.Background())
 	}

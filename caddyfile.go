@@ -17,6 +17,17 @@ func init() {
 	// Before redir, so that redirections, rewrites and error pages can depend
 	// on the session. After header: what that sets stays on our error responses.
 	httpcaddyfile.RegisterDirectiveOrder("session", httpcaddyfile.Before, "redir")
+
+	// Next to it, so that redirections don't keep them from running. What they
+	// do happens when the response begins, so they know of basic_auth anyway.
+	for name, parse := range map[string]httpcaddyfile.UnmarshalHandlerFunc{
+		"session_set": parseSet, "session_unset": parseUnset, "session_destroy": parseDestroy, "session_renew": parseRenew,
+	} {
+		httpcaddyfile.RegisterHandlerDirective(name, parse)
+	}
+	for _, name := range []string{"session_set", "session_unset", "session_destroy", "session_renew"} {
+		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "redir")
+	}
 }
 
 // parseGlobalOption sets up the app. Syntax:

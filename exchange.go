@@ -28,6 +28,8 @@ type exchange struct {
 	session *session.Session // as loaded, nil if anonymous
 	blind   bool             // the store could not tell, and the request passes as anonymous
 
+	actions []action // of the site itself
+
 	writer hookWriter
 	room   [4]headerField // for the header as it was before
 	failed bool           // no response of the application goes out
@@ -182,6 +184,9 @@ func (x *exchange) final(header http.Header, status int) error {
 		x.manager.Count(session.EventRefused)
 		return x.refuse(err)
 	}
+	if patch, err = x.wishes(patch); err != nil {
+		return err
+	}
 	result := session.Result{Session: x.session}
 	if patch != nil && patch.Writes() {
 		if result, err = x.commit(patch); err != nil {
@@ -190,6 +195,12 @@ func (x *exchange) final(header http.Header, status int) error {
 	}
 	if line := x.setCookie(result); line != "" {
 		x.state.sendCookie(header, line)
+		if x.actions != nil && sharedCacheable(header) {
+			// What an application says so is refused above; a site's own
+			// header lines are for its pages rather than for this cookie.
+			delete(header, "Cdn-Cache-Control")
+			delete(header, "Surrogate-Control")
+		}
 	}
 	setCaching(header, status, x.state.sentCookie(header), x.session != nil || result.Session != nil || x.blind)
 

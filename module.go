@@ -34,7 +34,22 @@ func init() {
 // are kept is a matter of the `session` app.
 //
 // A request with a session has the placeholder `{http.auth.user.id}` if a user
-// is signed in.
+// is signed in. These placeholders show the session as it was when the request
+// began; they may be written without `http.`, too. Those of a session that is
+// not there are empty.
+//
+// Placeholder | Value
+// ------------|------
+// `{http.session.state}` | `live` or `none`
+// `{http.session.id}` | The id, which is no secret
+// `{http.session.user}` | Who is signed in
+// `{http.session.version}` | A number that grows with every change
+// `{http.session.created}` | When it began, as of RFC 3339 in UTC
+// `{http.session.expires}` | When it ends if it is not used any more
+// `{http.session.data.KEY}` | The value of a data key, or at a path with dots; a string as it is, other values as JSON
+//
+// In the user and the data, bytes outside of printable ASCII, `%`, `{`, `}` and
+// a space at an end are percent-encoded.
 type Handler struct {
 	// Which requests have sessions. Default: all. The other requests pass
 	// without a session, but are not exempt from the removal of headers and
@@ -206,7 +221,12 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	state := stateOf(r)
 	h.stripRequest(r, state)
-	defer func() { state.left = true }()
+	state.addPlaceholders(r)
+	state.running++
+	defer func() {
+		state.running--
+		state.left = true
+	}()
 
 	matched, err := h.matches(r, state)
 	cookiejar.Strip(r.Header, h.cookieNames...) // not before: the matcher may look at it
@@ -216,11 +236,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case !matched:
 		return h.pass(w, r, next, state)
 	}
-	state.owner = h
-	defer func() { state.owner = nil }()
-
 	x := &exchange{Handler: h, request: r, state: state, started: time.Now()}
-	if err := x.open(w, state.cookies); err != nil {
+	state.owner, state.exchange = h, x
+	defer func() { state.owner, state.exchange = nil, nil }()
+
+	err = x.open(w, state.cookies)
+	state.session, state.subjectKey = x.session, x.manager.Policy.SubjectKey
+	if err != nil {
 		return err
 	}
 	if err := x.inject(); err != nil {

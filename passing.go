@@ -11,6 +11,9 @@ import (
 // pass serves a request that this handler does not own: without a session, but
 // with everything removed that is ours.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, state *requestState) error {
+	if state.owner == nil {
+		state.session = nil // that of the route before the error
+	}
 	p := &passing{Handler: h, state: state, owner: state.owner}
 	p.writer = wrap(w, p)
 	defer func() { p.strip(w.Header()) }() // of trailers; and the access log shows it, after a panic too

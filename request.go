@@ -24,6 +24,21 @@ type requestState struct {
 	// owner is the handler that runs the session, nil outside of it.
 	owner *Handler
 
+	// exchange is what the owner does with the request, nil outside of it,
+	// and running how many session handlers are around what runs now.
+	exchange *exchange
+	running  int
+
+	// session is the request's session as it was loaded, nil if there is
+	// none. It stays when its handler has returned: for access logs, and until
+	// an error route takes up the session afresh. subjectKey is that of its
+	// handler.
+	session    *session.Session
+	subjectKey string
+
+	// placeholders tells that the request's replacer knows them.
+	placeholders bool
+
 	// cookie is the Set-Cookie line that an owner has put into the response,
 	// or "".
 	cookie string

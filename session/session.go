@@ -33,6 +33,9 @@ func (s *Session) Private() []byte { return s.private }
 func (s *Session) Created() time.Time  { return s.created }
 func (s *Session) Deadline() time.Time { return s.deadline }
 
+// Expires returns when the session ends if it is not used any more.
+func (s *Session) Expires() time.Time { return earlier(s.expires, s.deadline) }
+
 // Remembered reports whether the application asked for max-age.
 func (s *Session) Remembered() bool { return s.remembered }
 

@@ -1,0 +1,268 @@
+package caddysession
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-session/caddy-session/session"
+)
+
+func init() {
+	caddy.RegisterModule(SessionSet{})
+	caddy.RegisterModule(SessionUnset{})
+	caddy.RegisterModule(SessionDestroy{})
+	caddy.RegisterModule(SessionRenew{})
+}
+
+// SessionSet sets data keys of the request's session, which it creates if
+// there is none. It needs a `session` handler before it; where the matcher of
+// that does not match, it does nothing.
+//
+// It is done together with what the application asks for, in one commit before
+// the response goes out, and not at all if the response is an error of Caddy.
+// Placeholders are replaced at that time, so they may come from handlers that
+// run later, such as `{http.auth.user.id}`. What is in the session already is
+// not written again. What the application asks for comes after it, and wins.
+// The application sees it with the next request.
+type SessionSet struct {
+	// The values by their top-level data keys. Objects are merged (RFC 7396).
+	// Strings may have placeholders; a value that comes out empty by that is
+	// not set.
+	Set map[string]json.RawMessage `json:"set,omitempty"`
+
+	values map[string]any
+}
+
+// SessionUnset removes data keys from the request's session. Everything else
+// is as with `session_set`.
+type SessionUnset struct {
+	// Top-level data keys.
+	Keys []string `json:"keys,omitempty"`
+}
+
+// SessionDestroy ends the request's session. Everything else is as with
+// `session_set`.
+type SessionDestroy struct{}
+
+// SessionRenew gives the request's session a new secret. Everything else is as
+// with `session_set`.
+type SessionRenew struct{}
+
+// CaddyModule returns the Caddy module information.
+func (SessionSet) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.session_set", New: func() caddy.Module { return new(SessionSet) }}
+}
+
+// CaddyModule returns the Caddy module information.
+func (SessionUnset) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.session_unset", New: func() caddy.Module { return new(SessionUnset) }}
+}
+
+// CaddyModule returns the Caddy module information.
+func (SessionDestroy) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.session_destroy", New: func() caddy.Module { return new(SessionDestroy) }}
+}
+
+// CaddyModule returns the Caddy module information.
+func (SessionRenew) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.session_renew", New: func() caddy.Module { return new(SessionRenew) }}
+}
+
+// Provision checks the values, as strictly as those of an application.
+func (a *SessionSet) Provision(caddy.Context) error { return a.compile() }
+
+func (a *SessionSet) compile() error {
+	if len(a.Set) == 0 {
+		return errors.New("session_set needs a key and a value")
+	}
+	if _, ok := a.Set[""]; ok {
+		return errors.New("session_set: the key is empty")
+	}
+	text, err := json.Marshal(a.Set)
+	if err != nil {
+		return fmt.Errorf("session_set: %w", err)
+	}
+	if a.values, err = session.ParseObject(string(text)); err != nil {
+		return fmt.Errorf("session_set: %w", err)
+	}
+	return nil
+}
+
+// Provision checks the keys.
+func (a *SessionUnset) Provision(caddy.Context) error {
+	if len(a.Keys) == 0 {
+		return errors.New("session_unset needs a key")
+	}
+	return nil
+}
+
+func (a *SessionSet) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return act(a, "session_set", w, r, next)
+}
+
+func (a *SessionUnset) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return act(a, "session_unset", w, r, next)
+}
+
+func (a *SessionDestroy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return act(a, "session_destroy", w, r, next)
+}
+
+func (a *SessionRenew) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return act(a, "session_renew", w, r, next)
+}
+
+// action is what the site itself asks for.
+type action interface {
+	// add adds it to a wish. The error is what the client gets.
+	add(*wish) error
+}
+
+// wish is what all actions of a request ask for.
+type wish struct {
+	exchange       *exchange
+	set            map[string]any // nil values remove
+	renew, destroy bool
+}
+
+// act notes an action for the exchange of the request, which carries it out
+// when the response begins.
+func act(a action, name string, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	state, ok := caddyhttp.GetVar(r.Context(), stateVar).(*requestState)
+	if !ok || state.running == 0 {
+		return caddyhttp.Error(http.StatusInternalServerError,
+			fmt.Errorf("%s: no session handler runs before it: write session into the site, or above it in the same route", name))
+	}
+	if x := state.exchange; x != nil {
+		if x.writer.done {
+			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("%s: the response has begun already", name))
+		}
+		x.actions = append(x.actions, a)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// wishes adds the actions of the site to a patch of the application, which may
+// be nil. The result is nil if there is nothing to do.
+func (x *exchange) wishes(patch *session.Patch) (*session.Patch, error) {
+	if len(x.actions) == 0 || patch != nil && patch.Destroy {
+		return patch, nil
+	}
+	all := wish{exchange: x, set: map[string]any{}}
+	for _, a := range x.actions {
+		if err := a.add(&all); err != nil {
+			return nil, err
+		}
+	}
+	if all.destroy {
+		return &session.Patch{Destroy: true}, nil
+	}
+	merged := session.Patch{}
+	if patch != nil {
+		merged = *patch
+	}
+	merged.Renew = merged.Renew || all.renew
+	if !merged.Clear { // that drops what was set before
+		if missing := x.session.Missing(all.set); len(missing) > 0 {
+			merged.Set = append([]map[string]any{missing}, merged.Set...)
+		}
+	}
+	if patch == nil && !merged.Writes() {
+		return nil, nil
+	}
+	return &merged, nil
+}
+
+func (a *SessionSet) add(all *wish) error {
+	for key, value := range a.values {
+		value, ok, err := all.expand(key, value)
+		if err != nil {
+			return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("session_set %s: %w", key, err))
+		}
+		if ok {
+			all.set[key] = value
+		}
+	}
+	return nil
+}
+
+func (a *SessionUnset) add(all *wish) error {
+	for _, key := range a.Keys {
+		all.set[key] = nil
+	}
+	return nil
+}
+
+func (*SessionDestroy) add(all *wish) error {
+	all.destroy = true
+	return nil
+}
+
+func (*SessionRenew) add(all *wish) error {
+	all.renew = true
+	return nil
+}
+
+// expand replaces the placeholders in a value, and reports whether anything is
+// left of it.
+func (all *wish) expand(key string, value any) (any, bool, error) {
+	switch v := value.(type) {
+	case string:
+		if !strings.Contains(v, "{") {
+			return v, true, nil
+		}
+		repl := all.exchange.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		text := repl.ReplaceAll(v, "")
+		if !utf8.ValidString(text) {
+			return nil, false, errors.New("the value is not valid UTF-8")
+		}
+		// Placeholders of the session show values encoded. The one that it has
+		// already is not encoded anew with every request.
+		if old, ok := all.exchange.session.Text(key); ok && (text == session.EncodeValue(old) || text == shown(old)) {
+			text = old
+		}
+		return text, text != "", nil
+	case []any:
+		list := make([]any, 0, len(v))
+		for _, element := range v {
+			element, ok, err := all.expand("", element)
+			if err != nil {
+				return nil, false, err
+			}
+			if ok {
+				list = append(list, element)
+			}
+		}
+		return list, len(list) > 0 || len(v) == 0, nil
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for name, member := range v {
+			member, ok, err := all.expand("", member)
+			if err != nil {
+				return nil, false, err
+			}
+			if ok {
+				object[name] = member
+			}
+		}
+		return object, true, nil
+	}
+	return value, true, nil
+}
+
+// Interface guards.
+var (
+	_ caddy.Provisioner           = (*SessionSet)(nil)
+	_ caddy.Provisioner           = (*SessionUnset)(nil)
+	_ caddyhttp.MiddlewareHandler = (*SessionSet)(nil)
+	_ caddyhttp.MiddlewareHandler = (*SessionUnset)(nil)
+	_ caddyhttp.MiddlewareHandler = (*SessionDestroy)(nil)
+	_ caddyhttp.MiddlewareHandler = (*SessionRenew)(nil)
+)

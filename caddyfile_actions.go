@@ -1,0 +1,101 @@
+package caddysession
+
+import (
+	"encoding/json"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// parseSet sets up session_set. Several values make a list. Syntax:
+//
+//	session_set [<matcher>] <key> <value...>
+//
+//	session_set [<matcher>] {
+//		<key> <value...>
+//	}
+func parseSet(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	a := &SessionSet{Set: map[string]json.RawMessage{}}
+	inline := h.NextArg()
+	if inline {
+		if err := a.parseLine(h.Dispenser); err != nil {
+			return nil, err
+		}
+	}
+	for h.NextBlock(0) {
+		if inline {
+			return nil, h.Err("session_set takes a key and values, or a block of them, not both")
+		}
+		if err := a.parseLine(h.Dispenser); err != nil {
+			return nil, err
+		}
+	}
+	if len(a.Set) == 0 {
+		return nil, h.Err("write: session_set KEY VALUE..., or a block of such lines")
+	}
+	if err := a.compile(); err != nil {
+		return nil, h.WrapErr(err)
+	}
+	return a, nil
+}
+
+func (a *SessionSet) parseLine(d *caddyfile.Dispenser) error {
+	key := d.Val()
+	if _, twice := a.Set[key]; twice {
+		return d.Errf("session_set: %q is set twice", key)
+	}
+	switch values := d.RemainingArgs(); len(values) {
+	case 0:
+		return d.Errf("session_set: %q needs a value; session_unset removes a key", key)
+	case 1:
+		a.Set[key] = caddyconfig.JSON(values[0], nil)
+	default:
+		a.Set[key] = caddyconfig.JSON(values, nil)
+	}
+	return nil
+}
+
+// parseUnset sets up session_unset. Syntax:
+//
+//	session_unset [<matcher>] <key...>
+func parseUnset(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	a := &SessionUnset{Keys: h.RemainingArgs()}
+	if len(a.Keys) == 0 {
+		return nil, h.Err("write: session_unset KEY...")
+	}
+	return a, noBlock(h, "session_unset")
+}
+
+// parseDestroy sets up session_destroy. Syntax:
+//
+//	session_destroy [<matcher>]
+func parseDestroy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	return new(SessionDestroy), noArguments(h)
+}
+
+// parseRenew sets up session_renew. Syntax:
+//
+//	session_renew [<matcher>]
+func parseRenew(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	return new(SessionRenew), noArguments(h)
+}
+
+func noArguments(h httpcaddyfile.Helper) error {
+	h.Next()
+	name := h.Val()
+	if h.NextArg() {
+		return h.Errf("%s takes no argument but a matcher, which begins with @ or /", name)
+	}
+	return noBlock(h, name)
+}
+
+func noBlock(h httpcaddyfile.Helper, name string) error {
+	if h.NextBlock(0) {
+		return h.Errf("%s has no block", name)
+	}
+	return nil
+}

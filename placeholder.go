@@ -1,0 +1,68 @@
+package caddysession
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-session/caddy-session/session"
+)
+
+// addPlaceholders makes the session's placeholders known for the rest of the
+// request. The replacer is no place for it twice.
+func (s *requestState) addPlaceholders(r *http.Request) {
+	if s.placeholders {
+		return
+	}
+	s.placeholders = true
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(s.placeholder)
+	}
+}
+
+// placeholder is the value of {session.KEY}, alias {http.session.KEY}. All of
+// them are known, so that one without a value is empty rather than literal.
+func (s *requestState) placeholder(key string) (any, bool) {
+	name, ok := strings.CutPrefix(strings.TrimPrefix(key, "http."), "session.")
+	if !ok {
+		return nil, false
+	}
+	if s.session == nil {
+		if name == "state" {
+			return "none", true
+		}
+		return "", true
+	}
+	switch name {
+	case "state":
+		return "live", true
+	case "id":
+		return s.session.ID(), true
+	case "user":
+		return shown(s.session.Subject()), true
+	case "version":
+		return strconv.FormatUint(s.session.Version(), 10), true
+	case "created":
+		return s.session.Created().UTC().Format(time.RFC3339), true
+	case "expires":
+		return s.session.Expires().UTC().Format(time.RFC3339), true
+	}
+	if path, ok := strings.CutPrefix(name, "data."); ok {
+		text, _ := s.session.Text(path)
+		return shown(text), true
+	}
+	return "", true
+}
+
+// shown encodes a value as in a header (see session.EncodeValue), and braces
+// too: whatever expands a text once more finds no placeholder in it.
+func shown(value string) string {
+	encoded := session.EncodeValue(value)
+	if !strings.ContainsAny(encoded, "{}") {
+		return encoded
+	}
+	return strings.NewReplacer("{", "%7B", "}", "%7D").Replace(encoded)
+}
