@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -26,6 +27,7 @@ type App struct {
 
 	store   *sharedStore
 	poolKey string
+	events  *caddyevents.App
 	ctx     caddy.Context
 	logger  *zap.Logger
 }
@@ -56,10 +58,21 @@ var stores = caddy.NewUsagePool()
 
 // sharedStore makes a store a member of the pool.
 type sharedStore struct {
-	session.Store
+	session.Store // timed
+	measured      *measured
+	name          string       // its module's
+	open          *connections // of its sessions
 }
 
-func (s *sharedStore) Destruct() error { return s.Close() }
+func newSharedStore(store session.Store, name string, log *zap.Logger) *sharedStore {
+	timed := measure(store, name)
+	return &sharedStore{Store: timed, measured: timed, name: name, open: newConnections(timed, log)}
+}
+
+func (s *sharedStore) Destruct() error {
+	s.open.stop()
+	return s.Close()
+}
 
 // Provision gets the store, from the configuration before if it is the same.
 func (a *App) Provision(ctx caddy.Context) error {
@@ -74,15 +87,24 @@ func (a *App) Provision(ctx caddy.Context) error {
 	module := mod.(StoreModule)
 	key := module.StoreKey()
 	shared, _, err := stores.LoadOrNew(key, func() (caddy.Destructor, error) {
-		store, err := module.NewStore(zap.New(currentLog{}).Named("session"))
-		return &sharedStore{store}, err
+		log := zap.New(currentLog{}).Named("session")
+		store, err := module.NewStore(log)
+		if err != nil {
+			return nil, err
+		}
+		return newSharedStore(store, mod.(caddy.Module).CaddyModule().ID.Name(), log), nil
 	})
 	if err != nil {
 		return fmt.Errorf("making store: %w", err)
 	}
 	a.poolKey = key
 	a.store = shared.(*sharedStore)
-	return nil
+	events, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("loading the events app: %w", err)
+	}
+	a.events = events.(*caddyevents.App)
+	return registerMetrics(ctx.GetMetricsRegistry(), a.store)
 }
 
 // Start opens a store that has to be opened, so that its trouble is seen here
@@ -91,7 +113,7 @@ func (a *App) Start() error {
 	if http, err := a.ctx.AppIfConfigured("http"); err == nil {
 		checkWiring(http.(*caddyhttp.App), a.logger)
 	}
-	if opener, ok := a.store.Store.(interface{ Open(context.Context) error }); ok {
+	if opener, ok := session.As[interface{ Open(context.Context) error }](a.store.Store); ok {
 		return opener.Open(context.Background())
 	}
 	return nil

@@ -107,6 +107,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		max_data       <size>
 //		on_store_error fail|pass
 //		encryption     on|off
+//		on_end         close|keep
 //		cookie {
 //			name        <name>|auto
 //			domain      <domain>
@@ -136,6 +137,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"max_data":       func() error { return parseSize(d, &h.MaxData) },
 		"on_store_error": func() error { return parseWord(d, &h.OnStoreError) },
 		"encryption":     func() error { return parseWord(d, &h.Encryption) },
+		"on_end":         func() error { return parseWord(d, &h.OnEnd) },
 		"cookie":         func() error { return h.parseCookie(d) },
 	}.parse(d, "forward")
 	if err != nil {

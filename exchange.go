@@ -30,6 +30,10 @@ type exchange struct {
 
 	actions []action // of the site itself
 
+	result    *session.Session   // as the response leaves it
+	interrupt context.CancelFunc // ends the request, nil if nothing needs to
+	watched   *connection        // the response stays open, nil if it does not
+
 	writer hookWriter
 	room   [4]headerField // for the header as it was before
 	failed bool           // no response of the application goes out
@@ -50,6 +54,7 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 		}
 	}
 	if len(cookies) == 0 {
+		x.manager.Count(session.EventNone)
 		return nil
 	}
 	tokens, err := x.readTokens(cookies, name)
@@ -92,11 +97,12 @@ func (x *exchange) readTokens(cookies []string, name string) ([]session.Token, e
 		return nil, err
 	}
 	tooMany := len(values) > cookiejar.MaxCandidates
-	if malformed || tooMany {
+	switch {
+	case tooMany || malformed && len(tokens) == 0:
 		x.manager.Count(session.EventMalformed)
-	}
-	if tooMany {
 		return nil, nil
+	case len(tokens) == 0:
+		x.manager.Count(session.EventNone)
 	}
 	return tokens, nil
 }
@@ -139,6 +145,8 @@ func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err err
 		x.protocol.StripResponse(w.Header())
 	}()
 	x.state.asked = true
+	defer x.unwatch()
+	defer x.interruptible()()
 	if err := next.ServeHTTP(rw, x.request); err != nil {
 		// What never went out commits nothing.
 		x.failed = true
@@ -177,11 +185,13 @@ func (x *exchange) final(header http.Header, status int) error {
 			x.logger.Error("ignoring session headers of a response that comes from a cache: it is not about this request", x.where())
 			patch, err = nil, nil
 		case err == nil && sharedCacheable(header):
+			cacheableControl.Inc()
 			err = errors.New("the response says that shared caches may store it, and would give one user's session to others: send Cache-Control: no-store or private")
 		}
 	}
 	if err != nil {
 		x.manager.Count(session.EventRefused)
+		malformedControl.Inc()
 		return x.refuse(err)
 	}
 	if patch, err = x.wishes(patch); err != nil {
@@ -202,6 +212,7 @@ func (x *exchange) final(header http.Header, status int) error {
 			delete(header, "Surrogate-Control")
 		}
 	}
+	x.result = result.Session
 	setCaching(header, status, x.state.sentCookie(header), x.session != nil || result.Session != nil || x.blind)
 
 	// Caddy answers 499 to clients that have gone before the application
@@ -214,6 +225,9 @@ func (x *exchange) final(header http.Header, status int) error {
 func (x *exchange) sent() {
 	if x.touch {
 		x.manager.Touch(x.session, time.Now())
+	}
+	if x.interrupt != nil && isEventStream(x.writer.Header()) {
+		x.watch(x.interrupt, false)
 	}
 }
 
@@ -251,6 +265,7 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 	case errors.Is(err, session.ErrVersion):
 		return result, caddyhttp.Error(http.StatusConflict, err)
 	case errors.As(err, &malformed):
+		malformedControl.Inc()
 		return result, x.refuse(err)
 	}
 	x.logger.Error("session was not saved; withholding the response", x.where(), zap.Error(err))

@@ -104,6 +104,12 @@ type Handler struct {
 	// read sessions.
 	Encryption string `json:"encryption,omitempty"`
 
+	// What becomes of WebSockets and event streams when the session ends that
+	// they were opened with, by signing out, by the operator, on another
+	// machine or because its time is up: `close` (the default) closes them
+	// within seconds, `keep` leaves them alone.
+	OnEnd string `json:"on_end,omitempty"`
+
 	// The session cookie.
 	Cookie cookiejar.Cookie `json:"cookie,omitzero"`
 
@@ -111,6 +117,8 @@ type Handler struct {
 	manager     *session.Manager
 	protocol    *session.Protocol
 	cookieNames []string
+	streams     *connections
+	keepOpen    bool
 	logger      *zap.Logger
 }
 
@@ -154,10 +162,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the session app: %w", err)
 	}
-	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
-		return err
-	}
-	h.manager = session.NewManager(app.(*App).store, policy, protocol, h.logger, count)
+	store := app.(*App).store
+	h.streams, h.keepOpen = store.open, h.OnEnd == "keep"
+	h.manager = session.NewManager(store.Store, policy, protocol, h.logger, count)
+	h.manager.Notify = app.(*App).notify
 	return nil
 }
 
@@ -201,6 +209,11 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 	case "", "fail", "pass":
 	default:
 		return p, nil, fmt.Errorf("on_store_error %q: write fail or pass", h.OnStoreError)
+	}
+	switch h.OnEnd {
+	case "", "close", "keep":
+	default:
+		return p, nil, fmt.Errorf("on_end %q: write close or keep", h.OnEnd)
 	}
 	if len(h.Realm) > maxRealm {
 		return p, nil, fmt.Errorf("realm has %d bytes, more than %d", len(h.Realm), maxRealm)

@@ -1,6 +1,7 @@
 package caddysession
 
 import (
+	"net"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -37,7 +38,9 @@ func (p *passing) final(header http.Header, _ int) error {
 	return nil
 }
 
-func (p *passing) sent() {}
+func (p *passing) sent()             {}
+func (p *passing) flushed()          {}
+func (p *passing) hijacked(net.Conn) {}
 
 func (p *passing) strip(header http.Header) {
 	managed := p.protocol.ManagesResponse

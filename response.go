@@ -22,6 +22,11 @@ type responseHooks interface {
 
 	// sent is called when the final header is on its way.
 	sent()
+
+	// flushed is called before a flush, possibly on another goroutine than
+	// the handler's, and hijacked with a connection that is no more HTTP's.
+	flushed()
+	hijacked(net.Conn)
 }
 
 // hookWriter calls responseHooks. WriteHeader is not the only method that sends
@@ -91,6 +96,7 @@ func (w *hookWriter) FlushError() error {
 	if err := w.begin(); err != nil {
 		return err
 	}
+	w.hooks.flushed()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
@@ -101,7 +107,11 @@ func (w *hookWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.failure != nil {
 		return nil, nil, w.failure
 	}
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, buf, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.hooks.hijacked(conn)
+	}
+	return conn, buf, err
 }
 
 // end is called when the handler has returned. If it has written nothing, the

@@ -175,9 +175,7 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 		event = EventRenewed
 	}
 	m.count(event)
-	if log := m.Log.Check(zap.DebugLevel, "session committed"); log != nil {
-		log.Write(zap.String("session", c.next.ID()), zap.Uint64("version", c.next.version), zap.String("event", string(event)))
-	}
+	m.tell(event, c)
 	if c.signedIn {
 		m.evict(ctx, c.next)
 	}
@@ -186,6 +184,25 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 		r.Cookie = CookieSet
 	}
 	return r
+}
+
+// tell logs and tells what a commit has done.
+func (m *Manager) tell(event Event, c change) {
+	signedIn := event != EventPatched && (c.next.subject != "" || c.was != nil && c.was.subject != "")
+	if log := m.logs("session committed", signedIn); log != nil {
+		was := zap.Skip()
+		if event == EventReplaced {
+			was = zap.String("replaces", c.was.ID())
+		}
+		log.Write(zap.String("session", c.next.ID()), zap.String("event", string(event)), zap.Uint64("version", c.next.version), was)
+	}
+	switch event {
+	case EventPatched:
+	case EventReplaced:
+		m.notice(event, c.was.ID(), c.next.ID())
+	default:
+		m.notice(event, c.next.ID(), "")
+	}
 }
 
 func (m *Manager) dropped(s *Session, p *Patch) (Result, error) {
@@ -214,7 +231,7 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 		switch {
 		case err == nil:
 			m.unindex(s.ID(), current.indexKey())
-			m.count(EventDestroyed)
+			m.ended(EventDestroyed, s.ID(), current.subject != "")
 			return Result{Cookie: CookieExpire, Committed: true}, nil
 		case errors.Is(err, ErrNotFound):
 			return Result{}, nil
@@ -228,7 +245,7 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 			if err := m.end(ctx, s.ID(), s.indexKey()); err != nil {
 				return Result{}, err
 			}
-			m.count(EventDestroyed)
+			m.ended(EventDestroyed, s.ID(), s.subject != "")
 			return Result{Committed: true}, nil
 		}
 	}

@@ -5,6 +5,7 @@ type Event string
 
 // Events of loading.
 const (
+	EventNone       Event = "none"        // the request has no session cookie
 	EventLive       Event = "live"        // the request has a session
 	EventMalformed  Event = "malformed"   // a cookie that is no token
 	EventExpired    Event = "expired"     // a token of no stored session
@@ -26,6 +27,7 @@ const (
 	EventDestroyed Event = "destroyed"
 	EventRevoked   Event = "revoked"  // ended by revoke-others
 	EventEvicted   Event = "evicted"  // ended because the subject had too many
+	EventEnded     Event = "ended"    // ended by the operator
 	EventConflict  Event = "conflict" // another node was faster; tried again
 	EventDropped   Event = "dropped"  // the session ended or was renewed meanwhile
 	EventRefused   Event = "refused"  // malformed, too large, or if-version
@@ -35,8 +37,8 @@ const (
 
 // Events are all of them, so that a counter can start each at zero.
 var Events = []Event{
-	EventLive, EventMalformed, EventExpired, EventStale, EventForged, EventAmbiguous, EventCorrupt,
+	EventNone, EventLive, EventMalformed, EventExpired, EventStale, EventForged, EventAmbiguous, EventCorrupt,
 	EventStoreError, EventTouched, EventTouchError,
-	EventCreated, EventPatched, EventRenewed, EventReplaced, EventDestroyed, EventRevoked, EventEvicted,
+	EventCreated, EventPatched, EventRenewed, EventReplaced, EventDestroyed, EventRevoked, EventEvicted, EventEnded,
 	EventConflict, EventDropped, EventRefused, EventCached, EventFailed,
 }

@@ -31,6 +31,10 @@ type Manager struct {
 	Log      *zap.Logger // required
 	Count    func(Event) // may be nil
 
+	// Notify is told what becomes of sessions, when it has been done and
+	// before the response goes out, so it must not block. It may be nil.
+	Notify func(Notice)
+
 	locks      stripes
 	background chan struct{} // bounds goroutines
 	forged     rate.Sometimes
@@ -99,6 +103,7 @@ func (m *Manager) Open(ctx context.Context, site Site, tokens []Token, now time.
 		if err := m.end(ctx, s.ID(), s.indexKey()); err != nil {
 			return nil, err
 		}
+		m.notice(EventAmbiguous, s.ID(), "")
 	}
 	return nil, nil
 }
@@ -165,6 +170,7 @@ func (m *Manager) wrongSecret(r *record, verifier []byte, id string, now time.Ti
 	m.forged.Do(func() {
 		m.Log.Warn("token with a wrong secret: forged, stolen before a renewal, or of another site; at most one such line a second",
 			zap.String("session", id))
+		m.notice(EventForged, id, "")
 	})
 }
 

@@ -88,7 +88,7 @@ func (m *Manager) revokeOthers(ctx context.Context, p *Patch, c change) error {
 		if err := m.end(ctx, s.id, key); err != nil {
 			return err
 		}
-		m.count(EventRevoked)
+		m.ended(EventRevoked, s.id, true)
 		return nil
 	})
 	if err != nil {
@@ -133,6 +133,6 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 			m.Log.Error("ending a session over the limit of its subject", zap.Error(err))
 			return
 		}
-		m.count(EventEvicted)
+		m.ended(EventEvicted, s.id, true)
 	}
 }

@@ -10,6 +10,8 @@
 // An id is 22 characters of base64url, which has no colon, so the two never
 // meet. Every command and every script touches a single key.
 //
+// Ends of sessions are published on the channel <prefix>ended, see notify.go.
+//
 // # Permissions
 //
 // This ACL is enough (with the default key prefix, in database 0):
@@ -17,6 +19,9 @@
 //	user caddy on >secret ~session:* +get +set +del +pttl +eval +evalsha
 //	  +getrange +exists +pexpire +zadd +zremrangebyscore +zrevrange +pexpireat
 //	  +time +zscan +zrem +scan +ping +info
+//
+// To close open connections at once when another process ends their session,
+// add &session:ended +publish +subscribe; without, it takes some seconds.
 //
 // Another database needs +select. Without +ping and +info everything works,
 // but the server's ACL log fills up and nobody warns about a server that

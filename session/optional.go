@@ -1,0 +1,45 @@
+package session
+
+import "context"
+
+// What a Store may offer besides. Ask with As, which looks through wrappers.
+
+// Notifier is a Store of several nodes that can tell the others when a session
+// ends. It may lose messages: who listens has to look for itself now and then.
+type Notifier interface {
+	// Notify tells all nodes, this one too, that the session has ended.
+	Notify(ctx context.Context, id string) error
+
+	// Listen calls ended for every message until ctx is done or an error
+	// occurs, which it returns.
+	Listen(ctx context.Context, ended func(id string)) error
+}
+
+// Counter is a Store that knows how many sessions it holds, but for those that
+// have expired in the last seconds.
+type Counter interface {
+	Len() int
+}
+
+// NearCacheStats is a Store that answers some reads out of the memory of this
+// process.
+type NearCacheStats interface {
+	NearCacheStats() (hits, misses uint64)
+}
+
+// As returns the store, or the first one that it wraps, as a T. Wrappers have a
+// method Unwrap() Store.
+func As[T any](store Store) (T, bool) {
+	for store != nil {
+		if t, ok := store.(T); ok {
+			return t, true
+		}
+		wrapper, ok := store.(interface{ Unwrap() Store })
+		if !ok {
+			break
+		}
+		store = wrapper.Unwrap()
+	}
+	var none T
+	return none, false
+}
