@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -28,6 +29,8 @@ type App struct {
 	store   *sharedStore
 	poolKey string
 	events  *caddyevents.App
+	manager *session.Manager // for the operator
+	idles   map[time.Duration]struct{}
 	ctx     caddy.Context
 	logger  *zap.Logger
 }
@@ -104,7 +107,20 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the events app: %w", err)
 	}
 	a.events = events.(*caddyevents.App)
+	a.idles = map[time.Duration]struct{}{}
+	a.manager = session.NewManager(a.store.Store, session.DefaultPolicy(), nil, a.logger, count)
+	a.manager.Notify = a.notify
 	return registerMetrics(ctx.GetMetricsRegistry(), a.store)
+}
+
+// onlyIdle returns the idle limit of all handlers, 0 if they differ.
+func (a *App) onlyIdle() time.Duration {
+	if len(a.idles) == 1 {
+		for idle := range a.idles {
+			return idle
+		}
+	}
+	return 0
 }
 
 // Start opens a store that has to be opened, so that its trouble is seen here

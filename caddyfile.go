@@ -108,6 +108,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		on_store_error fail|pass
 //		encryption     on|off
 //		on_end         close|keep
+//		record         client
 //		cookie {
 //			name        <name>|auto
 //			domain      <domain>
@@ -138,6 +139,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"on_store_error": func() error { return parseWord(d, &h.OnStoreError) },
 		"encryption":     func() error { return parseWord(d, &h.Encryption) },
 		"on_end":         func() error { return parseWord(d, &h.OnEnd) },
+		"record":         func() error { return h.parseRecord(d) },
 		"cookie":         func() error { return h.parseCookie(d) },
 	}.parse(d, "forward")
 	if err != nil {
@@ -164,6 +166,14 @@ func (h *Handler) parseSubject(d *caddyfile.Dispenser) error {
 		return d.Err("write: subject KEY, or subject KEY max SESSIONS")
 	}
 	h.Subject.Key = args[0]
+	return nil
+}
+
+func (h *Handler) parseRecord(d *caddyfile.Dispenser) error {
+	if args := d.RemainingArgs(); len(args) != 1 || args[0] != "client" {
+		return d.Err("write: record client")
+	}
+	h.RecordClient = true
 	return nil
 }
 

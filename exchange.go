@@ -52,6 +52,10 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 		if x.site.Realm == "" {
 			x.site.Realm = host
 		}
+		if x.RecordClient {
+			ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+			x.site.Client = session.Client{IP: ip, UserAgent: r.UserAgent()}
+		}
 	}
 	if len(cookies) == 0 {
 		x.manager.Count(session.EventNone)
@@ -64,8 +68,13 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 	if len(tokens) == 0 || !x.hasSite {
 		return nil
 	}
-	x.session, err = x.manager.Open(r.Context(), x.site, tokens, x.started)
+	ctx, span := x.span("session.load")
+	x.session, err = x.manager.Open(ctx, x.site, tokens, x.started)
+	if span != nil {
+		endLoad(span, x.session, err)
+	}
 	if err == nil {
+		x.logID(x.session)
 		return nil
 	}
 	if x.OnStoreError == "pass" {
@@ -178,6 +187,7 @@ func (x *exchange) final(header http.Header, status int) error {
 		setCaching(header, status, x.state.sentCookie(header), x.session != nil || x.blind)
 		return nil
 	}
+	mistake := malformedControl
 	if patch != nil || err != nil {
 		switch {
 		case fromCache(header):
@@ -185,13 +195,13 @@ func (x *exchange) final(header http.Header, status int) error {
 			x.logger.Error("ignoring session headers of a response that comes from a cache: it is not about this request", x.where())
 			patch, err = nil, nil
 		case err == nil && sharedCacheable(header):
-			cacheableControl.Inc()
+			mistake = cacheableControl
 			err = errors.New("the response says that shared caches may store it, and would give one user's session to others: send Cache-Control: no-store or private")
 		}
 	}
 	if err != nil {
 		x.manager.Count(session.EventRefused)
-		malformedControl.Inc()
+		mistake.Inc()
 		return x.refuse(err)
 	}
 	if patch, err = x.wishes(patch); err != nil {
@@ -257,7 +267,12 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 			errors.New("the response changes a session that could not be loaded"))
 	}
 	// A client that hangs up does not undo what the application has done.
-	result, err := x.manager.Commit(context.WithoutCancel(x.request.Context()), x.site, x.session, patch, time.Now())
+	ctx, span := x.span("session.commit")
+	result, err := x.manager.Commit(context.WithoutCancel(ctx), x.site, x.session, patch, time.Now())
+	if span != nil {
+		endCommit(span, result, err)
+	}
+	x.logID(result.Session)
 	var malformed *session.MalformedError
 	switch {
 	case err == nil:
@@ -276,6 +291,17 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 func (x *exchange) refuse(err error) error {
 	x.logger.Error("refusing a response: its session headers are wrong", x.where(), zap.Error(err))
 	return caddyhttp.Error(http.StatusBadGateway, err)
+}
+
+// logID puts the id into the access log. The session of the response takes the
+// place of the one that the request came with.
+func (x *exchange) logID(s *session.Session) {
+	if s == nil {
+		return
+	}
+	if extra, ok := x.request.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.String("session", s.ID()))
+	}
 }
 
 // where tells which request a log line is about, without its query, which may

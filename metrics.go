@@ -42,8 +42,8 @@ func counter(name, help, label string) *prometheus.CounterVec {
 // a rate needs a first value.
 var counters = func() map[session.Event]prometheus.Counter {
 	counters := map[session.Event]prometheus.Counter{
-		session.EventTouched:    touches.WithLabelValues("written"),
-		session.EventTouchError: touches.WithLabelValues("failed"),
+		session.EventTouched:    touches.WithLabelValues(string(session.EventTouched)),
+		session.EventTouchError: touches.WithLabelValues(string(session.EventTouchError)),
 		session.EventCached:     mistakes.WithLabelValues("cached"),
 	}
 	for _, e := range []session.Event{session.EventNone, session.EventLive, session.EventMalformed, session.EventExpired,

@@ -104,6 +104,11 @@ type Handler struct {
 	// read sessions.
 	Encryption string `json:"encryption,omitempty"`
 
+	// Whether the IP and the user agent of the client are recorded in the
+	// session when it is created and when a user signs in, in the clear, for
+	// the operator to see. Default: no.
+	RecordClient bool `json:"record_client,omitempty"`
+
 	// What becomes of WebSockets and event streams when the session ends that
 	// they were opened with, by signing out, by the operator, on another
 	// machine or because its time is up: `close` (the default) closes them
@@ -119,6 +124,7 @@ type Handler struct {
 	cookieNames []string
 	streams     *connections
 	keepOpen    bool
+	storeName   string
 	logger      *zap.Logger
 }
 
@@ -162,8 +168,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the session app: %w", err)
 	}
+	app.(*App).idles[policy.Idle] = struct{}{}
 	store := app.(*App).store
-	h.streams, h.keepOpen = store.open, h.OnEnd == "keep"
+	h.streams, h.keepOpen, h.storeName = store.open, h.OnEnd == "keep", store.name
 	h.manager = session.NewManager(store.Store, policy, protocol, h.logger, count)
 	h.manager.Notify = app.(*App).notify
 	return nil

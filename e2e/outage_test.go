@@ -143,7 +143,7 @@ func TestOutageDuringTouch(t *testing.T) {
 	cookie := signInEventually(t, s, "alice")
 	s.load(storeOption("redis "+redis.Addr), "session {\n idle 10m\n}\n"+site) // makes it due
 	failures := func() string {
-		_, after, _ := strings.Cut(s.get("/metrics", "").body, `caddy_session_touches_total{outcome="failed"} `)
+		_, after, _ := strings.Cut(s.get("/metrics", "").body, `caddy_session_touches_total{outcome="touch_error"} `)
 		count, _, _ := strings.Cut(after, "\n")
 		return count
 	}

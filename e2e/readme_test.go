@@ -128,7 +128,7 @@ func TestReadmeRedirectsToSignIn(t *testing.T) {
 		}
 	}
 	s := serveFile(t, strings.ReplaceAll(text, "legacy:8080", a.host()), "localhost:8080")
-	if r := s.get("/", "", "X-Session-User: alice"); r.StatusCode != http.StatusFound || r.Header.Get("Location") != "/login" {
+	if r := s.get("/", "", "X-Session-User: alice"); r.StatusCode != http.StatusFound || r.Header.Get("Location") != "/login?next=%2F" {
 		t.Errorf("anonymous: %q", r.raw)
 	}
 	r := s.get("/login?set=user%3Dalice", "")

@@ -43,6 +43,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	next := &Session{}
 	if s == nil {
 		next.created, next.deadline = now, now.Add(m.Policy.Lifetime)
+		next.client = site.Client.clipped()
 	} else {
 		next.record = s.record
 	}
@@ -53,9 +54,10 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	switch {
 	case c.signedIn:
 		next.realm, next.signedIn = site.Realm, now
+		next.signInClient = site.Client.clipped()
 		next.deadline, next.remembered = now.Add(m.Policy.Lifetime), false
 	case signedOut:
-		next.signedIn = time.Time{}
+		next.signedIn, next.signInClient = time.Time{}, Client{}
 		// To be remembered was the user's wish, who is gone.
 		next.deadline, next.remembered = earlier(next.deadline, now.Add(m.Policy.Lifetime)), false
 	}

@@ -30,6 +30,11 @@ type Result struct {
 	Cookie  CookieChange
 	// Committed tells that the store was written, which includes a touch.
 	Committed bool
+
+	// Outcome is what was counted, empty if there was nothing to do, and
+	// Retries how many conflicts there were.
+	Outcome Event
+	Retries int
 }
 
 // Commit applies a patch atomically: all of it or nothing. s is the session
@@ -130,7 +135,9 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 		}
 		switch err := m.write(ctx, c, now); {
 		case err == nil:
-			return m.done(ctx, c), nil
+			result := m.done(ctx, c)
+			result.Retries = attempt
+			return result, nil
 		case errors.Is(err, ErrNotFound):
 			return m.dropped(s, p)
 		case !errors.Is(err, ErrConflict):
@@ -179,7 +186,7 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 	if c.signedIn {
 		m.evict(ctx, c.next)
 	}
-	r := Result{Session: c.next, Committed: true}
+	r := Result{Session: c.next, Committed: true, Outcome: event}
 	if c.cookie {
 		r.Cookie = CookieSet
 	}
@@ -212,7 +219,7 @@ func (m *Manager) dropped(s *Session, p *Patch) (Result, error) {
 	m.count(EventDropped)
 	m.Log.Info("dropping what a response sets: its session has ended or was renewed since the request began",
 		zap.String("session", s.ID()))
-	return Result{}, nil
+	return Result{Outcome: EventDropped}, nil
 }
 
 // destroy ends the session. The browser's cookie is expired only if it is
@@ -232,7 +239,7 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 		case err == nil:
 			m.unindex(s.ID(), current.indexKey())
 			m.ended(EventDestroyed, s.ID(), current.subject != "")
-			return Result{Cookie: CookieExpire, Committed: true}, nil
+			return Result{Cookie: CookieExpire, Committed: true, Outcome: EventDestroyed}, nil
 		case errors.Is(err, ErrNotFound):
 			return Result{}, nil
 		case !errors.Is(err, ErrConflict):
@@ -246,7 +253,7 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 				return Result{}, err
 			}
 			m.ended(EventDestroyed, s.ID(), s.subject != "")
-			return Result{Committed: true}, nil
+			return Result{Committed: true, Outcome: EventDestroyed}, nil
 		}
 	}
 }

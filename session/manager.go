@@ -16,6 +16,10 @@ import (
 type Site struct {
 	Scope Scope
 	Realm string // the set of users that subjects belong to
+
+	// Client is recorded when a session is created and when a subject
+	// appears, unless it is zero.
+	Client Client
 }
 
 // Manager loads and commits sessions. Absent, expired and forged sessions are

@@ -195,7 +195,7 @@ func (m *model) destroy(rt *rapid.T) {
 	}
 	want := session.Result{}
 	if s.alive() {
-		want.Committed = true
+		want.Committed, want.Outcome = true, session.EventDestroyed
 		if s.token == held.Token() {
 			want.Cookie = session.CookieExpire
 		}
@@ -292,7 +292,7 @@ func (m *model) commit(rt *rapid.T) {
 		}
 		return
 	case !s.alive() || s.token != held.Token():
-		if r != (session.Result{}) {
+		if r != (session.Result{Outcome: session.EventDropped}) {
 			rt.Fatalf("got %+v for a session that has ended or was renewed", r)
 		}
 		return

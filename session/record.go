@@ -27,8 +27,12 @@ import (
 //	example.com                       realm
 //	__Host-sid example.com /          scope: cookie name, host, path
 //	plain | sealed                    form of the body
+//	192.0.2.1 Mozilla/5.0%20(...)     client at the creation: IP, user agent
+//	192.0.2.1 Mozilla/5.0%20(...)     client when the subject appeared
 //
-// Texts (subject, realm, scope) are percent-encoded as by EncodeValue, spaces
+// The last four fields are there only if one of them is not "-".
+//
+// Texts (subject, realm, scope, clients) are percent-encoded as by EncodeValue, spaces
 // too; an empty text is "-", and a text "-" is "%2D".
 //
 // The plain body is the data object as compact ASCII JSON, then, if there is a
@@ -48,6 +52,8 @@ type record struct {
 	realm          string
 	scope          Scope
 	sealed         bool
+	client         Client // at the creation
+	signInClient   Client // when the subject appeared
 
 	content
 }
@@ -62,7 +68,10 @@ var (
 // Most bytes that the header line of a record may have.
 const maxHeader = 16 << 10
 
-const recordFields = 16
+const (
+	recordFields = 16
+	clientFields = 4 // more, if clients are recorded
+)
 
 // appendHeader appends the header line, without the line feed.
 func (r *record) appendHeader(b []byte) []byte {
@@ -84,7 +93,15 @@ func (r *record) appendHeader(b []byte) []byte {
 		b = append(b, ' ')
 		b = appendText(b, text)
 	}
-	return append(b, ifElse(r.sealed, " sealed", " plain")...)
+	b = append(b, ifElse(r.sealed, " sealed", " plain")...)
+	if r.client == (Client{}) && r.signInClient == (Client{}) {
+		return b
+	}
+	for _, text := range []string{r.client.IP, r.client.UserAgent, r.signInClient.IP, r.signInClient.UserAgent} {
+		b = append(b, ' ')
+		b = appendText(b, text)
+	}
+	return b
 }
 
 func ifElse(condition bool, yes, no string) string {
@@ -144,7 +161,14 @@ func decodeRecord(value []byte) (r record, header, body []byte, err error) {
 	r.realm = f.text()
 	r.scope = Scope{Name: f.text(), Host: f.text(), Path: f.text()}
 	r.sealed = f.word("sealed", "plain")
-	if f.bad || bytes.Count(header, []byte(" ")) != recordFields-1 ||
+	want := recordFields
+	if len(f.rest) > 0 {
+		want += clientFields
+		r.client = Client{IP: f.text(), UserAgent: f.text()}
+		r.signInClient = Client{IP: f.text(), UserAgent: f.text()}
+		f.bad = f.bad || r.client == (Client{}) && r.signInClient == (Client{}) || !r.client.valid() || !r.signInClient.valid()
+	}
+	if f.bad || bytes.Count(header, []byte(" ")) != want-1 ||
 		hasOld == r.renewed.IsZero() || r.created.IsZero() || r.deadline.IsZero() ||
 		(r.subject == "") != r.signedIn.IsZero() || len(r.subject) > maxSubject {
 		return record{}, nil, nil, errCorrupt

@@ -118,6 +118,28 @@ func anyRecord(t *rapid.T) (Token, record) {
 	return token, r
 }
 
+func TestRecordOfClients(t *testing.T) {
+	token, r := golden(t)
+	r.client = Client{IP: "192.0.2.1", UserAgent: "Mozilla/5.0 (x)\r\nX: é"}
+	r.signInClient = Client{IP: "2001:db8::1"}
+	value := r.encode(token)
+	const want = " plain 192.0.2.1 Mozilla/5.0%20(x)%0D%0AX:%20%C3%A9 2001:db8::1 -\n"
+	if !strings.Contains(string(value), want) {
+		t.Errorf("%q has no %q", value, want)
+	}
+	got, header, body, err := decodeRecord(value)
+	if err == nil {
+		err = got.open(token, header, body)
+	}
+	if err != nil || !reflect.DeepEqual(got, r) {
+		t.Errorf("got %+v, error %v; want %+v", got, err, r)
+	}
+	long := Client{IP: strings.Repeat("1", 100), UserAgent: strings.Repeat("é", 300) + "\xff"}.clipped()
+	if len(long.IP) != maxIP || long.UserAgent != strings.Repeat("é", 128) || !long.valid() {
+		t.Errorf("clipped: %+v", long)
+	}
+}
+
 func TestRecordRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		token, r := anyRecord(t)
@@ -191,7 +213,16 @@ func TestEveryByteOfTheHeaderCounts(t *testing.T) {
 
 func TestRecordDecodingIsStrict(t *testing.T) {
 	change := func(old, new string) string { return strings.Replace(goldenRecord, old, new, 1) }
+	clients := func(text string) string { return change(" plain\n", " plain "+text+"\n") }
+	if _, _, _, err := decodeRecord([]byte(clients("192.0.2.1 a%20b - -"))); err != nil {
+		t.Errorf("with a client: %v", err)
+	}
 	for name, value := range map[string]string{
+		"clients of nothing":  clients("- - - -"),
+		"a client too few":    clients("192.0.2.1 a"),
+		"a client too many":   clients("192.0.2.1 a 192.0.2.1 a b"),
+		"long user agent":     clients("192.0.2.1 " + strings.Repeat("a", 257) + " - -"),
+		"user agent's bytes":  clients("192.0.2.1 %FF - -"),
 		"empty":               "",
 		"head alone":          "cs1 000000000000002a ",
 		"no line feed":        strings.ReplaceAll(goldenRecord, "\n", " "),

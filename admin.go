@@ -1,0 +1,319 @@
+package caddysession
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-session/caddy-session/session"
+)
+
+func init() {
+	caddy.RegisterModule(AdminAPI{})
+}
+
+// AdminAPI lets the operator see and end sessions, under `/session/` at Caddy's
+// admin endpoint. It shows neither data nor anything that lets somebody in.
+//
+// Request | Body | Answer
+// --------|------|-------
+// `GET /session/stats` | | the store and what has happened since Caddy started
+// `POST /session/list` | `subject`, `realm`, `cursor`, `limit` | a page of `sessions`, and `next` if there are more
+// `POST /session/show` | `id` | one session
+// `POST /session/end` | `id`, or `subject` and perhaps `realm` and `except`, or `all`; `cursor` | how many have `ended`, and `next` if it has to be asked again with this cursor
+//
+// Bodies are JSON, with that Content-Type. Names of users are never a part of
+// the URI, which Caddy logs. Without a realm, the sessions of a subject are
+// found by looking at all sessions.
+type AdminAPI struct{}
+
+// CaddyModule returns the Caddy module information.
+func (AdminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.session", New: func() caddy.Module { return new(AdminAPI) }}
+}
+
+// Routes implements caddy.AdminRouter.
+func (AdminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: "/session/", Handler: caddy.AdminHandlerFunc(serveAdmin)}}
+}
+
+const (
+	// pageSize is how many sessions a page has, and most how many it may have
+	// and how many one request looks at.
+	pageSize     = 100
+	mostPageSize = 1000
+
+	// mostAdminBody bounds the body of a request in bytes.
+	mostAdminBody = 64 << 10
+
+	// adminTimeout bounds what one request does at the store.
+	adminTimeout = 30 * time.Second
+)
+
+// adminQuery is the body of all requests.
+type adminQuery struct {
+	ID      string `json:"id,omitempty"`
+	Subject string `json:"subject,omitempty"`
+	Realm   string `json:"realm,omitempty"`
+	Except  string `json:"except,omitempty"`
+	All     bool   `json:"all,omitempty"`
+	Cursor  string `json:"cursor,omitempty"`
+	Limit   int    `json:"limit,omitempty"`
+}
+
+// adminSession is session.Info as JSON.
+type adminSession struct {
+	ID           string       `json:"id"`
+	Subject      string       `json:"subject,omitempty"`
+	Realm        string       `json:"realm,omitempty"`
+	Version      uint64       `json:"version"`
+	Created      time.Time    `json:"created"`
+	SignedIn     time.Time    `json:"signed_in,omitzero"`
+	LastSeen     time.Time    `json:"last_seen,omitzero"` // to within touch; where it can be told
+	Expires      time.Time    `json:"expires"`            // if it is not used any more
+	Deadline     time.Time    `json:"deadline"`
+	Remembered   bool         `json:"remembered,omitempty"`
+	Encrypted    bool         `json:"encrypted"`
+	Bytes        int          `json:"bytes"`
+	Scope        adminScope   `json:"scope"`
+	Client       *adminClient `json:"client,omitempty"`         // at the creation
+	SignInClient *adminClient `json:"sign_in_client,omitempty"` // when the subject appeared
+}
+
+type adminScope struct {
+	Cookie string `json:"cookie"`
+	Host   string `json:"host"`
+	Path   string `json:"path"`
+}
+
+type adminClient struct {
+	IP        string `json:"ip,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+}
+
+type adminPage struct {
+	Sessions []adminSession `json:"sessions"`
+	Next     string         `json:"next,omitempty"`
+}
+
+type adminEnded struct {
+	Ended int    `json:"ended"`
+	Next  string `json:"next,omitempty"`
+}
+
+func serveAdmin(w http.ResponseWriter, r *http.Request) error {
+	const prefix = "/session/"
+	action := strings.TrimPrefix(r.URL.Path, prefix)
+	serve := map[string]func(context.Context, *App, adminQuery) (any, error){
+		"stats": adminStats, "list": adminList, "show": adminShow, "end": adminEnd,
+	}[action]
+	if serve == nil {
+		return adminError(http.StatusNotFound, errors.New("no such path: there are /session/stats, list, show and end"))
+	}
+	var q adminQuery
+	if action == "stats" {
+		if r.Method != http.MethodGet {
+			return adminError(http.StatusMethodNotAllowed, errors.New("use GET"))
+		}
+	} else if err := readQuery(r, &q); err != nil {
+		return err
+	}
+	app, err := activeApp()
+	if err != nil {
+		return adminError(http.StatusNotFound, err)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+	defer cancel()
+	answer, err := serve(ctx, app, q)
+	switch {
+	case errors.Is(err, session.ErrNotFound):
+		return adminError(http.StatusNotFound, errors.New("there is no session with this id"))
+	case errors.Is(err, session.ErrUnreadable):
+		return adminError(http.StatusConflict, err)
+	case err != nil:
+		if _, ok := errors.AsType[caddy.APIError](err); ok {
+			return err
+		}
+		return adminError(http.StatusServiceUnavailable, err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(answer)
+}
+
+func adminError(status int, err error) error {
+	return caddy.APIError{HTTPStatus: status, Err: err}
+}
+
+// activeApp returns the app of the configuration that is running.
+func activeApp() (*App, error) {
+	app, err := caddy.ActiveContext().AppIfConfigured("session")
+	if err != nil {
+		return nil, errors.New("the running configuration has no sessions")
+	}
+	return app.(*App), nil
+}
+
+// readQuery reads the body strictly. That it has to be declared as JSON keeps
+// web pages from sending it without asking first (a simple request as of the
+// Fetch standard can't have this type).
+func readQuery(r *http.Request, q *adminQuery) error {
+	if r.Method != http.MethodPost {
+		return adminError(http.StatusMethodNotAllowed, errors.New("use POST with a JSON body"))
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return adminError(http.StatusUnsupportedMediaType, errors.New("send Content-Type: application/json"))
+	}
+	decoder := json.NewDecoder(http.MaxBytesReader(nil, r.Body, mostAdminBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(q); err != nil {
+		return adminError(http.StatusBadRequest, fmt.Errorf("reading the JSON body: %w", err))
+	}
+	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // it is never wrapped
+		return adminError(http.StatusBadRequest, errors.New("something follows the JSON object in the body"))
+	}
+	for _, id := range []string{q.ID, q.Except} {
+		if id != "" && !session.ValidID(id) {
+			return adminError(http.StatusBadRequest, errors.New("an id has 22 characters of A-Z a-z 0-9 _ -"))
+		}
+	}
+	return nil
+}
+
+func adminList(ctx context.Context, app *App, q adminQuery) (any, error) {
+	if q.ID != "" || q.Except != "" || q.All {
+		return nil, adminError(http.StatusBadRequest, errors.New("list takes subject, realm, cursor and limit"))
+	}
+	infos, next, err := app.page(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	page := adminPage{Sessions: make([]adminSession, 0, len(infos)), Next: next}
+	for _, info := range infos {
+		page.Sessions = append(page.Sessions, app.show(info))
+	}
+	return page, nil
+}
+
+// page returns the sessions that a query means, a page at a time. One without
+// a realm, or with a realm only, looks at all sessions, so pages may be empty.
+func (a *App) page(ctx context.Context, q adminQuery) ([]session.Info, string, error) {
+	switch {
+	case q.Limit < 0 || q.Limit > mostPageSize:
+		return nil, "", adminError(http.StatusBadRequest, fmt.Errorf("limit must be 1 to %d", mostPageSize))
+	case q.Limit == 0:
+		q.Limit = pageSize
+	}
+	if q.Subject != "" && q.Realm != "" {
+		return a.manager.ListSubject(ctx, q.Realm, q.Subject, q.Cursor, q.Limit)
+	}
+	all, next, err := a.manager.List(ctx, q.Cursor, q.Limit)
+	if err != nil || q.Subject == "" && q.Realm == "" {
+		return all, next, err
+	}
+	var some []session.Info
+	for _, info := range all {
+		if (q.Subject == "" || info.Subject == q.Subject) && (q.Realm == "" || info.Realm == q.Realm) {
+			some = append(some, info)
+		}
+	}
+	return some, next, nil
+}
+
+func adminShow(ctx context.Context, app *App, q adminQuery) (any, error) {
+	if q.ID == "" {
+		return nil, adminError(http.StatusBadRequest, errors.New("show takes an id"))
+	}
+	info, err := app.manager.Show(ctx, q.ID)
+	if err != nil {
+		return nil, err
+	}
+	return app.show(info), nil
+}
+
+func adminEnd(ctx context.Context, app *App, q adminQuery) (any, error) {
+	given := 0
+	for _, is := range []bool{q.ID != "", q.Subject != "", q.All} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 || q.ID != "" && (q.Realm != "" || q.Except != "" || q.Cursor != "") {
+		return nil, adminError(http.StatusBadRequest, errors.New("end takes an id, or a subject and perhaps realm and except, or all: true"))
+	}
+	if q.ID != "" {
+		there, err := app.manager.End(ctx, q.ID)
+		if err == nil && !there {
+			err = session.ErrNotFound
+		}
+		return adminEnded{Ended: 1}, err
+	}
+	if q.Limit == 0 {
+		q.Limit = mostPageSize
+	}
+	infos, next, err := app.page(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	answer := adminEnded{Next: next}
+	for _, info := range infos {
+		if info.ID == q.Except {
+			continue
+		}
+		there, err := app.manager.End(ctx, info.ID)
+		if err != nil {
+			return nil, fmt.Errorf("%w (after %d sessions were ended)", err, answer.Ended)
+		}
+		if there {
+			answer.Ended++
+		}
+	}
+	return answer, nil
+}
+
+// show is what the operator sees of a session.
+func (a *App) show(i session.Info) adminSession {
+	seen := time.Time{}
+	// The store's TTL was set to idle when the session was last used, unless
+	// something else cuts it off.
+	if idle := a.onlyIdle(); idle > 0 && !i.Remembered && i.Expires.Before(i.Deadline) {
+		if seen = i.Expires.Add(-idle); seen.Before(i.Created) {
+			seen = i.Created
+		}
+	}
+	return adminSession{
+		ID: i.ID, Subject: i.Subject, Realm: i.Realm, Version: i.Version,
+		Created: seconds(i.Created), SignedIn: seconds(i.SignedIn), LastSeen: seconds(seen), Expires: seconds(i.Expires), Deadline: seconds(i.Deadline),
+		Remembered: i.Remembered, Encrypted: i.Encrypted, Bytes: i.Bytes,
+		Scope:  adminScope{Cookie: i.Scope.Name, Host: i.Scope.Host, Path: i.Scope.Path},
+		Client: adminClientOf(i.Client), SignInClient: adminClientOf(i.SignInClient),
+	}
+}
+
+// seconds is for people.
+func seconds(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Second)
+}
+
+func adminClientOf(c session.Client) *adminClient {
+	if c == (session.Client{}) {
+		return nil
+	}
+	return &adminClient{IP: c.IP, UserAgent: c.UserAgent}
+}
+
+// Interface guards.
+var _ caddy.AdminRouter = AdminAPI{}

@@ -1,0 +1,296 @@
+package caddysession
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "session",
+		Usage: "list|show|end|end-user|stats",
+		Short: "Shows and ends the sessions of a running Caddy",
+		Long: `
+Shows who has a session at a running Caddy, and ends sessions.
+
+It talks to the admin API, which has to be on. Its address is taken from
+--address, or from the configuration file given by --config, or is the default.
+
+What is shown of a session is what the operator needs: its id, which is no
+secret, the user, times, and the cookie's name, host and path; and the client,
+if the site says "record client". Neither data nor cookies are ever shown.
+
+A session ends at once: the next request with its cookie is anonymous, and its
+WebSockets and event streams are closed, on all machines that share the store.
+
+With --json, every answer is one JSON object on a line, as the admin API gives
+it; of a list, every session.
+
+Exit status: 0 if it is done, 1 if it failed, 4 if there is no such session.
+`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.PersistentFlags().StringP("config", "c", "", "Configuration file to use to parse the admin address, if --address is not used")
+			cmd.PersistentFlags().StringP("adapter", "a", "", "Name of config adapter to apply (when --config is used)")
+			cmd.PersistentFlags().StringP("address", "", "", "The address to use to reach the admin API endpoint, if not the default")
+			cmd.PersistentFlags().BoolP("json", "", false, "Print JSON instead of tables")
+			cmd.AddCommand(listCommand(), showCommand(), endCommand(), endUserCommand(), statsCommand())
+		},
+	})
+}
+
+// exitNotFound is the exit status when there is no such session. Caddy uses 1
+// to 3.
+const exitNotFound = 4
+
+// operator is one run of a command.
+type operator struct {
+	address  string
+	json     bool
+	out, err io.Writer
+}
+
+// run makes f the function of a command.
+func run(f func(o *operator, flags caddycmd.Flags, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		return caddycmd.WrapCommandFuncForCobra(func(flags caddycmd.Flags) (int, error) {
+			address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, flags.String("config"), flags.String("adapter"))
+			if err != nil {
+				return caddy.ExitCodeFailedStartup, fmt.Errorf("finding the admin API: %w", err)
+			}
+			o := &operator{address: address, json: flags.Bool("json"), out: os.Stdout, err: os.Stderr}
+			switch err := f(o, flags, args); {
+			case errors.Is(err, errNoSuchSession):
+				return exitNotFound, err
+			case err != nil:
+				return caddy.ExitCodeFailedStartup, err
+			}
+			return caddy.ExitCodeSuccess, nil
+		})(cmd, args)
+	}
+}
+
+func listCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list [--user <user>] [--realm <realm>] [--limit <number>] [--json]",
+		Short: "Lists sessions",
+		Long: `
+Lists sessions, those of one user or all, in no particular order.
+
+With both --user and --realm, the sessions are found by an index. Otherwise all
+sessions are looked at, a page at a time, which takes a while if there are many.
+
+--user
+    Sessions of this user only.
+
+--realm
+    Sessions of users of this realm only. A realm is what the setting realm
+    says, else the cookie's domain, else the host. The list shows it.
+
+--limit
+    How many to list at most. 0 is no limit. The default is 1000.`,
+		Args: cobra.NoArgs,
+		RunE: run(listSessions),
+	}
+	cmd.Flags().StringP("user", "", "", "Only the sessions of this user")
+	cmd.Flags().StringP("realm", "", "", "Only the sessions of users of this realm")
+	cmd.Flags().IntP("limit", "", 1000, "How many to list at most; 0 is no limit")
+	return cmd
+}
+
+func showCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show <id> [--json]",
+		Short: "Shows one session",
+		Args:  cobra.ExactArgs(1),
+		RunE:  run(showSession),
+	}
+}
+
+func endCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "end <id>... | --all [--json]",
+		Short: "Ends sessions by their ids, or all",
+		RunE:  run(endSessions),
+	}
+	cmd.Flags().BoolP("all", "", false, "End all sessions of the store, on all sites")
+	return cmd
+}
+
+func endUserCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "end-user <user> [--realm <realm>] [--except <id>] [--json]",
+		Short: "Ends all sessions of a user",
+		Long: `
+Ends all sessions of a user: signs the user out everywhere.
+
+--realm
+    In this realm only. Without it, all sessions are looked at, which takes a
+    while if there are many.
+
+--except
+    Do not end the session with this id.`,
+		Args: cobra.ExactArgs(1),
+		RunE: run(endUser),
+	}
+	cmd.Flags().StringP("realm", "", "", "In this realm only")
+	cmd.Flags().StringP("except", "", "", "Do not end the session with this id")
+	return cmd
+}
+
+func statsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stats [--json]",
+		Short: "Shows how the store is doing and what has happened since Caddy started",
+		Args:  cobra.NoArgs,
+		RunE:  run(showStats),
+	}
+}
+
+func listSessions(o *operator, flags caddycmd.Flags, _ []string) error {
+	limit := flags.Int("limit")
+	if limit < 0 {
+		return fmt.Errorf("--limit %d is negative", limit)
+	}
+	q := adminQuery{Subject: flags.String("user"), Realm: flags.String("realm"), Limit: mostPageSize}
+	table := o.table()
+	listed, more := 0, false
+	for {
+		var page adminPage
+		if err := o.ask("list", q, &page); err != nil {
+			return err
+		}
+		if limit > 0 && len(page.Sessions) > limit-listed {
+			page.Sessions, more = page.Sessions[:limit-listed], true
+		}
+		listed += len(page.Sessions)
+		if q.Cursor = page.Next; o.json {
+			for _, s := range page.Sessions {
+				if err := o.print(s); err != nil {
+					return err
+				}
+			}
+		} else {
+			table.add(page.Sessions)
+		}
+		if more = more || limit > 0 && listed >= limit && page.Next != ""; more || page.Next == "" {
+			break
+		}
+	}
+	if !o.json {
+		table.flush()
+	}
+	if more {
+		fmt.Fprintf(o.err, "There are more than %d sessions: use --limit\n", limit)
+	}
+	return nil
+}
+
+func showSession(o *operator, _ caddycmd.Flags, args []string) error {
+	var s adminSession
+	if err := o.ask("show", adminQuery{ID: args[0]}, &s); err != nil {
+		return err
+	}
+	if o.json {
+		return o.print(s)
+	}
+	o.details(s)
+	return nil
+}
+
+func endSessions(o *operator, flags caddycmd.Flags, args []string) error {
+	if flags.Bool("all") == (len(args) > 0) {
+		return errors.New("write: session end ID..., or: session end --all")
+	}
+	if flags.Bool("all") {
+		return o.end(adminQuery{All: true})
+	}
+	for _, id := range args {
+		if err := o.end(adminQuery{ID: id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func endUser(o *operator, flags caddycmd.Flags, args []string) error {
+	if args[0] == "" {
+		return errors.New("the name of the user is empty")
+	}
+	return o.end(adminQuery{Subject: args[0], Realm: flags.String("realm"), Except: flags.String("except")})
+}
+
+// end ends sessions until there are no more, and tells of the progress.
+func (o *operator) end(q adminQuery) error {
+	total := adminEnded{}
+	for {
+		var answer adminEnded
+		if err := o.ask("end", q, &answer); err != nil {
+			if total.Ended > 0 {
+				err = fmt.Errorf("%w (after %d sessions were ended)", err, total.Ended)
+			}
+			return err
+		}
+		total.Ended += answer.Ended
+		if q.Cursor = answer.Next; q.Cursor == "" {
+			break
+		}
+		fmt.Fprintf(o.err, "%d sessions ended so far ...\n", total.Ended)
+	}
+	if o.json {
+		return o.print(total)
+	}
+	plural := "s"
+	if total.Ended == 1 {
+		plural = ""
+	}
+	fmt.Fprintf(o.out, "%d session%s ended\n", total.Ended, plural)
+	return nil
+}
+
+func showStats(o *operator, _ caddycmd.Flags, _ []string) error {
+	var n adminNumbers
+	if err := o.ask("stats", adminQuery{}, &n); err != nil {
+		return err
+	}
+	if o.json {
+		return o.print(n)
+	}
+	o.numbers(n)
+	return nil
+}
+
+var errNoSuchSession = errors.New("there is no session with this id")
+
+// ask sends one request to the admin API.
+func (o *operator) ask(action string, q adminQuery, answer any) error {
+	method, body := http.MethodGet, io.Reader(nil)
+	if action != "stats" {
+		text, err := json.Marshal(q)
+		if err != nil {
+			return err
+		}
+		method, body = http.MethodPost, bytes.NewReader(text)
+	}
+	response, err := caddycmd.AdminAPIRequest(o.address, method, "/session/"+action, nil, body)
+	switch {
+	case err != nil && q.ID != "" && strings.Contains(err.Error(), errNoSuchSession.Error()):
+		return fmt.Errorf("%s: %w", printable(q.ID), errNoSuchSession)
+	case err != nil:
+		return err
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(answer); err != nil {
+		return fmt.Errorf("reading the answer of the admin API: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package e2e
+
+import (
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The operator's section of the README, to the letter: two clients sign in, the
+// operator looks, and ends what the user has.
+func TestCommandRun(t *testing.T) {
+	a, ended := webSocketApp(t, "", func() {})
+	o := serveOperated(t, storeOption("embedded "+filepath.Join(t.TempDir(), "sessions.db")), "session {\n\trecord client\n}\nreverse_proxy "+a.host())
+	laptop := o.get("/?set=user%3Dalice", "", "User-Agent: Firefox on a laptop").cookie()
+	phone := o.get("/?set=user%3Dalice", "", "User-Agent: a phone \u202e").cookie()
+	bob := o.signIn("bob")
+	r, ws, _ := o.upgrade(laptop, webSocketKey)
+	if r.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(r.Status)
+	}
+
+	out, errs, status := o.command("list", "--user", "alice")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if status != 0 || errs != "" || len(lines) != 3 || !strings.HasPrefix(lines[0], "ID ") {
+		t.Fatalf("list: %d %s%s", status, out, errs)
+	}
+	for _, want := range []string{sessionID(laptop), sessionID(phone), "alice", "127.0.0.1 Firefox on a laptop", "a phone"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+	if strings.ContainsRune(out, 0x202e) || strings.Contains(out, laptop[len(laptop)-20:]) {
+		t.Errorf("unfit for a terminal: %q", out)
+	}
+
+	out, _, status = o.command("show", sessionID(phone))
+	if status != 0 || !regexp.MustCompile(`(?m)^Signed in: +20\d\d-`).MatchString(out) || !strings.Contains(out, "Client at sign-in:   127.0.0.1 a phone") {
+		t.Errorf("show: %d\n%s", status, out)
+	}
+
+	start := time.Now()
+	out, errs, status = o.command("end-user", "alice")
+	if status != 0 || out != "2 sessions ended\n" || errs != "" {
+		t.Errorf("end-user: %d %s%s", status, out, errs)
+	}
+	t.Logf("WebSocket closed %v after the command was started", closes(t, "the WebSocket", ws, start))
+	hangUp(t, ended)
+	for cookie, user := range map[string]string{laptop: "", phone: "", bob: "bob"} {
+		if r := o.get("/", cookie); !strings.HasPrefix(r.body, "user="+user+" ") {
+			t.Errorf("%q, want user %s", r.body, user)
+		}
+	}
+
+	out, _, status = o.command("stats")
+	for _, want := range []string{`store +embedded, up`, `live sessions +1`, `commits: created +3`, `commits: ended +2`, `requests: live +\d`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("stats: %d, no %s in\n%s", status, want, out)
+		}
+	}
+}
+
+func TestCommand(t *testing.T) {
+	a := app(t, scripted)
+	o := serveOperated(t, storeOption("memory"), "session {\n\trealm staff\n}\nreverse_proxy "+a.host())
+	ids := make([]string, 5)
+	for i := range ids {
+		ids[i] = sessionID(o.signIn("alice"))
+	}
+	none := strings.Repeat("A", 22)
+	for _, test := range []struct {
+		args      []string
+		status    int
+		out, errs string // regular expressions for all of it
+		lines     int    // of the output; -1: any
+	}{
+		{[]string{"list"}, 0, `(?s)^ID .*staff`, `^$`, 6},
+		{[]string{"list", "--json"}, 0, `^{"id":"[\w-]{22}","subject":"alice"`, `^$`, 5},
+		{[]string{"list", "--user", "bob"}, 0, `^ID .*\n$`, `^$`, 1},
+		{[]string{"list", "--user", "alice", "--realm", "staff", "--limit", "2"}, 0, `^ID`, `more than 2 sessions`, 3},
+		{[]string{"list", "--limit", "-1"}, 1, `^$`, `negative`, 0},
+		{[]string{"list", "surplus"}, 1, ``, ``, -1},
+		{[]string{"show"}, 1, ``, ``, -1},
+		{[]string{"show", ids[0]}, 0, `(?s)^ID: +` + ids[0] + `.*User: +alice.*Realm: +staff`, `^$`, -1},
+		{[]string{"show", ids[0], "--json"}, 0, `^{"id":"` + ids[0], `^$`, 1},
+		{[]string{"show", none}, 4, `^$`, none + ": there is no session with this id", 0},
+		{[]string{"show", "x"}, 1, `^$`, `an id has 22 characters`, 0},
+		{[]string{"end"}, 1, `^$`, `session end --all`, 0},
+		{[]string{"end", "--all", ids[0]}, 1, `^$`, `session end --all`, 0},
+		{[]string{"end", none}, 4, `^$`, `there is no session`, 0},
+		{[]string{"end", ids[0]}, 0, `^1 session ended\n$`, `^$`, 1},
+		{[]string{"end-user", ""}, 1, `^$`, `empty`, 0},
+		{[]string{"end-user", "nobody"}, 0, `^0 sessions ended\n$`, `^$`, 1},
+		{[]string{"end-user", "alice", "--realm", "staff", "--except", ids[1], "--json"}, 0, `^{"ended":3}\n$`, `^$`, 1},
+		{[]string{"stats", "--json"}, 0, `^{"store":"memory","up":true,`, `^$`, 1},
+		{[]string{"end", "--all"}, 0, `^1 session ended\n$`, `^$`, 1},
+		{[]string{"--help"}, 0, `(?s)admin API.*Exit status.*end-user.*stats`, `^$`, -1},
+		{[]string{"end-user", "--help"}, 0, `(?s)signs the user out everywhere.*--except`, `^$`, -1},
+	} {
+		out, errs, status := o.command(test.args...)
+		if status != test.status || !regexp.MustCompile(test.out).MatchString(out) || !regexp.MustCompile(test.errs).MatchString(errs) ||
+			test.lines >= 0 && strings.Count(out, "\n") != test.lines {
+			t.Errorf("%q: status %d, want %d\n%s---\n%s", test.args, status, test.status, out, errs)
+		}
+	}
+
+	// The address of the API out of a configuration file.
+	config := filepath.Join(t.TempDir(), "Caddyfile")
+	writeFile(t, config, "{\n\tadmin "+o.admin+"\n}\n", 0o600)
+	o.admin = ""
+	if out, errs, status := o.command("stats", "--json", "--config", config); status != 0 || !strings.HasPrefix(out, "{") {
+		t.Errorf("with --config: %d %s%s", status, out, errs)
+	}
+	o.admin = freeAddr(t)
+	if _, errs, status := o.command("stats"); status != 1 || !strings.Contains(errs, "refused") {
+		t.Errorf("nobody listens: %d %s", status, errs)
+	}
+}
+
+// Many sessions are ended a thousand at a time, which is told.
+func TestCommandProgress(t *testing.T) {
+	a := app(t, scripted)
+	o := serveOperated(t, storeOption("memory"), "session\nreverse_proxy "+a.host())
+	for range 1001 {
+		o.signIn("alice")
+	}
+	out, errs, status := o.command("end", "--all")
+	if status != 0 || out != "1001 sessions ended\n" || !strings.Contains(errs, "1000 sessions ended so far ...\n") {
+		t.Errorf("%d %s%s", status, out, errs)
+	}
+}
+
+func TestListModules(t *testing.T) {
+	out, _, status := caddyCommand(t, "list-modules", "--skip-standard")
+	for _, name := range []string{"admin.api.session", "session", "http.handlers.session", "http.handlers.session_set", "http.handlers.session_unset",
+		"http.handlers.session_destroy", "http.handlers.session_renew", "http.matchers.session", "session.stores.embedded", "session.stores.memory", "session.stores.redis"} {
+		if status != 0 || !strings.Contains("\n"+out, "\n"+name+"\n") {
+			t.Errorf("no %s in\n%s", name, out)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Info is what the store says about a session in the clear: nothing that lets
+// anybody in, and no data.
+type Info struct {
+	ID         string
+	Version    uint64
+	Subject    string // empty if nobody is signed in
+	Realm      string // of the subject
+	Scope      Scope
+	Created    time.Time
+	SignedIn   time.Time // zero if nobody is signed in
+	Expires    time.Time // if it is not used any more
+	Deadline   time.Time // at the latest
+	Remembered bool      // it has no idle limit
+	Encrypted  bool
+	Bytes      int // of the whole record
+
+	// Client is recorded at the creation, SignInClient when the subject
+	// appeared; zero where that is not asked for.
+	Client, SignInClient Client
+}
+
+// ErrUnreadable says that a stored value is no session of this release.
+var ErrUnreadable = errors.New("the stored value can't be read")
+
+// Inspect returns what an entry says about the session under an id. Errors
+// wrap ErrUnreadable.
+func Inspect(id string, e Entry, now time.Time) (Info, error) {
+	r, _, _, err := decodeRecord(e.Value)
+	if err != nil {
+		return Info{}, fmt.Errorf("session %s: %w: %w", id, ErrUnreadable, err)
+	}
+	return Info{
+		ID: id, Version: r.version, Subject: r.subject, Realm: r.realm, Scope: r.scope,
+		Created: r.created, SignedIn: r.signedIn, Expires: earlier(now.Add(e.TTL), r.deadline), Deadline: r.deadline,
+		Remembered: r.remembered, Encrypted: r.sealed, Bytes: len(e.Value),
+		Client: r.client, SignInClient: r.signInClient,
+	}, nil
+}
+
+// Show returns what is known about a session, or ErrNotFound.
+func (m *Manager) Show(ctx context.Context, id string) (Info, error) {
+	e, err := m.Store.Get(ctx, id)
+	if err != nil {
+		return Info{}, err
+	}
+	return Inspect(id, e, time.Now())
+}
+
+// List returns a page of all sessions: pass "" first, then next until it is "".
+// limit is a hint. Sessions that can't be read are left out, and one may come
+// twice.
+func (m *Manager) List(ctx context.Context, cursor string, limit int) (page []Info, next string, err error) {
+	ids, next, err := m.Store.List(ctx, cursor, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing sessions: %w", err)
+	}
+	page, err = m.showAll(ctx, ids, func(Info) bool { return true })
+	return page, next, err
+}
+
+// ListSubject is List for the sessions of a subject in a realm.
+func (m *Manager) ListSubject(ctx context.Context, realm, subject, cursor string, limit int) (page []Info, next string, err error) {
+	ids, next, err := m.Store.Indexed(ctx, IndexKey(realm, subject), cursor, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing the sessions of a subject: %w", err)
+	}
+	// An index entry means nothing without its record.
+	page, err = m.showAll(ctx, ids, func(i Info) bool { return i.Subject == subject && i.Realm == realm })
+	return page, next, err
+}
+
+func (m *Manager) showAll(ctx context.Context, ids []string, want func(Info) bool) ([]Info, error) {
+	page := make([]Info, 0, len(ids))
+	for _, id := range ids {
+		info, err := m.Show(ctx, id)
+		switch {
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUnreadable):
+		case err != nil:
+			return nil, err
+		case want(info):
+			page = append(page, info)
+		}
+	}
+	return page, nil
+}
+
+// End ends a session for the operator, and reports whether there was one. What
+// can't be read is removed too.
+func (m *Manager) End(ctx context.Context, id string) (bool, error) {
+	e, err := m.Store.Get(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("ending session %s: %w", id, err)
+	}
+	r, _, _, err := decodeRecord(e.Value)
+	if errors.Is(err, errNewer) {
+		return false, fmt.Errorf("ending session %s: %w: %w", id, ErrUnreadable, err)
+	}
+	// Whatever its version is by now: nobody signs in again with this id.
+	if err := m.remove(ctx, id, 0); err != nil && !errors.Is(err, ErrNotFound) {
+		return false, fmt.Errorf("ending session %s: %w", id, err)
+	}
+	if key := r.indexKey(); key != "" {
+		if err := m.Store.Unindex(ctx, key, id); err != nil { // harmless: it dangles
+			m.Log.Debug("removing index entry", zap.String("session", id), zap.Error(err))
+		}
+	}
+	m.ended(EventEnded, id, r.subject != "")
+	return true, nil
+}

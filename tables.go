@@ -1,0 +1,137 @@
+package caddysession
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+)
+
+// print writes JSON on a line.
+func (o *operator) print(v any) error {
+	encoder := json.NewEncoder(o.out)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
+// sessionTable is a list of sessions for people.
+type sessionTable struct{ *tabwriter.Writer }
+
+func columns(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+
+func (o *operator) table() sessionTable {
+	t := sessionTable{columns(o.out)}
+	if !o.json {
+		fmt.Fprintln(t, "ID\tUSER\tREALM\tCREATED\tLAST SEEN\tEXPIRES\tCLIENT")
+	}
+	return t
+}
+
+func (t sessionTable) add(sessions []adminSession) {
+	for _, s := range sessions {
+		client := s.SignInClient
+		if client == nil {
+			client = s.Client
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, printable(s.Subject), printable(s.Realm),
+			clock(s.Created), clock(s.LastSeen), clock(s.Expires), client.line(40))
+	}
+}
+
+func (t sessionTable) flush() { t.Flush() }
+
+// details shows one session.
+func (o *operator) details(s adminSession) {
+	w := columns(o.out)
+	defer w.Flush()
+	line := func(name, value string) {
+		if value != "" && value != "-" {
+			fmt.Fprintf(w, "%s:\t%s\n", name, value)
+		}
+	}
+	line("ID", s.ID)
+	line("User", printable(s.Subject))
+	line("Realm", printable(s.Realm))
+	line("Created", clock(s.Created))
+	line("Signed in", clock(s.SignedIn))
+	line("Last seen", clock(s.LastSeen))
+	line("Expires", clock(s.Expires))
+	if s.Remembered {
+		line("Stays signed in", "yes")
+	}
+	line("Ends by", clock(s.Deadline))
+	line("Cookie", printable(s.Scope.Cookie+" of "+s.Scope.Host+s.Scope.Path))
+	line("Client at creation", s.Client.line(0))
+	line("Client at sign-in", s.SignInClient.line(0))
+	line("Version", strconv.FormatUint(s.Version, 10))
+	line("Size", strconv.Itoa(s.Bytes)+" bytes")
+	line("Encrypted", strconv.FormatBool(s.Encrypted))
+}
+
+// line shows a client in limit characters; 0 is no limit.
+func (c *adminClient) line(limit int) string {
+	if c == nil {
+		return "-"
+	}
+	text := []rune(printable(strings.TrimSpace(c.IP + " " + c.UserAgent)))
+	if limit > 0 && len(text) > limit {
+		text = append(text[:limit-3], []rune("...")...)
+	}
+	return string(text)
+}
+
+// numbers shows the answer of /session/stats.
+func (o *operator) numbers(n adminNumbers) {
+	w := columns(o.out)
+	defer w.Flush()
+	up := "up"
+	if !n.Up {
+		up = "down"
+	}
+	fmt.Fprintf(w, "store\t%s, %s\n", n.Store, up)
+	if n.LiveSessions != nil {
+		fmt.Fprintf(w, "live sessions\t%d\n", *n.LiveSessions)
+	}
+	fmt.Fprintf(w, "open connections\t%d\n", n.OpenConnections)
+	if n.NearCache != nil {
+		fmt.Fprintf(w, "near-cache\t%d hits, %d misses\n", n.NearCache.Hits, n.NearCache.Misses)
+	}
+	for _, group := range []struct {
+		name   string
+		counts map[string]uint64
+	}{{"requests", n.Requests}, {"commits", n.Commits}, {"control errors", n.ControlErrors}} {
+		for _, outcome := range slices.Sorted(maps.Keys(group.counts)) {
+			if count := group.counts[outcome]; count > 0 {
+				fmt.Fprintf(w, "%s: %s\t%d\n", group.name, outcome, count)
+			}
+		}
+	}
+}
+
+// clock is a time for people, in their zone.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
+
+// printable makes a text that anybody may have sent safe for a terminal and for
+// a table. An empty one is "-".
+func printable(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) { // no escape sequence, no tab, no line, nothing that turns the direction
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+}

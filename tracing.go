@@ -1,0 +1,51 @@
+package caddysession
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/caddy-session/caddy-session/session"
+)
+
+// span begins a span under that of the request. Without one that is recorded,
+// which is without Caddy's tracing, it is nil and costs nothing.
+func (x *exchange) span(name string) (context.Context, trace.Span) {
+	ctx := x.request.Context()
+	parent := trace.SpanFromContext(ctx)
+	if !parent.IsRecording() {
+		return ctx, nil
+	}
+	// Caddy's provider is not the global one.
+	return parent.TracerProvider().Tracer("github.com/caddy-session/caddy-session").
+		Start(ctx, name, trace.WithAttributes(attribute.String("session.store", x.storeName)))
+}
+
+func endLoad(span trace.Span, s *session.Session, err error) {
+	outcome := "none"
+	if s != nil {
+		outcome = "live"
+	}
+	endSpan(span, outcome, err)
+}
+
+func endCommit(span trace.Span, r session.Result, err error) {
+	outcome := string(r.Outcome)
+	if outcome == "" {
+		outcome = "nothing"
+	}
+	span.SetAttributes(attribute.Int("session.retries", r.Retries))
+	endSpan(span, outcome, err)
+}
+
+// endSpan does not say what went wrong: that stands in the log.
+func endSpan(span trace.Span, outcome string, err error) {
+	if err != nil {
+		outcome = "error"
+		span.SetStatus(codes.Error, "")
+	}
+	span.SetAttributes(attribute.String("session.outcome", outcome))
+	span.End()
+}
