@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-session/caddy-session/session"
 )
 
 func init() {
@@ -108,12 +110,11 @@ sessions are looked at, a page at a time, which takes a while if there are many.
 }
 
 func showCommand() *cobra.Command {
-	return &cobra.Command{
+	return withIDs(&cobra.Command{
 		Use:   "show <id> [--json]",
 		Short: "Shows one session",
-		Args:  cobra.ExactArgs(1),
 		RunE:  run(showSession),
-	}
+	})
 }
 
 func endCommand() *cobra.Command {
@@ -123,6 +124,32 @@ func endCommand() *cobra.Command {
 		RunE:  run(endSessions),
 	}
 	cmd.Flags().BoolP("all", "", false, "End all sessions of the store, on all sites")
+	return withIDs(cmd)
+}
+
+// withIDs makes a command take ids that begin with a hyphen, which one in 64
+// does, without mistaking them for flags.
+func withIDs(cmd *cobra.Command) *cobra.Command {
+	runE := cmd.RunE
+	cmd.DisableFlagParsing = true
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var ids, others []string
+		for _, arg := range args {
+			if session.ValidID(arg) {
+				ids = append(ids, arg)
+			} else {
+				others = append(others, arg)
+			}
+		}
+		cmd.DisableFlagParsing = false
+		if err := cmd.ParseFlags(others); err != nil {
+			return err
+		}
+		if help, err := cmd.Flags().GetBool("help"); err == nil && help {
+			return cmd.Help()
+		}
+		return runE(cmd, append(ids, cmd.Flags().Args()...))
+	}
 	return cmd
 }
 
@@ -196,6 +223,9 @@ func listSessions(o *operator, flags caddycmd.Flags, _ []string) error {
 }
 
 func showSession(o *operator, _ caddycmd.Flags, args []string) error {
+	if len(args) != 1 {
+		return errors.New("write: session show ID")
+	}
 	var s adminSession
 	if err := o.ask("show", adminQuery{ID: args[0]}, &s); err != nil {
 		return err

@@ -2,19 +2,14 @@ package e2e
 
 import (
 	"bufio"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/redisstore"
@@ -230,19 +225,21 @@ func TestConnectionsOverHTTP2(t *testing.T) {
 	a := streamApp(t)
 	s := serve(t, storeOption("memory")+"\nservers {\n\tprotocols h1 h2c\n}", "session\nreverse_proxy "+a.host())
 	alice, bob := s.signIn("alice"), s.signIn("bob")
-	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, s.addr)
-	}}
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
 	defer transport.CloseIdleConnections()
 	open := func(cookie string) io.ReadCloser {
-		r := httptest.NewRequestWithContext(t.Context(), "GET", "http://"+s.addr+"/events", nil)
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+s.addr+"/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		r.Header.Set("Cookie", cookie)
 		response, err := transport.RoundTrip(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadFull(response.Body, make([]byte, 5)); err != nil {
-			t.Fatal(err)
+		if _, err := io.ReadFull(response.Body, make([]byte, 5)); err != nil || response.ProtoMajor != 2 {
+			t.Fatal(err, response.Proto)
 		}
 		return response.Body
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -91,11 +92,14 @@ func TestLogLines(t *testing.T) {
 	line("warn", sessionID(alice), "token with a wrong secret")
 	out := s.get("/?unset=user", alice).cookie()
 	line("info", sessionID(out), "session committed", `"event":"replaced"`, `"replaces":"`+sessionID(alice))
-	first, second := s.signIn("alice"), s.signIn("alice")
-	s.signIn("alice")
-	line("info", sessionID(first), "session ended", `"event":"evicted"`)
-	s.get("/?control=revoke-others", s.signIn("alice"))
-	line("info", sessionID(second), "session ended", `"event":"evicted"`)
+	var cookies [4]string
+	for i := range cookies {
+		cookies[i] = s.signIn("alice")
+		time.Sleep(2 * time.Millisecond) // what is told apart by its time
+	}
+	line("info", sessionID(cookies[0]), "session ended", `"event":"evicted"`)
+	s.get("/?control=revoke-others", cookies[3])
+	line("info", sessionID(cookies[2]), "session ended", `"event":"revoked"`)
 	for _, private := range []string{"4711", "nonsense"} {
 		for _, logger := range []string{`"logger":"http.handlers.session"`, `"logger":"session"`, `"logger":"events"`} {
 			if lines := s.logged(logger, private); lines != nil {
