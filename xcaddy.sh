@@ -113,13 +113,14 @@ run() {
 }
 
 # need_for_tests installs what the tests need and is not there: the race
-# detector a C compiler, the tests a Redis and a PHP.
+# detector a C compiler, the tests a Redis, a PHP and a Prometheus.
 need_for_tests() {
 	local compiler missing=() packages=()
 	compiler=$(cd "$root" && go env CC)
 	have "${compiler%% *}" || { missing+=("a C compiler (gcc)") && packages+=(gcc libc6-dev); }
 	have redis-server || { missing+=(redis-server) && packages+=(redis-server); }
 	have php-cgi || { missing+=(php-cgi) && packages+=(php-cgi); }
+	have prometheus || { missing+=(prometheus) && packages+=(prometheus); }
 	((${#packages[@]} == 0)) && return
 
 	local list
@@ -137,8 +138,8 @@ need_for_tests() {
 				apt-get install --yes --no-install-recommends "${packages[@]}"
 	} </dev/null >&2 || die "apt-get could not install ${packages[*]}"
 	# The tests start servers of their own.
-	[[ " ${packages[*]} " != *" redis-server "* ]] ||
-		say "the tests do not need Redis as a service: it may be stopped and disabled"
+	[[ " ${packages[*]} " != *" redis-server "* && " ${packages[*]} " != *" prometheus "* ]] ||
+		say "the tests do not need Redis and Prometheus as services: these may be stopped and disabled"
 }
 
 run_tests() {

@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +148,96 @@ func TestListModules(t *testing.T) {
 		"http.handlers.session_destroy", "http.handlers.session_renew", "http.matchers.session", "session.stores.embedded", "session.stores.memory", "session.stores.redis"} {
 		if status != 0 || !strings.Contains("\n"+out, "\n"+name+"\n") {
 			t.Errorf("no %s in\n%s", name, out)
+		}
+	}
+}
+
+// The console blocks of the README's operator section, to the letter, but for
+// ids and times, which are other ones.
+func TestReadmeOperations(t *testing.T) {
+	_, section, _ := strings.Cut(repoFile(t, "README.md"), "\n## Operations\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := regexp.MustCompile("(?sm)^```console\n(.*?)^```$").FindAllStringSubmatch(section, -1)
+	if len(blocks) != 2 {
+		t.Fatalf("%d console blocks", len(blocks))
+	}
+	a, ended := webSocketApp(t, "", func() {})
+	o := serveOperated(t, storeOption("memory"), "session {\n\trealm app.example.com\n\trecord client\n}\nreverse_proxy "+a.host())
+	bob := o.signIn("bob")
+
+	cookies := []string{
+		o.get("/?set=user%3Dalice", "", "User-Agent: Firefox/140.0").cookie(),
+		o.get("/?set=user%3Dalice", "", "User-Agent: Mobile Safari/18").cookie(),
+	}
+	r, ws, _ := o.upgrade(cookies[0], webSocketKey)
+	if r.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(r.Status)
+	}
+	signedIn := func(cookie, user string) {
+		t.Helper()
+		if r := o.get("/", cookie); !strings.HasPrefix(r.body, "user="+user+" ") {
+			t.Errorf("%q, want user %s", r.body, user)
+		}
+	}
+	for _, cookie := range cookies {
+		signedIn(cookie, "alice")
+	}
+	before := o.series()
+	start := time.Now()
+	runConsole(t, o, blocks[0][1], "")
+	closes(t, "the WebSocket", ws, start)
+	hangUp(t, ended)
+	for _, cookie := range cookies {
+		signedIn(cookie, "")
+	}
+	signedIn(bob, "bob")
+	after := o.series()
+	for metric, change := range map[string]float64{"caddy_session_commits_total outcome=ended": 2, "caddy_session_open_connections store=memory": -1} {
+		name, label, _ := strings.Cut(metric, " ")
+		if got := value(after, name, label) - value(before, name, label); got != change {
+			t.Errorf("%s has changed by %v, want %v", metric, got, change)
+		}
+	}
+
+	s := serve(t, "admin "+o.admin+"\n"+storeOption("memory"), "session {\n\trealm app.example.com\n}\nreverse_proxy "+a.host())
+	runConsole(t, o, blocks[1][1], sessionID(s.signIn("alice")))
+}
+
+// runConsole runs the commands of a console block, with id for the ids in them,
+// and compares what they print.
+func runConsole(t *testing.T, o *operated, block, id string) {
+	t.Helper()
+	idPattern := regexp.MustCompile(`\b[\w-]{22}\b`)
+	vague := func(text string) string {
+		for pattern, name := range map[string]string{
+			`"bytes":\d+`: "bytes", `20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?`: "TIME", `\b\d+\.\d+\.\d+\.\d+\b`: "IP",
+			`"scope":{[^}]*}`: "scope", ` +`: " ",
+		} {
+			text = regexp.MustCompile(pattern).ReplaceAllString(text, name)
+		}
+		lines := strings.Split(strings.TrimSpace(idPattern.ReplaceAllString(text, "ID")), "\n")
+		slices.Sort(lines)
+		return strings.Join(lines, "\n")
+	}
+	for _, part := range strings.Split("\n"+block, "\n$ ")[1:] {
+		line, want, _ := strings.Cut(part, "\n")
+		var got string
+		if args, ok := strings.CutPrefix(line, "caddy session "); ok {
+			got, _, _ = o.command(strings.Fields(args)...)
+		} else {
+			line = strings.ReplaceAll(line, "localhost:2019", o.admin)
+			if id != "" {
+				line = idPattern.ReplaceAllString(line, id)
+			}
+			cmd := exec.Command("bash", "-c", strings.Replace(line, "curl", "curl --silent --show-error", 1))
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			got = string(out)
+		}
+		if vague(got) != vague(want) {
+			t.Errorf("%s prints\n%s\nand the README says\n%s", line, got, want)
 		}
 	}
 }
