@@ -26,13 +26,15 @@ type App struct {
 	// machine.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=session.stores inline_key=module"`
 
-	store   *sharedStore
-	poolKey string
-	events  *caddyevents.App
-	manager *session.Manager // for the operator
-	idles   map[time.Duration]struct{}
-	ctx     caddy.Context
-	logger  *zap.Logger
+	store     *sharedStore
+	poolKey   string
+	events    *caddyevents.App
+	emissions chan emission
+	done      chan struct{}    // closed by Cleanup
+	manager   *session.Manager // for the operator
+	idles     map[time.Duration]struct{}
+	ctx       caddy.Context
+	logger    *zap.Logger
 }
 
 // StoreModule is what modules in the namespace session.stores implement. Equal
@@ -107,6 +109,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the events app: %w", err)
 	}
 	a.events = events.(*caddyevents.App)
+	a.emissions, a.done = make(chan emission, emissionLimit), make(chan struct{})
 	a.idles = map[time.Duration]struct{}{}
 	a.manager = session.NewManager(a.store.Store, session.DefaultPolicy(), nil, a.logger, count)
 	a.manager.Notify = a.notify
@@ -126,6 +129,7 @@ func (a *App) onlyIdle() time.Duration {
 // Start opens a store that has to be opened, so that its trouble is seen here
 // rather than by the first visitor. Redis is not waited for.
 func (a *App) Start() error {
+	go a.emitAll()
 	if http, err := a.ctx.AppIfConfigured("http"); err == nil {
 		checkWiring(http.(*caddyhttp.App), a.logger)
 	}
@@ -140,6 +144,9 @@ func (a *App) Stop() error { return nil }
 
 // Cleanup lets go of the store. It is called on half-provisioned values too.
 func (a *App) Cleanup() error {
+	if a.done != nil {
+		close(a.done)
+	}
 	if a.poolKey == "" {
 		return nil
 	}

@@ -1,6 +1,10 @@
 package caddysession
 
-import "github.com/caddy-session/caddy-session/session"
+import (
+	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/session"
+)
 
 // Names of the events for Caddy's events app.
 const (
@@ -33,13 +37,41 @@ func (a *App) notify(n session.Notice) {
 	}
 }
 
+// emission is an event on its way.
+type emission struct {
+	name string
+	data map[string]any
+}
+
+// emissionLimit bounds those that wait for slow handlers.
+const emissionLimit = 1024
+
+// emit hands an event over to emitAll. Caddy's events are handled while their
+// emitter waits, and here a visitor would wait, and others for the commit lock.
 func (a *App) emit(name, id, reason string) {
 	if !a.events.ShouldEmit(name) {
 		return
 	}
-	data := map[string]any{"id": id}
+	e := emission{name, map[string]any{"id": id}}
 	if reason != "" {
-		data["reason"] = reason
+		e.data["reason"] = reason
 	}
-	a.events.Emit(a.ctx, name, data)
+	select {
+	case a.emissions <- e:
+	default:
+		a.logger.Warn("an event is lost: its handlers are too slow", zap.String("name", name), zap.String("session", id))
+	}
+}
+
+// emitAll emits events in the order in which they have happened, until the
+// app is cleaned up.
+func (a *App) emitAll() {
+	for {
+		select {
+		case e := <-a.emissions:
+			a.events.Emit(a.ctx, e.name, e.data)
+		case <-a.done:
+			return
+		}
+	}
 }

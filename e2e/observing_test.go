@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -179,15 +180,22 @@ func TestEvents(t *testing.T) {
 	recordedMu.Unlock()
 	told := func(want ...string) {
 		t.Helper()
-		recordedMu.Lock()
-		defer recordedMu.Unlock()
 		for i := range want {
-			want[i] = "session." + want[i]
+			want[i] = "session." + want[i] + " session"
 		}
-		if got := strings.Join(recorded, "\n"); got != strings.ReplaceAll(strings.Join(want, "\n"), "]", "] session") {
+		var got []string
+		eventually(t, "the events", func() bool {
+			recordedMu.Lock()
+			defer recordedMu.Unlock()
+			got = slices.Clone(recorded)
+			return len(got) >= len(want)
+		})
+		if !slices.Equal(got, want) {
 			t.Errorf("told\n%s\nwant\n%s", got, want)
 		}
-		recorded = nil
+		recordedMu.Lock()
+		recorded = recorded[len(got):]
+		recordedMu.Unlock()
 	}
 	cookie := o.signIn("alice")
 	id := sessionID(cookie)
