@@ -231,15 +231,25 @@ func (m *Manager) unindex(id, key string) {
 }
 
 // put is Store.Put, but finds out by one read whether a write that got lost or
-// timed out was done.
+// timed out was done. An update that was not is tried once more: whichever of
+// the two comes first, the other one finds another version. (A creation that
+// comes late could revive a session that has ended already.)
 func (m *Manager) put(ctx context.Context, id string, expect uint64, e Entry) error {
 	err := m.Store.Put(ctx, id, expect, e)
 	if err == nil || isVerdict(err) {
 		return err
 	}
-	ctx, cancel := decisive(ctx)
-	defer cancel()
-	if got, readErr := m.Store.Get(ctx, id); readErr == nil && bytes.Equal(got.Value, e.Value) {
+	got, readErr := m.decide(ctx, id)
+	if readErr == nil && bytes.Equal(got.Value, e.Value) {
+		return nil
+	}
+	if readErr != nil || expect == 0 || got.Version != expect || ctx.Err() != nil {
+		return err
+	}
+	if err = m.Store.Put(ctx, id, expect, e); err == nil || errors.Is(err, ErrNotReplicated) {
+		return err
+	}
+	if got, readErr := m.decide(ctx, id); readErr == nil && bytes.Equal(got.Value, e.Value) {
 		return nil
 	}
 	return err
@@ -251,19 +261,21 @@ func (m *Manager) remove(ctx context.Context, id string, expect uint64) error {
 	if err == nil || isVerdict(err) {
 		return err
 	}
-	ctx, cancel := decisive(ctx)
-	defer cancel()
-	if _, readErr := m.Store.Get(ctx, id); errors.Is(readErr, ErrNotFound) {
+	if _, readErr := m.decide(ctx, id); errors.Is(readErr, ErrNotFound) {
 		return nil
 	}
 	return err
 }
 
-// decisive returns the context of the read that decides about a lost write. It
-// may be the end of ctx that cut the write short.
-func decisive(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), decideTimeout)
+// decide is the read that decides about a lost write. It has time of its own:
+// it may be the end of ctx that cut the write short.
+func (m *Manager) decide(ctx context.Context, id string) (Entry, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), decideTimeout)
+	defer cancel()
+	return m.Store.Get(ctx, id)
 }
 
-// isVerdict reports whether the store has answered.
-func isVerdict(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) }
+// isVerdict reports whether the store knows what it has done.
+func isVerdict(err error) bool {
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotReplicated)
+}

@@ -27,7 +27,7 @@ func stores(t *testing.T, f func(t *testing.T, store session.Store, passes bool)
 	})
 	t.Run("redis", func(t *testing.T) {
 		server := redistest.Start(t)
-		store, err := redisstore.New(redisstore.Options{Address: server.Addr, Timeout: 5 * time.Second})
+		store, err := redisstore.New(redisstore.Options{Addresses: []string{server.Addr}, Timeout: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

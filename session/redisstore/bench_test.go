@@ -12,7 +12,7 @@ import (
 
 func benchStore(b *testing.B) *redisstore.Store {
 	server := redistest.Start(b, "--appendonly", "no")
-	return open(b, redisstore.Options{Address: "unix/" + server.Socket, Timeout: patient})
+	return open(b, redisstore.Options{Addresses: []string{"unix/" + server.Socket}, Timeout: patient})
 }
 
 // benchBody makes a record of about 600 bytes.
