@@ -83,6 +83,8 @@ func (d *dialer) dial(call context.Context, address string, conf *tls.Config) (n
 	}
 	call, cancel := context.WithTimeout(call, d.cfg.timeout)
 	defer cancel()
+	begin := time.Now()
+	deadline, _ := call.Deadline()
 	type result struct {
 		net.Conn
 		error
@@ -108,10 +110,14 @@ func (d *dialer) dial(call context.Context, address string, conf *tls.Config) (n
 	}
 	select {
 	case r := <-made:
-		return r.Conn, r.error
+		if r.error != nil || time.Since(begin) < time.Until(deadline) {
+			return r.Conn, r.error
+		}
+		// Signing in to the server takes as long again.
+		d.keep(address, r.Conn)
 	case <-call.Done():
-		return nil, fmt.Errorf("connecting to %s: %w", address, call.Err())
 	}
+	return nil, fmt.Errorf("connecting to %s: %w", address, context.DeadlineExceeded)
 }
 
 // start runs f on a goroutine, unless the dialer is closed.

@@ -20,14 +20,15 @@ type health struct {
 	bad        atomic.Bool
 	mu         sync.Mutex
 	lastFailed time.Time
-	waiting    *time.Timer // to see whether it stays well; nil if it is not
+	workedLast bool        // and not failed
+	waiting    *time.Timer // to see whether it stays well; nil if there is no hope
 }
 
 // failed notes a failure. The error is of the kind that publicError returns.
 func (h *health) failed(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.lastFailed = time.Now()
+	h.lastFailed, h.workedLast = time.Now(), false
 	if h.bad.CompareAndSwap(false, true) {
 		h.log.Warn(h.ill, zap.Error(err))
 	}
@@ -40,18 +41,24 @@ func (h *health) worked() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.workedLast = true
 	if h.waiting == nil {
 		h.waiting = time.AfterFunc(settled-time.Since(h.lastFailed), h.settle)
 	}
 }
 
-// settle ends the condition if nothing has failed for long enough. Otherwise
-// the next success tries again.
+// settle ends the condition if nothing has failed for long enough. If something
+// has meanwhile, the next success begins to wait again.
 func (h *health) settle() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.waiting = nil
-	if time.Since(h.lastFailed) >= settled && h.bad.CompareAndSwap(true, false) {
+	left := settled - time.Since(h.lastFailed)
+	switch {
+	case !h.workedLast:
+	case left > 0:
+		h.waiting = time.AfterFunc(left, h.settle)
+	case h.bad.CompareAndSwap(true, false):
 		h.log.Info(h.well)
 	}
 }

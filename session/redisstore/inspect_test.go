@@ -24,8 +24,8 @@ func TestEvictionWarning(t *testing.T) {
 			server := redistest.Start(t, test.args...)
 			core, logs := observer.New(zap.InfoLevel)
 			s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient, Logger: zap.New(core)})
-			eventually(t, "the server has been inspected", func() bool { return works(s) && logs.Len() >= test.want })
-			s.Close() // waits for the inspection, so that there is no second line
+			eventually(t, "the store works", func() bool { return works(s) })
+			s.AwaitInspection()
 			if n := logs.FilterField(zap.String("maxmemory_policy", test.args[3])).Len(); n != test.want || logs.Len() != test.want {
 				t.Errorf("got %v, want %d lines", logs.All(), test.want)
 			}
