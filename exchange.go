@@ -63,7 +63,8 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 	}
 	if x.OnStoreError == "pass" {
 		x.blind = true
-		x.logger.Warn("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
+		// The store logs that it is down, once.
+		x.logger.Debug("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
 		return nil
 	}
 	if !x.state.asked { // else a retry would repeat what the application has done

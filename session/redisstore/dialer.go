@@ -110,10 +110,10 @@ func (d *dialer) dial(call context.Context, address string, conf *tls.Config) (n
 	}
 	select {
 	case r := <-made:
-		if r.error != nil || time.Since(begin) < time.Until(deadline) {
+		if r.error != nil || 2*time.Since(begin) < time.Until(deadline) {
 			return r.Conn, r.error
 		}
-		// Signing in to the server takes as long again.
+		// Two more round trips, to sign in and to ask, would be too long.
 		d.keep(address, r.Conn)
 	case <-call.Done():
 	}
@@ -142,18 +142,16 @@ func (d *dialer) close() {
 // ready returns a spare connection, or why there can't be one now, or neither.
 func (d *dialer) ready(address string) (net.Conn, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if o := d.outages[address]; o != nil {
+		defer d.mu.Unlock()
 		o.needed = time.Now()
 		return nil, fmt.Errorf("the server %s is down: %w", address, o.err)
 	}
-	s, ok := d.spares[address]
-	if !ok {
-		return nil, nil
-	}
+	s := d.spares[address]
 	delete(d.spares, address)
+	d.mu.Unlock()
 	if time.Since(s.made) > spareFor {
-		s.Close()
+		s.discard()
 		return nil, nil
 	}
 	return s.Conn, nil
@@ -162,11 +160,18 @@ func (d *dialer) ready(address string) (net.Conn, error) {
 // keep keeps a connection for whoever asks next.
 func (d *dialer) keep(address string, conn net.Conn) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if old, ok := d.spares[address]; ok {
-		old.Close()
-	}
+	old := d.spares[address]
 	d.spares[address] = spare{conn, time.Now()}
+	d.mu.Unlock()
+	old.discard()
+}
+
+// discard closes the connection, if there is one. Not under the lock: TLS says
+// goodbye, and whoever watches the connection is told.
+func (s spare) discard() {
+	if s.Conn != nil {
+		s.Close()
+	}
 }
 
 // connect makes a connection that is watched.
@@ -217,11 +222,10 @@ func (d *dialer) broke(address string, conf *tls.Config, err error) {
 	if !known {
 		d.outages[address] = &outage{err: err, tls: conf, needed: time.Now()}
 	}
-	if s, ok := d.spares[address]; ok {
-		delete(d.spares, address)
-		s.Close()
-	}
+	s := d.spares[address]
+	delete(d.spares, address)
 	d.mu.Unlock()
+	s.discard()
 	if !known {
 		d.start(func() { d.recover(address, conf) })
 	}

@@ -57,7 +57,8 @@ type Options struct {
 	KeyPrefix string
 
 	// Timeout is the longest that one call takes; 0 means DefaultTimeout.
-	// Longer than that no server may leave a call without an answer.
+	// Longer than that no server may leave a call without an answer. It must
+	// be enough for two round trips, but not for connecting.
 	Timeout time.Duration
 
 	// Wait is for replicas to confirm what must not be undone by a failover.

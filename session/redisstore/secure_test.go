@@ -61,9 +61,9 @@ func TestSlowToConnect(t *testing.T) {
 	port := redistest.FreePort(t)
 	redistest.Start(t, certs.Args(port, false)...)
 	proxy := redistest.NewProxy(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	proxy.Delay(40 * time.Millisecond) // each way, and TLS goes both ways twice
+	proxy.Delay(100 * time.Millisecond) // each way
 	s := open(t, redisstore.Options{
-		Addresses: []string{proxy.Addr}, Timeout: 150 * time.Millisecond, TLS: &tls.Config{RootCAs: certs.Roots},
+		Addresses: []string{proxy.Addr}, Timeout: 500 * time.Millisecond, TLS: &tls.Config{RootCAs: certs.Roots},
 	})
 	eventually(t, "the store works", func() bool { return works(s) })
 }

@@ -75,11 +75,17 @@ func (w *watched) Close() error {
 	w.forget()
 	w.mu.Lock()
 	first := !w.closed
+	// A client that waits for a single answer closes the connection itself
+	// when the time of the call is up, a moment before us.
+	unanswered := first && !w.since.IsZero() && time.Since(w.since) >= w.timeout/2
 	w.closed = true
 	w.timer.Stop()
 	w.mu.Unlock()
 	if first {
 		w.gone()
+	}
+	if unanswered {
+		w.expired()
 	}
 	return w.Conn.Close()
 }
