@@ -31,6 +31,7 @@ type Manager struct {
 	Log      *zap.Logger // required
 	Count    func(Event) // may be nil
 
+	near       NearCache // of Store, nil if it has none
 	locks      stripes
 	background chan struct{} // bounds goroutines
 	forged     rate.Sometimes
@@ -53,7 +54,9 @@ const (
 
 // NewManager returns a manager on a store.
 func NewManager(store Store, policy Policy, protocol *Protocol, log *zap.Logger, count func(Event)) *Manager {
+	near, _ := store.(NearCache)
 	return &Manager{
+		near:  near,
 		Store: store, Policy: policy, Protocol: protocol, Log: log, Count: count,
 		locks:      newStripes(),
 		background: make(chan struct{}, backgroundLimit),
@@ -72,10 +75,22 @@ func (m *Manager) count(e Event) {
 // ended, since each was presented with its secret, and the request is
 // anonymous.
 func (m *Manager) Open(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+	return m.open(ctx, site, tokens, now, false)
+}
+
+// open is Open, where near allows sessions out of the near-cache.
+func (m *Manager) open(ctx context.Context, site Site, tokens []Token, now time.Time, near bool) (*Session, error) {
 	var found *Session
 	var more []*Session
 	for _, t := range tokens {
-		s, err := m.load(ctx, site.Scope, t, now)
+		var s *Session
+		var err error
+		if near {
+			s = m.cached(site.Scope, t, now)
+		}
+		if s == nil {
+			s, err = m.load(ctx, site.Scope, t, now)
+		}
 		switch {
 		case err != nil:
 			return nil, err
@@ -91,6 +106,10 @@ func (m *Manager) Open(ctx context.Context, site Site, tokens []Token, now time.
 			m.count(EventLive)
 		}
 		return found, nil
+	}
+	if near {
+		// One of them may have ended elsewhere: no reason to end the other.
+		return m.open(ctx, site, tokens, now, false)
 	}
 	m.count(EventAmbiguous)
 	for _, s := range append(more, found) {
