@@ -25,6 +25,8 @@
 // At Sentinels, +hello +ping +sentinel|sentinels +sentinel|replicas
 // +sentinel|get-master-addr-by-name +subscribe +unsubscribe +punsubscribe with
 // &* are enough.
+//
+// A near-cache needs +client|tracking +client|trackinginfo.
 package redisstore
 
 import (
