@@ -236,6 +236,9 @@ func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		timeout     <duration>
 //		wait        <replicas> <duration>
 //		client_name <name>
+//		near_cache  [<size>] {
+//			max_age <duration>
+//		}
 //		tls {
 //			ca          <file...>
 //			certificate <file> <key_file>
@@ -254,6 +257,10 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"key_prefix":  func() error { return parseWord(d, &s.KeyPrefix) },
 		"timeout":     func() error { return parseDuration(d, &s.Timeout) },
 		"client_name": func() error { return parseWord(d, &s.ClientName) },
+		"near_cache": func() error {
+			s.NearCache = new(RedisNearCache)
+			return s.NearCache.parse(d)
+		},
 		"tls": func() error {
 			s.TLS = new(RedisTLS)
 			return s.TLS.parse(d)

@@ -57,7 +57,11 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 	if len(tokens) == 0 || !x.hasSite {
 		return nil
 	}
-	x.session, err = x.manager.Open(r.Context(), x.site, tokens, x.started)
+	open := x.manager.Open
+	if mayBeCached(r) {
+		open = x.manager.OpenCached
+	}
+	x.session, err = open(r.Context(), x.site, tokens, x.started)
 	if err == nil {
 		return nil
 	}

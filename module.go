@@ -142,7 +142,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
-	h.manager = session.NewManager(app.(*App).store, policy, protocol, h.logger, count)
+	h.manager = session.NewManager(app.(*App).store.Store, policy, protocol, h.logger, count)
 	return nil
 }
 

@@ -69,6 +69,10 @@ type RedisStore struct {
 	// The name of the connections in CLIENT LIST. Default: `caddy-session`.
 	ClientName string `json:"client_name,omitempty"`
 
+	// Sessions that were read are kept in Caddy's memory, until Redis says that
+	// they have changed. Default: they are not.
+	NearCache *RedisNearCache `json:"near_cache,omitempty"`
+
 	options redisstore.Options // resolved
 	key     string
 }
@@ -134,13 +138,16 @@ func (s *RedisStore) Provision(caddy.Context) error {
 		o.TLS = config
 	}
 	// A renewed certificate or password is another store.
-	identity, err := json.Marshal([]any{o.Addresses, o.Sentinel, o.Username, o.Password, o.DB, s.TLS, o.KeyPrefix, o.Timeout, o.Wait, o.ClientName})
+	identity, err := json.Marshal([]any{o.Addresses, o.Sentinel, o.Username, o.Password, o.DB, s.TLS, o.KeyPrefix, o.Timeout, o.Wait, o.ClientName, s.NearCache})
 	if err != nil {
 		return err
 	}
 	material.Write(identity)
 	s.key = "redis " + hex.EncodeToString(material.Sum(nil))
 	s.options = o
+	if err := s.NearCache.validate(); err != nil {
+		return err
+	}
 	_, err = redisstore.New(o) // makes no connection
 	return err
 }
@@ -179,6 +186,9 @@ func (s *RedisStore) resolve(replace func(name, text string) (string, error)) (r
 // check reports mistakes that show without resolving placeholders or reading
 // files, so that the Caddyfile's error can say where.
 func (s *RedisStore) check() error {
+	if err := s.NearCache.validate(); err != nil {
+		return err
+	}
 	dynamic := false
 	o, _ := s.resolve(func(_, text string) (string, error) {
 		dynamic = dynamic || strings.Contains(text, "{")
@@ -250,6 +260,9 @@ func (s *RedisStore) StoreKey() string { return s.key }
 func (s *RedisStore) NewStore(log *zap.Logger) (session.Store, error) {
 	o := s.options
 	o.Logger = log
+	if s.NearCache != nil {
+		return redisstore.NewNear(o, s.NearCache.options())
+	}
 	return redisstore.New(o)
 }
 

@@ -33,6 +33,7 @@ func TestJSON(t *testing.T) {
 			"sentinel": {"master": "m", "username": "a", "password": "b"}, "wait": {"replicas": 1, "timeout": "100ms"},
 			"key_prefix": "a:", "timeout": "1s", "client_name": "a",
 			"tls": {"ca": [%q], "certificate": %q, "key": %q, "server_name": "a"}}`, cert, cert, key), ""},
+		{"near-cache", ``, `"store": {"module": "redis", "near_cache": {"size": 1048576, "max_age": "1s"}}`, ""},
 
 		{"unknown handler field", `, "idel": "1m"`, ``, "idel"},
 		{"unknown cookie field", `, "cookie": {"max_age": 3}`, ``, "max_age"},
@@ -54,6 +55,9 @@ func TestJSON(t *testing.T) {
 		{"negative subject max", `, "subject": {"max": -1}`, ``, "max"},
 		{"negative max_data", `, "max_data": -1`, ``, "max_data"},
 		{"negative max_sessions", ``, `"store": {"module": "embedded", "max_sessions": -1}`, "max_sessions"},
+		{"small near-cache", ``, `"store": {"module": "redis", "near_cache": {"size": 4096}}`, "1MiB"},
+		{"negative max_age", ``, `"store": {"module": "redis", "near_cache": {"max_age": "-1s"}}`, "max_age"},
+		{"unknown near-cache field", ``, `"store": {"module": "redis", "near_cache": {"ttl": "1s"}}`, "ttl"},
 		{"negative db", ``, `"store": {"module": "redis", "db": -1}`, "negative"},
 		{"unknown sentinel field", ``, `"store": {"module": "redis", "sentinel": {"name": "m"}}`, "name"},
 		{"sentinel without a name", ``, `"store": {"module": "redis", "sentinel": {}}`, "sentinel"},
