@@ -3,6 +3,7 @@ package caddysession
 import (
 	"strconv"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -246,13 +247,21 @@ func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //
-//	store redis [<address>] {
+//	store redis [<address...>] {
+//		sentinel    <primary> {
+//			username <name>
+//			password <password>
+//		}
 //		username    <name>
 //		password    <password>
 //		db          <number>
 //		key_prefix  <prefix>
 //		timeout     <duration>
+//		wait        <replicas> <duration>
 //		client_name <name>
+//		near_cache  [<size>] {
+//			max_age <duration>
+//		}
 //		tls {
 //			ca          <file...>
 //			certificate <file> <key_file>
@@ -261,19 +270,20 @@ func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //	}
 func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
-	if d.NextArg() {
-		s.Address = d.Val()
-	}
-	if d.NextArg() {
-		return d.Err("store redis takes one address")
-	}
+	s.Addresses = d.RemainingArgs()
 	err := settings{
+		"sentinel":    func() error { return s.parseSentinel(d) },
+		"wait":        func() error { return s.parseWait(d) },
 		"username":    func() error { return parseWord(d, &s.Username) },
 		"password":    func() error { return parseWord(d, &s.Password) },
 		"db":          func() error { return parseNumber(d, &s.DB) },
 		"key_prefix":  func() error { return parseWord(d, &s.KeyPrefix) },
 		"timeout":     func() error { return parseDuration(d, &s.Timeout) },
 		"client_name": func() error { return parseWord(d, &s.ClientName) },
+		"near_cache": func() error {
+			s.NearCache = new(RedisNearCache)
+			return s.NearCache.parse(d)
+		},
 		"tls": func() error {
 			s.TLS = new(RedisTLS)
 			return s.TLS.parse(d)
@@ -285,6 +295,38 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := s.check(); err != nil {
 		return d.WrapErr(err)
 	}
+	return nil
+}
+
+func (s *RedisStore) parseSentinel(d *caddyfile.Dispenser) error {
+	s.Sentinel = new(RedisSentinel)
+	if !d.NextArg() {
+		return d.Err("sentinel takes the name of the primary, as the Sentinels know it")
+	}
+	s.Sentinel.Master = d.Val()
+	if d.NextArg() {
+		return d.Err("sentinel takes one name; the addresses of the Sentinels belong after store redis")
+	}
+	return settings{
+		"username": func() error { return parseWord(d, &s.Sentinel.Username) },
+		"password": func() error { return parseWord(d, &s.Sentinel.Password) },
+	}.parse(d)
+}
+
+func (s *RedisStore) parseWait(d *caddyfile.Dispenser) error {
+	var replicas, within string
+	if !d.AllArgs(&replicas, &within) {
+		return d.Err("wait takes how many replicas and how long, such as wait 1 100ms")
+	}
+	n, err := strconv.Atoi(replicas)
+	if err != nil || n < 1 {
+		return d.Errf("wait %q: write how many replicas, 1 or more", replicas)
+	}
+	duration, err := caddy.ParseDuration(within)
+	if err != nil || duration <= 0 {
+		return d.Errf("wait %s %q: write a duration such as 100ms", replicas, within)
+	}
+	s.Wait = &RedisWait{Replicas: n, Timeout: caddy.Duration(duration)}
 	return nil
 }
 

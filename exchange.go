@@ -69,7 +69,11 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 		return nil
 	}
 	ctx, span := x.span("session.load")
-	x.session, err = x.manager.Open(ctx, x.site, tokens, x.started)
+	open := x.manager.Open
+	if mayBeCached(r) {
+		open = x.manager.OpenCached
+	}
+	x.session, err = open(ctx, x.site, tokens, x.started)
 	if span != nil {
 		endLoad(span, x.session, err)
 	}
@@ -79,7 +83,8 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 	}
 	if x.OnStoreError == "pass" {
 		x.blind = true
-		x.logger.Warn("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
+		// The store logs that it is down, once.
+		x.logger.Debug("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
 		return nil
 	}
 	if !x.state.asked { // else a retry would repeat what the application has done

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/redisstore"
 )
 
 // The collectors of this process. Caddy has a new registry for every
@@ -105,8 +106,9 @@ func (m *measured) observe(o prometheus.Observer, start time.Time, err error) {
 	if errors.Is(err, context.Canceled) {
 		return // the caller's own doing
 	}
+	up := err == nil || errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrConflict) || errors.Is(err, session.ErrNotReplicated)
 	// Most of the time it is so already, and reading is cheaper for many CPUs.
-	if up := err == nil || errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrConflict); m.up.Load() != up {
+	if m.up.Load() != up {
 		m.up.Store(up)
 	}
 }
@@ -207,10 +209,10 @@ func (g *storeGauges) Collect(ch chan<- prometheus.Metric) {
 	if c, ok := session.As[session.Counter](g.measured); ok {
 		ch <- prometheus.MustNewConstMetric(liveCount, prometheus.GaugeValue, float64(c.Len()), g.name)
 	}
-	if c, ok := session.As[session.NearCacheStats](g.measured); ok {
-		hits, misses := c.NearCacheStats()
-		ch <- prometheus.MustNewConstMetric(nearHits, prometheus.CounterValue, float64(hits), g.name)
-		ch <- prometheus.MustNewConstMetric(nearMisses, prometheus.CounterValue, float64(misses), g.name)
+	if c, ok := session.As[*redisstore.NearStore](g.measured); ok {
+		stats := c.NearCacheStats()
+		ch <- prometheus.MustNewConstMetric(nearHits, prometheus.CounterValue, float64(stats.Hits), g.name)
+		ch <- prometheus.MustNewConstMetric(nearMisses, prometheus.CounterValue, float64(stats.Misses), g.name)
 	}
 	ch <- prometheus.MustNewConstMetric(openStream, prometheus.GaugeValue, float64(g.open.len()), g.name)
 }

@@ -7,7 +7,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,9 +31,15 @@ func init() {
 // The texts may have placeholders such as `{env.REDIS_PASSWORD}` or
 // `{file./run/secrets/redis}`, which keeps secrets out of the configuration.
 type RedisStore struct {
-	// `host:port`, `redis://` or `rediss://` URL, or `unix//path/to/socket`.
-	// Default: `localhost:6379`.
-	Address string `json:"address,omitempty"`
+	// Where Redis is: `host:port`, a `redis://` or `rediss://` URL, or
+	// `unix//path/to/socket`. A single server is asked whether it belongs to a
+	// Redis Cluster. Several are servers of a Cluster, or Sentinels; one of
+	// them that works is enough. Default: `localhost:6379`.
+	Addresses []string `json:"addresses,omitempty"`
+
+	// Makes the addresses those of Redis Sentinels, which know who the
+	// primary is.
+	Sentinel *RedisSentinel `json:"sentinel,omitempty"`
 
 	// The user of Redis's access control list. Default: Redis's default user.
 	Username string `json:"username,omitempty"`
@@ -41,7 +50,7 @@ type RedisStore struct {
 	// The number of the database. Default: 0.
 	DB int `json:"db,omitempty"`
 
-	// TLS to the server. An empty object is enough for a server whose
+	// TLS to the servers and Sentinels. An empty object is enough for a server whose
 	// certificate is trusted by this machine.
 	TLS *RedisTLS `json:"tls,omitempty"`
 
@@ -51,11 +60,42 @@ type RedisStore struct {
 	// How long one operation may take. Default: 250ms.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	// Makes a response that ends a session, or replaces its secret, wait until
+	// replicas have that too. Otherwise a failover can bring back what was
+	// ended in the moment before it. If too few replicas confirm it in time,
+	// the response is a 503, although the session was ended.
+	Wait *RedisWait `json:"wait,omitempty"`
+
 	// The name of the connections in CLIENT LIST. Default: `caddy-session`.
 	ClientName string `json:"client_name,omitempty"`
 
+	// Sessions that were read are kept in Caddy's memory, until Redis says that
+	// they have changed. Default: they are not.
+	NearCache *RedisNearCache `json:"near_cache,omitempty"`
+
 	options redisstore.Options // resolved
 	key     string
+}
+
+// RedisSentinel says which primary to ask Redis Sentinels for.
+type RedisSentinel struct {
+	// The name of the primary in the Sentinels' configuration.
+	Master string `json:"master,omitempty"`
+
+	// The user of the Sentinels' own access control list.
+	Username string `json:"username,omitempty"`
+
+	// The password of the Sentinels.
+	Password string `json:"password,omitempty"`
+}
+
+// RedisWait says how many replicas must have a change, and how soon.
+type RedisWait struct {
+	// How many replicas.
+	Replicas int `json:"replicas,omitempty"`
+
+	// How long they have, less than the timeout of an operation.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
 }
 
 // RedisTLS says how the connection to Redis is secured.
@@ -70,8 +110,8 @@ type RedisTLS struct {
 	// The file with its key, in PEM.
 	Key string `json:"key,omitempty"`
 
-	// The name that the server's certificate must have. Default: the host of
-	// the address.
+	// The name that the servers' certificates must have. Default: the host of
+	// each address.
 	ServerName string `json:"server_name,omitempty"`
 }
 
@@ -85,21 +125,9 @@ func (RedisStore) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves placeholders and reads certificates.
 func (s *RedisStore) Provision(caddy.Context) error {
-	o := redisstore.Options{DB: s.DB, Timeout: time.Duration(s.Timeout)}
-	for _, text := range []struct {
-		name, from string
-		to         *string
-	}{
-		{"address", s.Address, &o.Address},
-		{"username", s.Username, &o.Username},
-		{"password", s.Password, &o.Password},
-		{"key_prefix", s.KeyPrefix, &o.KeyPrefix},
-		{"client_name", s.ClientName, &o.ClientName},
-	} {
-		var err error
-		if *text.to, err = resolve(text.name, text.from); err != nil {
-			return err
-		}
+	o, err := s.resolve(resolve)
+	if err != nil {
+		return err
 	}
 	material := sha256.New()
 	if s.TLS != nil {
@@ -110,26 +138,64 @@ func (s *RedisStore) Provision(caddy.Context) error {
 		o.TLS = config
 	}
 	// A renewed certificate or password is another store.
-	identity, err := json.Marshal([]any{o.Address, o.Username, o.Password, o.DB, s.TLS, o.KeyPrefix, o.Timeout, o.ClientName})
+	identity, err := json.Marshal([]any{o.Addresses, o.Sentinel, o.Username, o.Password, o.DB, s.TLS, o.KeyPrefix, o.Timeout, o.Wait, o.ClientName, s.NearCache})
 	if err != nil {
 		return err
 	}
 	material.Write(identity)
 	s.key = "redis " + hex.EncodeToString(material.Sum(nil))
 	s.options = o
+	if err := s.NearCache.validate(); err != nil {
+		return err
+	}
 	_, err = redisstore.New(o) // makes no connection
 	return err
+}
+
+// resolve returns the options without TLS, every text as replace has it.
+func (s *RedisStore) resolve(replace func(name, text string) (string, error)) (redisstore.Options, error) {
+	o := redisstore.Options{
+		Addresses: slices.Clone(s.Addresses), DB: s.DB, Timeout: time.Duration(s.Timeout),
+		Username: s.Username, Password: s.Password, KeyPrefix: s.KeyPrefix, ClientName: s.ClientName,
+	}
+	texts := map[string]*string{
+		"username": &o.Username, "password": &o.Password, "key_prefix": &o.KeyPrefix, "client_name": &o.ClientName,
+	}
+	for i := range o.Addresses {
+		texts["address "+strconv.Itoa(i+1)] = &o.Addresses[i]
+	}
+	if s.Sentinel != nil {
+		o.Sentinel = &redisstore.Sentinel{Master: s.Sentinel.Master, Username: s.Sentinel.Username, Password: s.Sentinel.Password}
+		texts["sentinel"] = &o.Sentinel.Master
+		texts["username of the sentinels"] = &o.Sentinel.Username
+		texts["password of the sentinels"] = &o.Sentinel.Password
+	}
+	if s.Wait != nil {
+		o.Wait = redisstore.Wait{Replicas: s.Wait.Replicas, Timeout: time.Duration(s.Wait.Timeout)}
+	}
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		text, err := replace(name, *texts[name])
+		if err != nil {
+			return o, err
+		}
+		*texts[name] = text
+	}
+	return o, nil
 }
 
 // check reports mistakes that show without resolving placeholders or reading
 // files, so that the Caddyfile's error can say where.
 func (s *RedisStore) check() error {
-	if strings.Contains(s.Address+s.Username+s.Password+s.KeyPrefix+s.ClientName, "{") {
-		return nil
+	if err := s.NearCache.validate(); err != nil {
+		return err
 	}
-	o := redisstore.Options{
-		Address: s.Address, Username: s.Username, Password: s.Password, DB: s.DB,
-		KeyPrefix: s.KeyPrefix, Timeout: time.Duration(s.Timeout), ClientName: s.ClientName,
+	dynamic := false
+	o, _ := s.resolve(func(_, text string) (string, error) {
+		dynamic = dynamic || strings.Contains(text, "{")
+		return text, nil
+	})
+	if dynamic {
+		return nil
 	}
 	if s.TLS != nil {
 		o.TLS = new(tls.Config)
@@ -194,6 +260,9 @@ func (s *RedisStore) StoreKey() string { return s.key }
 func (s *RedisStore) NewStore(log *zap.Logger) (session.Store, error) {
 	o := s.options
 	o.Logger = log
+	if s.NearCache != nil {
+		return redisstore.NewNear(o, s.NearCache.options())
+	}
 	return redisstore.New(o)
 }
 

@@ -7,6 +7,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/redisstore"
 )
 
 // adminNumbers is the answer of /session/stats. The counts are those of this
@@ -37,9 +38,9 @@ func adminStats(_ context.Context, app *App, _ adminQuery) (any, error) {
 		live := c.Len()
 		n.LiveSessions = &live
 	}
-	if c, ok := session.As[session.NearCacheStats](store.Store); ok {
-		hits, misses := c.NearCacheStats()
-		n.NearCache = &nearNumbers{Hits: hits, Misses: misses}
+	if c, ok := session.As[*redisstore.NearStore](store.Store); ok {
+		stats := c.NearCacheStats()
+		n.NearCache = &nearNumbers{Hits: stats.Hits, Misses: stats.Misses}
 	}
 	return n, nil
 }

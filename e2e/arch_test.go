@@ -17,6 +17,7 @@ func TestDependencies(t *testing.T) {
 		caddy = "github.com/caddyserver/"
 		redis = "github.com/redis/"
 		bbolt = "go.etcd.io/bbolt"
+		otter = "github.com/maypok86/otter"
 	)
 	for _, test := range []struct {
 		dir       string
@@ -24,11 +25,12 @@ func TestDependencies(t *testing.T) {
 		forbidden []string // what no import begins with
 	}{
 		{"", []string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/cookiejar"}, []string{redis, bbolt, "testing"}},
-		{"/session", nil, []string{caddy, redis, bbolt, "testing"}},
+		{"/session", nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		{"/cookiejar", nil, []string{caddy, redis, bbolt, "go.uber.org/", "testing"}},
 		{"/session/memstore", []string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
 		{"/session/boltstore", []string{"/session"}, []string{caddy, redis, "testing"}},
-		{"/session/redisstore", []string{"/session"}, []string{caddy, bbolt, "testing"}},
+		{"/session/redisstore", []string{"/session", "/session/nearcache"}, []string{caddy, bbolt, otter, "testing"}},
+		{"/session/nearcache", []string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
 		{"/session/storetest", []string{"/session"}, []string{caddy, redis, bbolt}},
 	} {
 		pkg, err := build.ImportDir(path.Join("..", test.dir), 0)

@@ -76,6 +76,7 @@ func BenchmarkRequest(b *testing.B) {
 		{name: "read-memory", store: "memory", signedIn: true},
 		{name: "read-embedded", store: "embedded", signedIn: true},
 		{name: "read-redis", store: "redis", signedIn: true},
+		{name: "read-redis-near", store: "near", signedIn: true},
 		{name: "commit-memory", store: "memory", signedIn: true, control: `{"seen":"now"}`},
 		{name: "commit-embedded", store: "embedded", signedIn: true, control: `{"seen":"now"}`},
 		{name: "commit-redis", store: "redis", signedIn: true, control: `{"seen":"now"}`},
@@ -98,6 +99,8 @@ func BenchmarkRequest(b *testing.B) {
 					store = fmt.Sprintf(`{"module": "embedded", "file": %q}`, filepath.Join(b.TempDir(), "sessions.db"))
 				case "redis":
 					store = fmt.Sprintf(`{"module": "redis", "address": %q, "timeout": "5s"}`, redistest.Start(b).Addr)
+				case "near":
+					store = fmt.Sprintf(`{"module": "redis", "address": %q, "timeout": "5s", "near_cache": {}}`, redistest.Start(b).Addr)
 				}
 				h := provisioned(b, store)
 				serve = func(w http.ResponseWriter, r *http.Request) error { return h.ServeHTTP(w, r, next) }

@@ -182,7 +182,7 @@ func TestConnectionsEndFromAnotherNode(t *testing.T) {
 	a := streamApp(t)
 	redis := redistest.Start(t)
 	s := serve(t, storeOption("redis "+redis.Addr), "session\nreverse_proxy "+a.host())
-	store, err := redisstore.New(redisstore.Options{Address: redis.Addr, Timeout: timeout})
+	store, err := redisstore.New(redisstore.Options{Addresses: []string{redis.Addr}, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
 // series are the lines of /metrics of this project: names with their labels.
@@ -231,5 +233,30 @@ func checkSelector(t *testing.T, where string, series []map[string]string, name,
 	}
 	if !slices.ContainsFunc(series, func(s map[string]string) bool { return s["__name__"] == name }) {
 		t.Errorf("%s: there is no %s", where, name)
+	}
+}
+
+// Stores are timed by a wrapper, behind which the near-cache has to be found.
+func TestMetricsOfNearCache(t *testing.T) {
+	redis := redistest.Start(t)
+	a := app(t, scripted)
+	o := serveOperated(t, storeOption("redis "+redis.Addr+" {\n\t\tnear_cache\n\t\ttimeout 5s\n\t}"), "session\nreverse_proxy "+a.host())
+	cookie := signInEventually(t, o.server, "alice")
+	eventually(t, "a session comes from memory", func() bool {
+		o.get("/", cookie)
+		return value(o.series(), "caddy_session_near_cache_hits_total", "store=redis") > 0
+	})
+	if value(o.series(), "caddy_session_near_cache_misses_total", "store=redis") == 0 {
+		t.Error("nothing was missed")
+	}
+	if _, stats := o.ask("GET", "/session/stats", ""); !strings.Contains(stats, `"near_cache":{"hits":`) {
+		t.Errorf("stats: %s", stats)
+	}
+	before := value(o.series(), "caddy_session_store_operation_seconds_count", "operation=get")
+	for range 10 {
+		o.get("/", cookie)
+	}
+	if n := value(o.series(), "caddy_session_store_operation_seconds_count", "operation=get") - before; n > 2 {
+		t.Errorf("%v reads of the store for 10 requests", n)
 	}
 }

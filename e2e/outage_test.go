@@ -51,53 +51,123 @@ func signInEventually(t *testing.T, s *server, user string) (cookie string) {
 	return cookie
 }
 
+// failure is a way in which Redis fails, between a proxy and a server.
+type failure struct {
+	name       string
+	begin, end func(*redistest.Server, *redistest.Proxy)
+	reads      bool   // sessions can be read nevertheless
+	complaint  string // what the log says, once
+	relief     string // and when it is over
+}
+
+const (
+	redisDown, redisBack  = "redis is down", "redis is back"
+	noReads, readsAgain   = "redis refuses to read sessions", "redis reads sessions again"
+	noWrites, writesAgain = "redis refuses to write sessions", "redis writes sessions again"
+)
+
+var failures = []failure{
+	{"stopped", func(r *redistest.Server, _ *redistest.Proxy) { r.Stop() },
+		func(r *redistest.Server, _ *redistest.Proxy) { r.Restart() }, false, redisDown, redisBack},
+	{"frozen", func(r *redistest.Server, _ *redistest.Proxy) { r.Pause() },
+		func(r *redistest.Server, _ *redistest.Proxy) { r.Resume() }, false, redisDown, redisBack},
+	{"cut off", func(_ *redistest.Server, p *redistest.Proxy) { p.Cut() },
+		func(_ *redistest.Server, p *redistest.Proxy) { p.Restore() }, false, redisDown, redisBack},
+	{"out of reach", func(_ *redistest.Server, p *redistest.Proxy) { p.Drop() },
+		func(_ *redistest.Server, p *redistest.Proxy) { p.Restore() }, false, redisDown, redisBack},
+	{"slow", func(_ *redistest.Server, p *redistest.Proxy) { p.Delay(time.Second) },
+		func(_ *redistest.Server, p *redistest.Proxy) { p.Restore() }, false, redisDown, redisBack},
+	{"read-only", func(r *redistest.Server, _ *redistest.Proxy) { r.Do("REPLICAOF", "127.0.0.1", "1") },
+		func(r *redistest.Server, _ *redistest.Proxy) { r.Do("REPLICAOF", "NO", "ONE") }, true, noWrites, writesAgain},
+	{"out of memory", func(r *redistest.Server, _ *redistest.Proxy) { r.Do("CONFIG", "SET", "maxmemory", "1") },
+		func(r *redistest.Server, _ *redistest.Proxy) { r.Do("CONFIG", "SET", "maxmemory", "0") }, true, noWrites, writesAgain},
+	{"without enough replicas", func(r *redistest.Server, _ *redistest.Proxy) { r.Do("CONFIG", "SET", "min-replicas-to-write", "1") },
+		func(r *redistest.Server, _ *redistest.Proxy) { r.Do("CONFIG", "SET", "min-replicas-to-write", "0") }, true, noWrites, writesAgain},
+	{"not allowed to write", func(r *redistest.Server, _ *redistest.Proxy) {
+		r.Do("ACL", "SETUSER", "default", "-set", "-evalsha", "-eval", "-del")
+	}, func(r *redistest.Server, _ *redistest.Proxy) { r.Do("ACL", "SETUSER", "default", "+@all") }, true, noWrites, writesAgain},
+	{"not allowed to read", func(r *redistest.Server, _ *redistest.Proxy) { r.Do("ACL", "SETUSER", "default", "-get") },
+		func(r *redistest.Server, _ *redistest.Proxy) { r.Do("ACL", "SETUSER", "default", "+@all") }, false, noReads, readsAgain},
+}
+
 func TestRedisOutage(t *testing.T) {
-	for _, test := range []struct {
-		name       string
-		begin, end func(*redistest.Server)
-	}{
-		{"stopped", (*redistest.Server).Stop, (*redistest.Server).Restart},
-		{"frozen", (*redistest.Server).Pause, (*redistest.Server).Resume},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s, redis, a := outage(t, "")
+	for _, f := range failures {
+		t.Run(f.name, func(t *testing.T) {
+			redis := redistest.Start(t)
+			proxy := redistest.NewProxy(t, redis.Addr)
+			a := app(t, scripted)
+			s := serve(t, storeOption("redis "+proxy.Addr), "session\nhandle_errors {\n\trespond \"error page\"\n}\nreverse_proxy "+a.host())
 			cookie := signInEventually(t, s, "alice")
-			test.begin(redis)
-			for range 2 { // the second time the connection is known to be lost
-				asked := a.count()
-				r := quickly(t, loadBound, func() *response { return s.get("/", cookie) })
-				if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") != "1" {
-					t.Errorf("with a cookie: %q", r.raw)
-				}
-				if line := r.Header.Get("Set-Cookie"); line != "" {
-					t.Errorf("the cookie is changed: %s", line)
-				}
-				if r.body != "error page" {
-					t.Errorf("handle_errors does not see the error: %q", r.raw)
-				}
-				if a.count() != asked {
-					t.Error("the application was asked")
-				}
-				r = quickly(t, loadBound, func() *response { return s.get("/", "") })
-				if r.StatusCode != http.StatusOK {
-					t.Errorf("without a cookie: %q", r.raw)
-				}
-				r = quickly(t, loadBound, func() *response { return s.get("/", "sid=forged; sid="+strings.Repeat("x", 66)) })
-				if r.StatusCode != http.StatusOK {
-					t.Errorf("with a malformed cookie: %q", r.raw)
-				}
-				r = quickly(t, commitBound, func() *response { return s.get("/?set=user%3Dbob&status=302&h.Location=/in", "") })
-				if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") != "" ||
-					r.Header.Get("Set-Cookie") != "" || r.Header.Get("Location") != "" {
-					t.Errorf("signing in: %q", r.raw)
-				}
+			before := goroutines("")
+
+			f.begin(redis, proxy)
+			for range 5 { // from the second time on it is known
+				during(t, s, a, f, cookie)
 			}
-			test.end(redis)
+			f.end(redis, proxy)
 			eventually(t, "everything goes on", func() bool {
-				return strings.Contains(s.get("/", cookie).body, "user=alice ")
+				r := s.get("/", cookie)
+				if r.Header.Get("Set-Cookie") != "" {
+					t.Errorf("the cookie is changed: %q", r.raw)
+				}
+				return strings.Contains(r.body, "user=alice ")
 			})
 			signInEventually(t, s, "bob")
+			eventually(t, "the log tells that it is over", func() bool {
+				return strings.Contains(s.log.String(), f.relief)
+			})
+			// What is slow may fail now and then while that begins and ends.
+			if n := strings.Count(s.log.String(), `"`+f.complaint+`"`); n != 1 {
+				t.Errorf("%q is logged %d times", f.complaint, n)
+			}
+			eventually(t, "nothing is left over", func() bool { return goroutines("") <= before+5 })
+			if open, _ := proxy.Connections(); open > 8 {
+				t.Errorf("%d connections are open", open)
+			}
 		})
+	}
+}
+
+// during asserts what visitors get while Redis fails.
+func during(t *testing.T, s *server, a *application, f failure, cookie string) {
+	t.Helper()
+	asked := a.count()
+	r := quickly(t, loadBound, func() *response { return s.get("/", cookie) })
+	if f.reads {
+		if !strings.Contains(r.body, "user=alice ") {
+			t.Errorf("with a cookie: %q", r.raw)
+		}
+	} else {
+		if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") != "1" {
+			t.Errorf("with a cookie: %q", r.raw)
+		}
+		if r.body != "error page" {
+			t.Errorf("handle_errors does not see the error: %q", r.raw)
+		}
+		if a.count() != asked {
+			t.Error("the application was asked")
+		}
+	}
+	if line := r.Header.Get("Set-Cookie"); line != "" {
+		t.Errorf("the cookie is changed: %s", line)
+	}
+	for _, cookie := range []string{"", "sid=forged; sid=" + strings.Repeat("x", 66)} {
+		r = quickly(t, loadBound, func() *response { return s.get("/", cookie) })
+		if r.StatusCode != http.StatusOK {
+			t.Errorf("with the cookie %q: %q", cookie, r.raw)
+		}
+	}
+	if f.complaint == noReads {
+		return // it could sign people in
+	}
+	r = quickly(t, commitBound, func() *response { return s.get("/?set=user%3Dbob&status=302&h.Location=/in", "") })
+	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") != "" ||
+		r.Header.Get("Set-Cookie") != "" || r.Header.Get("Location") != "" {
+		t.Errorf("signing in: %q", r.raw)
+	}
+	r = quickly(t, commitBound, func() *response { return s.get("/?set=lang%3Dfr", cookie) })
+	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Set-Cookie") != "" {
+		t.Errorf("changing: %q", r.raw)
 	}
 }
 

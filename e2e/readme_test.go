@@ -95,6 +95,7 @@ func TestExample(t *testing.T) {
 
 func TestReadmeCaddyfiles(t *testing.T) {
 	t.Setenv("REDIS_PASSWORD", "secret")
+	t.Setenv("SENTINEL_PASSWORD", "secret")
 	blocks := snippets(t, "caddyfile")
 	if len(blocks) < 5 {
 		t.Errorf("the README has only %d Caddyfiles", len(blocks))
@@ -161,7 +162,7 @@ func TestReadmeIsComplete(t *testing.T) {
 	}
 
 	// The comment breaks the line of the access control list.
-	comment := regexp.MustCompile(`(?s)//\s+(user caddy on .*?\+info)\n`).FindStringSubmatch(repoFile(t, "session/redisstore/redisstore.go"))
+	comment := regexp.MustCompile(`(?s)//\s+(user caddy on .*?\+info .*?)\n//\n`).FindStringSubmatch(repoFile(t, "session/redisstore/redisstore.go"))
 	if comment == nil {
 		t.Fatal("redisstore.go has no access control list")
 	}

@@ -104,6 +104,7 @@ func (c *change) entry(policy Policy, now time.Time) Entry {
 	}
 	c.next.expires = now.Add(ttl)
 	e := Entry{Version: c.next.version, Value: c.next.encode(c.next.token), TTL: ttl}
+	e.Durable = c.was != nil && c.renewed && !c.replaced // or the old secret could come back
 	if c.file {
 		e.IndexKey, e.Deadline = c.next.indexKey(), c.next.deadline
 	}

@@ -202,11 +202,11 @@ func TestAmbiguousWriteIsDecidedByOneRead(t *testing.T) {
 					if calls[op.op] != 1 {
 						e.Errorf("%s was called %d times", op.op, calls[op.op])
 					}
-					// It was not done.
+					// It was not done, however often it was tried.
 					e.faults(nil, nil, nil)
 					s = start()
 					before := e.dump()
-					e.faults(once(failing(op.op)), nil, nil)
+					e.faults(failing(op.op), nil, nil)
 					if _, err := e.try(s, op.patch); err == nil {
 						e.Error("no error though nothing was written")
 					}
@@ -221,6 +221,62 @@ func TestAmbiguousWriteIsDecidedByOneRead(t *testing.T) {
 			})
 		}
 	}
+}
+
+// An update that got lost, and was not done, is tried once more. Whatever
+// became of it then, the outcome is the truth.
+func TestLostUpdateIsTriedAgain(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		for _, again := range []error{nil, errBroken} {
+			s := e.create(`{"a":1}`)
+			puts := 0
+			e.faults(func(op, _ string) error {
+				if op != "Put" {
+					return nil
+				}
+				if puts++; puts == 1 {
+					return errBroken
+				}
+				return nil
+			}, func(op, _ string) error {
+				if op == "Put" {
+					return again
+				}
+				return nil
+			}, nil)
+			r := e.commit(s, set(`{"b":1}`))
+			e.faults(nil, nil, nil)
+			if puts != 2 || r.Session.Version() != s.Version()+1 || string(e.live(r.Session).Data()) != `{"a":1,"b":1}` {
+				e.Errorf("after %d writes: %+v", puts, r)
+			}
+		}
+	})
+}
+
+// What was written, but not where it would survive a failover, is an error, and
+// is not looked up.
+func TestNotReplicatedIsAnError(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		for op, patch := range map[string]func(*env) *session.Patch{"Put": control("renew"), "Delete": control("destroy")} {
+			s := e.create(`{"a":1}`)
+			e.faults(nil, func(o, _ string) error {
+				if o == op {
+					return session.ErrNotReplicated
+				}
+				return nil
+			}, nil)
+			calls := e.calls(func() {
+				if _, err := e.try(s, patch); !errors.Is(err, session.ErrNotReplicated) {
+					e.Errorf("%s: error %v", op, err)
+				}
+			})
+			e.faults(nil, nil, nil)
+			if calls["Get"] != 0 || calls[op] != 1 {
+				e.Errorf("%s: calls %v", op, calls)
+			}
+			e.dead(s)
+		}
+	})
 }
 
 func TestAmbiguousAndUnreadableIsAnError(t *testing.T) {

@@ -7,6 +7,6 @@
 // sees), policy.go (how long it lives), json.go and patch.go (what a response
 // may change), headers.go, names.go, encode.go and control.go (how applications
 // see and say it), record.go, fields.go, head.go and seal.go (what is stored),
-// store.go (where), manager.go (loading), commit.go, change.go and subject.go
+// store.go (where), manager.go and near.go (loading), commit.go, change.go and subject.go
 // (committing).
 package session

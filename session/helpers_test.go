@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -84,6 +85,14 @@ func (f *flaky) Indexed(ctx context.Context, key, cursor string, limit int) (ids
 
 func (f *flaky) Unindex(ctx context.Context, key, id string) error {
 	return f.call(ctx, "Unindex", id, func() error { return f.Store.Unindex(ctx, key, id) })
+}
+
+// Cached makes it a session.NearCache, which holds nothing if the store is none.
+func (f *flaky) Cached(id string, now time.Time) *session.CachedEntry {
+	if near, ok := f.Store.(session.NearCache); ok {
+		return near.Cached(id, now)
+	}
+	return nil
 }
 
 // env is a manager on a store in memory, in a bubble where time is fake.
@@ -190,8 +199,26 @@ func (e *env) create(object string) *session.Session {
 	return r.Session
 }
 
+// tryOpen opens as for an unsafe method. If the store has a near-cache it must
+// know the same before and after: one process always reads its own commits.
 func (e *env) tryOpen(tokens ...session.Token) (*session.Session, error) {
-	return e.Open(context.Background(), e.site, tokens, time.Now())
+	e.Helper()
+	if _, near := e.store.Store.(session.NearCache); !near || len(tokens) != 1 {
+		return e.Open(context.Background(), e.site, tokens, time.Now())
+	}
+	before, err1 := e.OpenCached(context.Background(), e.site, tokens, time.Now())
+	s, err := e.Open(context.Background(), e.site, tokens, time.Now())
+	after, err2 := e.OpenCached(context.Background(), e.site, tokens, time.Now())
+	for _, cached := range []*session.Session{before, after} {
+		if err := errors.Join(err1, err, err2); err != nil {
+			e.Errorf("opening session %s: %v", tokens[0].ID, err)
+		} else if (s == nil) != (cached == nil) ||
+			s != nil && (s.Version() != cached.Version() || !bytes.Equal(s.Data(), cached.Data()) || s.Token() != cached.Token() ||
+				s.Subject() != cached.Subject() || !s.Deadline().Equal(cached.Deadline())) {
+			e.Errorf("session %s: from memory %v, from the store %v", tokens[0].ID, cached, s)
+		}
+	}
+	return s, err
 }
 
 // live opens the session that a browser with this one's token has now.

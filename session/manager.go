@@ -39,6 +39,7 @@ type Manager struct {
 	// before the response goes out, so it must not block. It may be nil.
 	Notify func(Notice)
 
+	near       NearCache // of Store, nil if it has none
 	locks      stripes
 	background chan struct{} // bounds goroutines
 	forged     rate.Sometimes
@@ -61,7 +62,9 @@ const (
 
 // NewManager returns a manager on a store.
 func NewManager(store Store, policy Policy, protocol *Protocol, log *zap.Logger, count func(Event)) *Manager {
+	near, _ := As[NearCache](store)
 	return &Manager{
+		near:  near,
 		Store: store, Policy: policy, Protocol: protocol, Log: log, Count: count,
 		locks:      newStripes(),
 		background: make(chan struct{}, backgroundLimit),
@@ -80,10 +83,22 @@ func (m *Manager) count(e Event) {
 // ended, since each was presented with its secret, and the request is
 // anonymous.
 func (m *Manager) Open(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+	return m.open(ctx, site, tokens, now, false)
+}
+
+// open is Open, where near allows sessions out of the near-cache.
+func (m *Manager) open(ctx context.Context, site Site, tokens []Token, now time.Time, near bool) (*Session, error) {
 	var found *Session
 	var more []*Session
 	for _, t := range tokens {
-		s, err := m.load(ctx, site.Scope, t, now)
+		var s *Session
+		var err error
+		if near {
+			s = m.cached(site.Scope, t, now)
+		}
+		if s == nil {
+			s, err = m.load(ctx, site.Scope, t, now)
+		}
 		switch {
 		case err != nil:
 			return nil, err
@@ -99,6 +114,10 @@ func (m *Manager) Open(ctx context.Context, site Site, tokens []Token, now time.
 			m.count(EventLive)
 		}
 		return found, nil
+	}
+	if near {
+		// One of them may have ended elsewhere: no reason to end the other.
+		return m.open(ctx, site, tokens, now, false)
 	}
 	m.count(EventAmbiguous)
 	for _, s := range append(more, found) {
@@ -241,15 +260,25 @@ func (m *Manager) unindex(id, key string) {
 }
 
 // put is Store.Put, but finds out by one read whether a write that got lost or
-// timed out was done.
+// timed out was done. An update that was not is tried once more: whichever of
+// the two comes first, the other one finds another version. (A creation that
+// comes late could revive a session that has ended already.)
 func (m *Manager) put(ctx context.Context, id string, expect uint64, e Entry) error {
 	err := m.Store.Put(ctx, id, expect, e)
 	if err == nil || isVerdict(err) {
 		return err
 	}
-	ctx, cancel := decisive(ctx)
-	defer cancel()
-	if got, readErr := m.Store.Get(ctx, id); readErr == nil && bytes.Equal(got.Value, e.Value) {
+	got, readErr := m.decide(ctx, id)
+	if readErr == nil && bytes.Equal(got.Value, e.Value) {
+		return nil
+	}
+	if readErr != nil || expect == 0 || got.Version != expect || ctx.Err() != nil {
+		return err
+	}
+	if err = m.Store.Put(ctx, id, expect, e); err == nil || errors.Is(err, ErrNotReplicated) {
+		return err
+	}
+	if got, readErr := m.decide(ctx, id); readErr == nil && bytes.Equal(got.Value, e.Value) {
 		return nil
 	}
 	return err
@@ -261,19 +290,21 @@ func (m *Manager) remove(ctx context.Context, id string, expect uint64) error {
 	if err == nil || isVerdict(err) {
 		return err
 	}
-	ctx, cancel := decisive(ctx)
-	defer cancel()
-	if _, readErr := m.Store.Get(ctx, id); errors.Is(readErr, ErrNotFound) {
+	if _, readErr := m.decide(ctx, id); errors.Is(readErr, ErrNotFound) {
 		return nil
 	}
 	return err
 }
 
-// decisive returns the context of the read that decides about a lost write. It
-// may be the end of ctx that cut the write short.
-func decisive(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), decideTimeout)
+// decide is the read that decides about a lost write. It has time of its own:
+// it may be the end of ctx that cut the write short.
+func (m *Manager) decide(ctx context.Context, id string) (Entry, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), decideTimeout)
+	defer cancel()
+	return m.Store.Get(ctx, id)
 }
 
-// isVerdict reports whether the store has answered.
-func isVerdict(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) }
+// isVerdict reports whether the store knows what it has done.
+func isVerdict(err error) bool {
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotReplicated)
+}

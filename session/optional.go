@@ -21,12 +21,6 @@ type Counter interface {
 	Len() int
 }
 
-// NearCacheStats is a Store that answers some reads out of the memory of this
-// process.
-type NearCacheStats interface {
-	NearCacheStats() (hits, misses uint64)
-}
-
 // As returns the store, or the first one that it wraps, as a T. Wrappers have a
 // method Unwrap() Store.
 func As[T any](store Store) (T, bool) {

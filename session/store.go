@@ -13,6 +13,8 @@ var (
 	ErrNotFound = errors.New("session not found")
 	// ErrConflict: the entry is there, but at another version than expected.
 	ErrConflict = errors.New("session was changed meanwhile")
+	// ErrNotReplicated: the write was done, but a failover could undo it.
+	ErrNotReplicated = errors.New("a failover could undo it")
 )
 
 // Entry is one stored session.
@@ -40,6 +42,12 @@ type Entry struct {
 	// Deadline is when the index entry may be forgotten. It is used with
 	// IndexKey only.
 	Deadline time.Time
+
+	// Durable asks for what an update writes to survive a failover, since it
+	// replaces a secret. A store that is asked for more than it does by
+	// itself, and can't do it, returns ErrNotReplicated. Deletions are durable
+	// always.
+	Durable bool
 }
 
 // Store keeps encoded sessions under their id, and an index of ids by subject.

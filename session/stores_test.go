@@ -27,12 +27,32 @@ func stores(t *testing.T, f func(t *testing.T, store session.Store, passes bool)
 	})
 	t.Run("redis", func(t *testing.T) {
 		server := redistest.Start(t)
-		store, err := redisstore.New(redisstore.Options{Address: server.Addr, Timeout: 5 * time.Second})
+		store, err := redisstore.New(redisstore.Options{Addresses: []string{server.Addr}, Timeout: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer store.Close()
 		f(t, store, false)
+	})
+	t.Run("redis near-cache", func(t *testing.T) {
+		server := redistest.Start(t)
+		store, err := redisstore.NewNear(redisstore.Options{Addresses: []string{server.Addr}, Timeout: 5 * time.Second}, redisstore.NearOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		store.Get(t.Context(), session.NewToken().ID)
+		for start := time.Now(); !store.NearCacheStats().On; time.Sleep(time.Millisecond) {
+			if time.Since(start) > 20*time.Second {
+				t.Fatal("the near-cache stays off")
+			}
+		}
+		f(t, store, false)
+		if s := store.NearCacheStats(); s.Hits+s.Misses == 0 {
+			t.Errorf("the near-cache had no part in it: %+v", s)
+		} else {
+			t.Logf("near-cache: %+v", s)
+		}
 	})
 }
 

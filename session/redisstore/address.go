@@ -10,7 +10,10 @@ import (
 	"strings"
 )
 
-const defaultPort = "6379"
+const (
+	defaultPort  = "6379"
+	sentinelPort = "26379"
+)
 
 // target is what an address says.
 type target struct {
@@ -22,22 +25,14 @@ type target struct {
 	tls      *tls.Config // nil for none
 }
 
-// String is the address without credentials, for messages.
-func (t target) String() string {
-	if t.network == "unix" {
-		return "unix/" + t.address
-	}
-	return t.address
-}
-
-// parseAddress reads Options.Address.
+// parseAddress reads one of Options.Addresses. The port is for one without.
 //
 // Its errors quote nothing: an unescaped character moves any part of a
 // password to where a host, port, path or query is expected.
-func parseAddress(s string) (target, error) {
+func parseAddress(s, port string) (target, error) {
 	scheme, _, isURL := strings.Cut(s, "://")
 	if isURL {
-		return parseURL(scheme, s)
+		return parseURL(scheme, s, port)
 	}
 	if path, ok := strings.CutPrefix(s, "unix/"); ok {
 		if path == "" {
@@ -51,14 +46,11 @@ func parseAddress(s string) (target, error) {
 	if strings.Contains(s, "/") {
 		return target{}, errors.New("the address is a path: a unix socket is written unix//path")
 	}
-	if s == "" {
-		s = DefaultAddress
-	}
-	address, err := hostPort(s)
+	address, err := hostPort(s, port)
 	return target{network: "tcp", address: address}, err
 }
 
-func parseURL(scheme, s string) (target, error) {
+func parseURL(scheme, s, port string) (target, error) {
 	switch scheme {
 	case "redis", "rediss", "unix":
 	default:
@@ -83,7 +75,7 @@ func parseURL(scheme, s string) (target, error) {
 		t.network, t.address = "unix", u.Path
 		db = query.Get("db")
 		delete(query, "db")
-	} else if t.address, err = hostPort(u.Host); err != nil {
+	} else if t.address, err = hostPort(u.Host, port); err != nil {
 		return target{}, err
 	}
 	if len(query) != 0 {
@@ -102,8 +94,8 @@ func parseURL(scheme, s string) (target, error) {
 	return t, nil
 }
 
-// hostPort returns s with a port.
-func hostPort(s string) (string, error) {
+// hostPort returns s with a port, the given one if it has none.
+func hostPort(s, defaultPort string) (string, error) {
 	if ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil {
 		return net.JoinHostPort(ip.String(), defaultPort), nil
 	}

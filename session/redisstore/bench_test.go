@@ -1,25 +1,48 @@
 package redisstore_test
 
 import (
+	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/redisstore"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
-func benchStore(b *testing.B) *redisstore.Store {
-	server := redistest.Start(b, "--appendonly", "no")
-	return open(b, redisstore.Options{Address: "unix/" + server.Socket, Timeout: patient})
+func benchStore(b *testing.B) (*redisstore.Store, *redistest.Server) {
+	server := redistest.Start(b, "--appendfsync", "everysec")
+	return open(b, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient}), server
+}
+
+// measured runs f and reports what each of its operations has cost Redis.
+func measured(b *testing.B, server *redistest.Server, f func(*testing.B)) {
+	b.ReportAllocs()
+	before := redisCPU(b, server)
+	f(b)
+	b.ReportMetric(float64((redisCPU(b, server)-before).Microseconds())/float64(b.N), "redis-us/op")
+}
+
+// redisCPU is the CPU time that a server has used.
+func redisCPU(b *testing.B, server *redistest.Server) (sum time.Duration) {
+	for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
+		seconds, err := strconv.ParseFloat(server.Info("cpu", name), 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += time.Duration(seconds * float64(time.Second))
+	}
+	return sum
 }
 
 // benchBody makes a record of about 600 bytes.
 var benchBody = strings.Repeat("0123456789", 58)
 
 func BenchmarkGet(b *testing.B) {
-	s := benchStore(b)
+	s, server := benchStore(b)
 	id := newID()
 	if err := s.Put(b.Context(), id, 0, entry(1, benchBody)); err != nil {
 		b.Fatal(err)
@@ -30,24 +53,26 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 	b.Run("serial", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			get(b)
-		}
-	})
-	b.Run("parallel", func(b *testing.B) {
-		b.ReportAllocs()
-		parallel64(b, func(pb *testing.PB) {
-			for pb.Next() {
+		measured(b, server, func(b *testing.B) {
+			for b.Loop() {
 				get(b)
 			}
+		})
+	})
+	b.Run("parallel", func(b *testing.B) {
+		measured(b, server, func(b *testing.B) {
+			parallel64(b, func(pb *testing.PB) {
+				for pb.Next() {
+					get(b)
+				}
+			})
 		})
 	})
 }
 
 // Each goroutine updates a session of its own.
 func BenchmarkPut(b *testing.B) {
-	s := benchStore(b)
+	s, server := benchStore(b)
 	update := func(b *testing.B, next func() bool) {
 		id := newID()
 		if err := s.Put(b.Context(), id, 0, entry(1, benchBody)); err != nil {
@@ -66,13 +91,48 @@ func BenchmarkPut(b *testing.B) {
 		}
 	}
 	b.Run("serial", func(b *testing.B) {
-		b.ReportAllocs()
-		update(b, b.Loop)
+		measured(b, server, func(b *testing.B) { update(b, b.Loop) })
 	})
 	b.Run("parallel", func(b *testing.B) {
-		b.ReportAllocs()
-		parallel64(b, func(pb *testing.PB) { update(b, pb.Next) })
+		measured(b, server, func(b *testing.B) {
+			parallel64(b, func(pb *testing.PB) { update(b, pb.Next) })
+		})
 	})
+}
+
+// BenchmarkMemory tells what a session takes in Redis: bytes of its record, of
+// memory, and of memory with an index entry, for a user with one session.
+func BenchmarkMemory(b *testing.B) {
+	for _, data := range []int{100, 600, 4000} {
+		for _, signedIn := range []bool{false, true} {
+			b.Run(fmt.Sprintf("data=%d/signed-in=%t", data, signedIn), func(b *testing.B) {
+				s, server := benchStore(b)
+				used := func() int {
+					n, err := strconv.Atoi(server.Info("memory", "used_memory"))
+					if err != nil {
+						b.Fatal(err)
+					}
+					return n
+				}
+				s.Get(b.Context(), newID())
+				e := entry(1, strings.Repeat("x", data))
+				before := used()
+				parallel64(b, func(pb *testing.PB) {
+					e := e
+					for pb.Next() {
+						if signedIn {
+							e.IndexKey, e.Deadline = newID()+newID(), time.Now().Add(time.Hour)
+						}
+						if err := s.Put(b.Context(), newID(), 0, e); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+				b.ReportMetric(float64(len(e.Value)), "record-B")
+				b.ReportMetric(float64(used()-before)/float64(b.N), "redis-B/session")
+			})
+		}
+	}
 }
 
 // parallel64 runs f on 64 goroutines at least.

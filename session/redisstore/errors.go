@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/redis/rueidis"
+
+	"github.com/caddy-session/caddy-session/session"
 )
 
 var (
@@ -37,4 +39,16 @@ func isAnswer(err error) bool {
 func isWrongType(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
 	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
+}
+
+func isReadOnly(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(e.Error(), "READONLY")
+}
+
+// isLost reports whether a connection broke, so that a new one may work:
+// neither an answer nor silence.
+func isLost(err error) bool {
+	return err != nil && !rueidis.IsRedisNil(err) && !isAnswer(err) && !errors.Is(err, session.ErrNotFound) &&
+		!errors.Is(err, context.DeadlineExceeded)
 }

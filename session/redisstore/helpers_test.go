@@ -81,7 +81,7 @@ func ours() (n int, stacks string) {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
 	for g := range strings.SplitSeq(string(buf), "\n\n") {
-		if strings.Contains(g, "redis/rueidis.") || strings.Contains(g, "redisstore.(") {
+		if strings.Contains(g, "redis/rueidis.") || strings.Contains(g, "maypok86/otter/") || strings.Contains(g, "redisstore.(") {
 			n++
 			stacks += g + "\n\n"
 		}

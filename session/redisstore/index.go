@@ -35,7 +35,7 @@ func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) ([]s
 
 	page, err := client.Do(ctx, client.B().Zscan().Key(s.indexKey(key)).Cursor(from).
 		Count(int64(max(limit, 1))).Build()).AsScanEntry()
-	if err := s.done(err); err != nil {
+	if err := s.done(&s.link.reads, err); err != nil {
 		return nil, "", fmt.Errorf(doing, key, s.addr, err)
 	}
 	ids := make([]string, 0, len(page.Elements)/2)
@@ -59,24 +59,43 @@ func (s *Store) Unindex(ctx context.Context, key, id string) error {
 }
 
 // List implements session.Store. Pages are those of SCAN, as with Indexed;
-// keys under the prefix that are no sessions are left out.
+// keys under the prefix that are no sessions are left out. In a Cluster it goes
+// from one primary to the next, and fails if they are others than at the
+// beginning.
 func (s *Store) List(ctx context.Context, cursor string, limit int) ([]string, string, error) {
 	const doing = "listing sessions of redis %s: %w"
-	from, err := parseCursor(cursor)
-	if err != nil {
-		return nil, "", fmt.Errorf(doing, s.addr, err)
-	}
 	client, ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return nil, "", fmt.Errorf(doing, s.addr, err)
 	}
 	defer cancel()
 
+	if client.Mode() == rueidis.ClientModeCluster {
+		ids, next, err := s.listCluster(ctx, client, cursor, limit)
+		if err != nil {
+			return nil, "", fmt.Errorf(doing, s.addr, err)
+		}
+		return ids, next, nil
+	}
+	from, err := parseCursor(cursor)
+	if err != nil {
+		return nil, "", fmt.Errorf(doing, s.addr, err)
+	}
+	ids, next, err := s.scan(ctx, client, from, limit)
+	if err := s.done(&s.link.reads, err); err != nil {
+		return nil, "", fmt.Errorf(doing, s.addr, err)
+	}
+	return ids, formatCursor(next), nil
+}
+
+// scan returns one page of one server, and where the next one begins, if that
+// is not 0.
+func (s *Store) scan(ctx context.Context, client rueidis.Client, from uint64, limit int) ([]string, uint64, error) {
 	pattern := escapeGlob(s.prefix) + strings.Repeat("?", idSize)
 	page, err := client.Do(ctx, client.B().Scan().Cursor(from).Match(pattern).
 		Count(int64(max(limit, 1))).Build()).AsScanEntry()
-	if err := s.done(err); err != nil {
-		return nil, "", fmt.Errorf(doing, s.addr, err)
+	if err != nil {
+		return nil, 0, err
 	}
 	ids := make([]string, 0, len(page.Elements))
 	for _, key := range page.Elements {
@@ -84,7 +103,7 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) ([]string, s
 			ids = append(ids, id)
 		}
 	}
-	return ids, formatCursor(page.Cursor), nil
+	return ids, page.Cursor, nil
 }
 
 // index is the command that files an entry. An entry is never forgotten

@@ -23,9 +23,9 @@ func TestEvictionWarning(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t, test.args...)
 			core, logs := observer.New(zap.InfoLevel)
-			s := open(t, redisstore.Options{Address: server.Addr, Timeout: patient, Logger: zap.New(core)})
-			eventually(t, "the server has been inspected", func() bool { return works(s) && logs.Len() >= test.want })
-			s.Close() // waits for the inspection, so that there is no second line
+			s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient, Logger: zap.New(core)})
+			eventually(t, "the store works", func() bool { return works(s) })
+			s.AwaitInspection()
 			if n := logs.FilterField(zap.String("maxmemory_policy", test.args[3])).Len(); n != test.want || logs.Len() != test.want {
 				t.Errorf("got %v, want %d lines", logs.All(), test.want)
 			}
@@ -36,7 +36,7 @@ func TestEvictionWarning(t *testing.T) {
 // Servers and proxies that know no RESP3 are spoken to in RESP2.
 func TestWithoutHello(t *testing.T) {
 	server := redistest.Start(t, "--rename-command", "HELLO", "", "--requirepass", secret)
-	s := open(t, redisstore.Options{Address: server.Addr, Password: secret, DB: 2, Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Password: secret, DB: 2, Timeout: patient})
 	id := newID()
 	if err := s.Put(t.Context(), id, 0, entry(1, "")); err != nil {
 		t.Fatal(err)

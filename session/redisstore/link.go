@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -12,20 +13,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// How long to wait before the next attempt to connect: at least half of it,
-// the rest at random, so that many servers don't come back as one.
-const (
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 2 * time.Second
-)
-
 // link holds the client, which is made in the background at the first call:
 // making it dials. From then on the client looks after its connections.
 type link struct {
-	cfg  config
-	ctx  context.Context // ends with close
-	stop context.CancelFunc
-	down atomic.Bool
+	cfg    config
+	ctx    context.Context // ends with close
+	stop   context.CancelFunc
+	dialer *dialer
+
+	reach, reads, writes health
 
 	client atomic.Pointer[rueidis.Client] // nil until connected and when closed
 
@@ -37,8 +33,15 @@ type link struct {
 }
 
 func newLink(cfg config) *link {
-	l := &link{cfg: cfg}
+	log := cfg.logger.With(zap.Stringer("address", cfg))
+	l := &link{
+		cfg:    cfg,
+		reach:  health{log: log, ill: "redis is down", well: "redis is back"},
+		reads:  health{log: log, ill: "redis refuses to read sessions", well: "redis reads sessions again"},
+		writes: health{log: log, ill: "redis refuses to write sessions", well: "redis writes sessions again"},
+	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.dialer = newDialer(l.ctx, cfg)
 	return l
 }
 
@@ -79,11 +82,11 @@ func (l *link) get(ctx context.Context) (rueidis.Client, error) {
 // connect tries until there is a client or the link is closed.
 func (l *link) connect() {
 	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
-		client, err := newClient(l.ctx, l.cfg, l.failed)
+		client, err := newClient(l.cfg, l.dialer)
 		if l.finish(client, err) {
 			return
 		}
-		l.failed(err)
+		l.reach.failed(publicError(err))
 		select {
 		case <-time.After(delay/2 + rand.N(delay/2)):
 		case <-l.ctx.Done():
@@ -115,7 +118,7 @@ func (l *link) finish(client rueidis.Client, err error) bool {
 	case err == nil && closed:
 		client.Close()
 	case err == nil:
-		l.worked()
+		l.reach.worked()
 		inspect(l.ctx, client, l.cfg)
 	}
 	return err == nil || closed
@@ -129,24 +132,33 @@ func (l *link) close() {
 	client := l.client.Swap(nil)
 	l.mu.Unlock()
 
+	for _, h := range []*health{&l.reach, &l.reads, &l.writes} {
+		h.close()
+	}
 	// The client first: it lets the calls that are under way finish.
 	if client != nil {
 		(*client).Close()
 	}
 	l.stop()
 	l.loop.Wait()
+	l.dialer.close()
 }
 
-// failed notes that the server can't be reached, and worked that it answers.
-// They log a change, not a call.
-func (l *link) failed(err error) {
-	if l.ctx.Err() == nil && l.down.CompareAndSwap(false, true) {
-		l.cfg.logger.Warn("redis is down", zap.Stringer("address", l.cfg), zap.Error(publicError(err)))
-	}
-}
-
-func (l *link) worked() {
-	if l.down.Load() && l.down.CompareAndSwap(true, false) {
-		l.cfg.logger.Info("redis is back", zap.Stringer("address", l.cfg))
+// learn notes the outcome of a call, whose kind is &l.reads or &l.writes.
+func (l *link) learn(kind *health, err error) {
+	switch {
+	case err == nil:
+		l.reach.worked()
+		kind.worked()
+	case isWrongType(err):
+		l.reach.worked() // the trouble is with one key
+	case isAnswer(err):
+		l.reach.worked()
+		kind.failed(publicError(err))
+		if isReadOnly(err) {
+			l.dialer.giveUp()
+		}
+	case !errors.Is(err, errClosed):
+		l.reach.failed(publicError(err))
 	}
 }

@@ -11,9 +11,9 @@ import (
 
 func TestNotify(t *testing.T) {
 	server := redistest.Start(t)
-	one := open(t, redisstore.Options{Address: server.Addr, Timeout: patient})
-	two := open(t, redisstore.Options{Address: server.Addr, Timeout: patient})
-	other := open(t, redisstore.Options{Address: server.Addr, Timeout: patient, KeyPrefix: "other:"})
+	one := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient})
+	two := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient})
+	other := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient, KeyPrefix: "other:"})
 
 	ctx, stop := context.WithCancel(t.Context())
 	heard, failed := make(chan string, 10), make(chan error, 2)
@@ -66,7 +66,7 @@ func TestNotify(t *testing.T) {
 }
 
 func TestNotifyWithoutServer(t *testing.T) {
-	store := open(t, redisstore.Options{Address: "127.0.0.1:1"})
+	store := open(t, redisstore.Options{Addresses: []string{"127.0.0.1:1"}})
 	if store.Notify(t.Context(), "x") == nil || store.Listen(t.Context(), nil) == nil {
 		t.Error("no error")
 	}

@@ -18,14 +18,20 @@
 //
 //	user caddy on >secret ~session:* +get +set +del +pttl +eval +evalsha
 //	  +getrange +exists +pexpire +zadd +zremrangebyscore +zrevrange +pexpireat
-//	  +time +zscan +zrem +scan +ping +info
+//	  +time +zscan +zrem +scan +ping +info +cluster|slots +cluster|shards
 //
 // To close open connections at once when another process ends their session,
 // add &session:ended +publish +subscribe; without, it takes some seconds.
 //
-// Another database needs +select. Without +ping and +info everything works,
-// but the server's ACL log fills up and nobody warns about a server that
-// evicts sessions.
+// A database other than 0 needs +select, Wait needs +wait, Sentinel +role.
+// Without +ping, +info and +cluster everything works on a single server, but
+// its ACL log fills up and nobody warns about one that is not fit for
+// sessions; +config|get lets the warnings tell whether there are snapshots.
+// At Sentinels, +hello +ping +sentinel|sentinels +sentinel|replicas
+// +sentinel|get-master-addr-by-name +subscribe +unsubscribe +punsubscribe with
+// &* are enough.
+//
+// A near-cache needs +client|tracking +client|trackinginfo.
 package redisstore
 
 import (
@@ -43,20 +49,24 @@ import (
 // gives it a TTL again.
 const noExpiry = 100 * 365 * 24 * time.Hour
 
-// Store is a session.Store on one Redis server. Make one with New.
+// Store is a session.Store on a Redis server, on the primary that Sentinels
+// name, or on a Cluster. Make one with New.
 //
 // No call lasts longer than Options.Timeout or the deadline of its context,
-// whichever is sooner. A context that is done before a call starts fails it;
-// one that is cancelled later does not cut it short. A write that fails with
-// anything but ErrNotFound or ErrConflict may have been done nevertheless, or
-// be done later, when a server that was frozen reads what it was sent. No
-// command is run twice.
+// whichever is sooner; once a server does not answer, calls that need it fail
+// at once until it does (see dialer). A context that is done before a call
+// starts fails it; one that is cancelled later does not cut it short. A write
+// that fails with anything but ErrNotFound or ErrConflict may have been done
+// nevertheless, or be done later, when a server that was frozen reads what it
+// was sent. No write is sent twice. A read whose connection was lost is tried
+// once more.
 //
 // An error names the server and the id, never a value or a password. When the
 // time is up it matches context.DeadlineExceeded.
 type Store struct {
 	prefix  string
 	timeout time.Duration
+	wait    Wait
 	addr    string // for messages, without credentials
 	link    *link
 }
@@ -71,6 +81,7 @@ func New(opts Options) (*Store, error) {
 	return &Store{
 		prefix:  cfg.prefix,
 		timeout: cfg.timeout,
+		wait:    cfg.wait,
 		addr:    cfg.String(),
 		link:    newLink(cfg),
 	}, nil
@@ -85,7 +96,21 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	}
 	defer cancel()
 
-	key := s.key(id)
+	e, err := s.get(ctx, client, s.key(id))
+	if isLost(err) && ctx.Err() == nil {
+		e, err = s.get(ctx, client, s.key(id))
+	}
+	switch {
+	case errors.Is(err, session.ErrNotFound):
+		s.link.learn(&s.link.reads, nil)
+		return session.Entry{}, session.ErrNotFound
+	case s.done(&s.link.reads, err) != nil:
+		return session.Entry{}, fmt.Errorf("reading session %s from redis %s: %w", id, s.addr, publicError(err))
+	}
+	return e, nil
+}
+
+func (s *Store) get(ctx context.Context, client rueidis.Client, key string) (session.Entry, error) {
 	res := client.DoMulti(ctx,
 		client.B().Get().Key(key).Build(),
 		client.B().Pttl().Key(key).Build(),
@@ -93,7 +118,6 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	value, err := res[0].AsBytes()
 	switch {
 	case rueidis.IsRedisNil(err):
-		s.link.worked()
 		return session.Entry{}, session.ErrNotFound
 	case isWrongType(err):
 		err = nil
@@ -102,8 +126,8 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	if err == nil {
 		ttl, err = res[1].AsInt64()
 	}
-	if err := s.done(err); err != nil {
-		return session.Entry{}, fmt.Errorf("reading session %s from redis %s: %w", id, s.addr, err)
+	if err != nil {
+		return session.Entry{}, err
 	}
 
 	// Zero is less than a millisecond: to writers the key is there still.
@@ -118,37 +142,49 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	return e, nil
 }
 
-// Put implements session.Store. It is one round trip, also with an IndexKey.
-// If the index could not be written the error says so, even if the record was.
+// Put implements session.Store. It is one round trip, also with an IndexKey,
+// but in a Cluster, where the index may be on another server: two. If the index
+// could not be written the error says so, even if the record was.
 func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Entry) error {
 	const doing = "writing session %s to redis %s: %w"
+	const indexing = "indexing session %s in redis %s: %w"
 	client, ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return fmt.Errorf(doing, id, s.addr, err)
 	}
 	defer cancel()
 
+	var cmds []rueidis.Completed
+	if e.IndexKey != "" {
+		if client.Mode() == rueidis.ClientModeCluster {
+			if err := client.Do(ctx, s.index(client, id, e)).Error(); err != nil {
+				return s.finish(err, indexing, id)
+			}
+		} else {
+			// The two share a connection, which keeps their order.
+			cmds = append(cmds, s.index(client, id, e))
+		}
+	}
 	// The value is copied: a command that was given up may still wait to be
 	// sent when the caller has the slice back.
 	key, value, ttl := s.key(id), string(e.Value), milliseconds(e.TTL)
 	switch {
-	case e.IndexKey != "":
-		// The two share a connection, which keeps their order.
-		var record rueidis.Completed
-		if expect == 0 {
-			record = create(client, key, value, ttl)
-		} else {
-			record = update(client, key, expect, value, ttl)
-		}
-		res := client.DoMulti(ctx, s.index(client, id, e), record)
-		if err := res[0].Error(); err != nil {
-			return fmt.Errorf("indexing session %s in redis %s: %w", id, s.addr, s.done(err))
-		}
-		err = outcome(res[1])
 	case expect == 0:
-		err = outcome(client.Do(ctx, create(client, key, value, ttl)))
+		cmds = append(cmds, create(client, key, value, ttl))
+	case len(cmds) == 0 && !s.waits(e.Durable):
+		res := putLua.Exec(ctx, client, []string{key}, []string{head(expect), value, decimal(ttl)})
+		return s.finish(outcome(res), doing, id)
 	default:
-		err = outcome(putLua.Exec(ctx, client, []string{key}, []string{head(expect), value, decimal(ttl)}))
+		cmds = append(cmds, update(client, key, expect, value, ttl))
+	}
+	res, err := s.write(ctx, client, e.Durable, cmds...)
+	if len(cmds) == 2 {
+		if err := res[0].Error(); err != nil {
+			return s.finish(err, indexing, id)
+		}
+	}
+	if answer := outcome(res[len(cmds)-1]); answer != nil {
+		err = answer
 	}
 	return s.finish(err, doing, id)
 }
@@ -175,10 +211,23 @@ func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
 	}
 	defer cancel()
 
+	key := s.key(id)
+	var cmd rueidis.Completed
+	switch {
+	case expect == 0:
+		cmd = client.B().Del().Key(key).Build()
+	case !s.waits(true):
+		return s.finish(outcome(deleteLua.Exec(ctx, client, []string{key}, []string{head(expect)})), doing, id)
+	default:
+		cmd = client.B().Eval().Script(deleteScript).Numkeys(1).Key(key).Arg(head(expect)).Build()
+	}
+	res, err := s.write(ctx, client, true, cmd)
 	if expect == 0 {
-		err = client.Do(ctx, client.B().Del().Key(s.key(id)).Build()).Error()
-	} else {
-		err = outcome(deleteLua.Exec(ctx, client, []string{s.key(id)}, []string{head(expect)}))
+		if answer := res[0].Error(); answer != nil {
+			err = answer
+		}
+	} else if answer := outcome(res[0]); answer != nil {
+		err = answer
 	}
 	return s.finish(err, doing, id)
 }
@@ -215,12 +264,9 @@ func (s *Store) begin(ctx context.Context) (rueidis.Client, context.Context, con
 	return client, call, cancel, nil
 }
 
-// done notes that the server answered, if it did, and returns err as it may
-// be shown.
-func (s *Store) done(err error) error {
-	if err == nil || isAnswer(err) {
-		s.link.worked()
-	}
+// done notes the outcome of a call and returns err as it may be shown.
+func (s *Store) done(kind *health, err error) error {
+	s.link.learn(kind, err)
 	return publicError(err)
 }
 
@@ -228,10 +274,14 @@ func (s *Store) done(err error) error {
 // in format, which takes the id, the server and the error.
 func (s *Store) finish(err error, format, id string) error {
 	if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrConflict) {
-		s.link.worked()
+		s.link.learn(&s.link.writes, nil)
 		return err
 	}
-	if err := s.done(err); err != nil {
+	if errors.Is(err, session.ErrNotReplicated) {
+		s.link.learn(&s.link.writes, nil)
+		return fmt.Errorf(format, id, s.addr, err)
+	}
+	if err := s.done(&s.link.writes, err); err != nil {
 		return fmt.Errorf(format, id, s.addr, err)
 	}
 	return nil

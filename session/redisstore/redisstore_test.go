@@ -20,7 +20,7 @@ func TestContractMini(t *testing.T) {
 	var mini *miniredis.Miniredis
 	storetest.Run(t, func(t *testing.T) session.Store {
 		mini = miniredis.RunT(t)
-		return open(t, redisstore.Options{Address: mini.Addr(), Timeout: patient})
+		return open(t, redisstore.Options{Addresses: []string{mini.Addr()}, Timeout: patient})
 	}, storetest.Options{
 		Advance: func(d time.Duration) {
 			mini.FastForward(d)
@@ -41,7 +41,7 @@ func TestContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) session.Store {
-				return open(t, redisstore.Options{Address: address, Timeout: patient})
+				return open(t, redisstore.Options{Addresses: []string{address}, Timeout: patient})
 			}, storetest.Options{
 				PutRaw: func(id string, value []byte) {
 					do(t, c, "SET", "session:"+id, string(value), "EX", "3600")
@@ -53,7 +53,7 @@ func TestContract(t *testing.T) {
 
 func TestWrongType(t *testing.T) {
 	server := redistest.Start(t)
-	s := open(t, redisstore.Options{Address: server.Addr, Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient})
 	c := admin(t, server.Addr)
 	ctx := t.Context()
 
@@ -92,7 +92,7 @@ func TestWrongType(t *testing.T) {
 
 func TestEmptyValueIsForeign(t *testing.T) {
 	server := redistest.Start(t)
-	s := open(t, redisstore.Options{Address: server.Addr, Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient})
 	id := newID()
 	do(t, admin(t, server.Addr), "SET", "session:"+id, "", "EX", "60")
 	if e, err := s.Get(t.Context(), id); err != nil || e.Version != 0 {
@@ -105,7 +105,7 @@ func TestEmptyValueIsForeign(t *testing.T) {
 
 func TestTTL(t *testing.T) {
 	server := redistest.Start(t)
-	s := open(t, redisstore.Options{Address: server.Addr, Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient})
 	c := admin(t, server.Addr)
 	id := newID()
 	for _, ttl := range []time.Duration{time.Hour + 1, math.MaxInt64} {
@@ -152,7 +152,7 @@ func TestTTL(t *testing.T) {
 
 func TestIndexKeys(t *testing.T) {
 	server := redistest.Start(t)
-	s := open(t, redisstore.Options{Address: server.Addr, Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient})
 	c := admin(t, server.Addr)
 	deadline := time.Now().Add(3 * time.Hour)
 	put := func(id string, deadline time.Time) {
@@ -191,7 +191,7 @@ func TestIndexKeys(t *testing.T) {
 }
 
 func TestCursorsAreChecked(t *testing.T) {
-	s := open(t, redisstore.Options{Address: miniredis.RunT(t).Addr(), Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{miniredis.RunT(t).Addr()}, Timeout: patient})
 	for _, cursor := range []string{"0", "x", "-1", "1 ", "99999999999999999999"} {
 		if _, _, err := s.List(t.Context(), cursor, 1); err == nil {
 			t.Errorf("List took cursor %q", cursor)
@@ -205,7 +205,7 @@ func TestCursorsAreChecked(t *testing.T) {
 func TestListTakesSessionsOnly(t *testing.T) {
 	server := redistest.Start(t)
 	const prefix = `a*[b]?\:`
-	s := open(t, redisstore.Options{Address: server.Addr, Timeout: patient, KeyPrefix: prefix})
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient, KeyPrefix: prefix})
 	c := admin(t, server.Addr)
 	id := newID()
 	if err := s.Put(t.Context(), id, 0, entry(1, "")); err != nil {
@@ -239,7 +239,7 @@ func TestListTakesSessionsOnly(t *testing.T) {
 // Scripts that the server forgets are sent again.
 func TestScriptFlush(t *testing.T) {
 	server := redistest.Start(t)
-	s := open(t, redisstore.Options{Address: server.Addr, Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient})
 	c := admin(t, server.Addr)
 	id := newID()
 	if err := s.Put(t.Context(), id, 0, entry(1, "")); err != nil {
@@ -260,7 +260,7 @@ func TestScriptFlush(t *testing.T) {
 // A database is apart from the others, by number and in a URL alike.
 func TestDatabase(t *testing.T) {
 	server := redistest.Start(t)
-	one := open(t, redisstore.Options{Address: server.Addr, DB: 1, Timeout: patient})
+	one := open(t, redisstore.Options{Addresses: []string{server.Addr}, DB: 1, Timeout: patient})
 	id, e := newID(), entry(1, "body")
 	if err := one.Put(t.Context(), id, 0, e); err != nil {
 		t.Fatal(err)
@@ -271,7 +271,7 @@ func TestDatabase(t *testing.T) {
 		"unix://" + filepath.ToSlash(server.Socket) + "?db=1": nil,
 		"unix://" + filepath.ToSlash(server.Socket):           session.ErrNotFound,
 	} {
-		got, err := open(t, redisstore.Options{Address: address, Timeout: patient}).Get(t.Context(), id)
+		got, err := open(t, redisstore.Options{Addresses: []string{address}, Timeout: patient}).Get(t.Context(), id)
 		if !errors.Is(err, want) || want == nil && !bytes.Equal(got.Value, e.Value) {
 			t.Errorf("%s: %v", address, err)
 		}
@@ -281,7 +281,7 @@ func TestDatabase(t *testing.T) {
 // Many calls at once share connections and mix up nothing.
 func TestParallel(t *testing.T) {
 	server := redistest.Start(t)
-	s := open(t, redisstore.Options{Address: server.Addr, Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient})
 	done := make(chan error)
 	const workers = 64
 	for w := range workers {

@@ -90,7 +90,7 @@ func TestRoundTrips(t *testing.T) {
 	server := redistest.Start(t)
 	c := admin(t, server.Addr)
 	p := newProxy(t, server.Addr)
-	s := open(t, redisstore.Options{Address: p.addr, Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{p.addr}, Timeout: patient})
 
 	// Let it make all its connections and send its scripts.
 	id := newID()
@@ -152,7 +152,7 @@ func TestRoundTrips(t *testing.T) {
 func TestIndexComesFirst(t *testing.T) {
 	server := redistest.Start(t)
 	p := newProxy(t, server.Addr)
-	s := open(t, redisstore.Options{Address: p.addr, Timeout: patient})
+	s := open(t, redisstore.Options{Addresses: []string{p.addr}, Timeout: patient})
 	eventually(t, "the store works", func() bool { return works(s) })
 
 	monitor, err := net.Dial("tcp", server.Addr)

@@ -19,22 +19,25 @@ import (
 type watched struct {
 	net.Conn
 	timeout time.Duration
+	expired func()      // called on another goroutine when it is given up
+	gone    func()      // called when it is closed or given up
 	forget  func() bool // ends the tie to the context
 
-	mu      sync.Mutex
-	timer   *time.Timer
-	since   time.Time // when the first unanswered byte was sent; zero for none
-	closed  bool
-	expired bool // closed by the timer
+	mu     sync.Mutex
+	timer  *time.Timer
+	since  time.Time // when the first unanswered byte was sent; zero for none
+	closed bool
+	late   bool // closed by the timer
 }
 
-// watch returns conn, watched. It is closed too when ctx is done. expired is
-// called, on another goroutine, when the connection is given up.
-func watch(ctx context.Context, conn net.Conn, timeout time.Duration, expired func()) *watched {
+// watch returns conn, watched. It is closed too when ctx is done. The functions
+// must be set before it is used.
+func watch(ctx context.Context, conn net.Conn, timeout time.Duration) *watched {
 	w := &watched{Conn: conn, timeout: timeout}
 	w.timer = time.AfterFunc(timeout, func() {
 		if w.expire() {
-			expired()
+			w.gone()
+			w.expired()
 		}
 	})
 	w.timer.Stop()
@@ -71,9 +74,19 @@ func (w *watched) Read(b []byte) (int, error) {
 func (w *watched) Close() error {
 	w.forget()
 	w.mu.Lock()
+	first := !w.closed
+	// A client that waits for a single answer closes the connection itself
+	// when the time of the call is up, a moment before us.
+	unanswered := first && !w.since.IsZero() && time.Since(w.since) >= w.timeout/2
 	w.closed = true
 	w.timer.Stop()
 	w.mu.Unlock()
+	if first {
+		w.gone()
+	}
+	if unanswered {
+		w.expired()
+	}
 	return w.Conn.Close()
 }
 
@@ -83,11 +96,14 @@ func (w *watched) expire() bool {
 	w.mu.Lock()
 	late := !w.closed && !w.since.IsZero() && time.Since(w.since) >= w.timeout
 	if late {
-		w.closed, w.expired = true, true
+		w.closed, w.late = true, true
 	}
 	w.mu.Unlock()
 	if late {
 		w.forget()
+		if tcp, ok := w.Conn.(*net.TCPConn); ok {
+			tcp.SetLinger(0) // what has not arrived yet never shall
+		}
 		w.Conn.Close()
 	}
 	return late
@@ -100,7 +116,7 @@ func (w *watched) explain(err error) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.expired {
+	if w.late {
 		return errNoAnswer
 	}
 	return err

@@ -4,15 +4,16 @@
 package redistest
 
 import (
-	"bufio"
 	"bytes"
-	"fmt"
+	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,8 +22,9 @@ import (
 // startTimeout is how long a server may take until it answers.
 const startTimeout = 10 * time.Second
 
-// Server is a redis-server process of its own, with a directory of its own.
-// Its methods fail the test rather than return an error.
+// Server is a redis-server process of its own, with a directory of its own. It
+// is for one goroutine at a time, except Do. Its methods fail the test rather
+// than return an error.
 type Server struct {
 	// Addr is where it listens, host:port.
 	Addr string
@@ -30,20 +32,46 @@ type Server struct {
 	// Socket is the path of the unix socket where it listens too.
 	Socket string
 
-	t    testing.TB
-	args []string
-	log  bytes.Buffer
-	cmd  *exec.Cmd     // nil while stopped
-	done chan struct{} // closed when the process has ended
+	t        testing.TB
+	dir      string
+	args     []string // of redis-server
+	password string   // for Do; empty means none
+	log      bytes.Buffer
+	cmd      *exec.Cmd     // nil while stopped
+	done     chan struct{} // closed when the process has ended
 }
 
-// Start starts a server that ends with the test. args are added to its command
-// line, where the last setting wins. It keeps an append-only file, so it has
-// its data back after Restart.
+// Start starts a server that ends with the test. args are added to its
+// configuration, as on the command line: the last setting wins. It keeps an
+// append-only file, so it has its data back after Restart.
 //
 // Without redis-server the test is skipped, but in CI, where the variable CI is
 // set, it fails.
 func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := configure(t, FreePort(t), args...)
+	s.Restart()
+	return s
+}
+
+// configure makes a server that is yet to be started and ends with the test.
+func configure(t testing.TB, port int, args ...string) *Server {
+	t.Helper()
+	s := prepare(t, port)
+	s.write("redis.conf", append([]string{
+		"--bind", "127.0.0.1",
+		"--port", strconv.Itoa(port),
+		"--unixsocket", s.Socket,
+		"--dir", s.dir,
+		"--save", "",
+		"--appendonly", "yes",
+		"--appendfsync", "no",
+	}, args...))
+	return s
+}
+
+// prepare makes a server without a configuration.
+func prepare(t testing.TB, port int) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") != "" {
@@ -56,20 +84,11 @@ func Start(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := FreePort(t)
 	s := &Server{
 		Addr:   net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
 		Socket: filepath.Join(dir, "sock"),
 		t:      t,
-		args: append([]string{
-			"--bind", "127.0.0.1",
-			"--port", strconv.Itoa(port),
-			"--unixsocket", filepath.Join(dir, "sock"),
-			"--dir", dir,
-			"--save", "",
-			"--appendonly", "yes",
-			"--appendfsync", "no",
-		}, args...),
+		dir:    dir,
 	}
 	t.Cleanup(func() {
 		s.Stop()
@@ -78,24 +97,79 @@ func Start(t testing.TB, args ...string) *Server {
 			t.Logf("redis-server on %s:\n%s", s.Addr, s.log.Bytes())
 		}
 	})
-	s.Restart()
 	return s
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listens on.
+// write makes the configuration from settings as on the command line. It is a
+// file because the server, and the sentinels through it, keep there whose
+// replica it has become.
+func (s *Server) write(name string, args []string) {
+	s.t.Helper()
+	var text strings.Builder
+	for i, arg := range args {
+		setting, ok := strings.CutPrefix(arg, "--")
+		switch {
+		case ok && i > 0:
+			text.WriteString("\n" + setting)
+		case ok:
+			text.WriteString(setting)
+		default:
+			text.WriteString(" " + strconv.Quote(arg))
+		}
+	}
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(text.String()+"\n"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.args = []string{path}
+}
+
+// FreePort returns a TCP port of 127.0.0.1 that nobody listens on. It is none
+// that the kernel gives to outgoing connections, so a server that is stopped
+// finds it free again.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	return freePort(t, 23000, 32767, 0)
+}
+
+// given are the ports that this process has handed out, whose servers may not
+// have been started yet.
+var given sync.Map
+
+// freePort returns a port from low to high that is free and so is the one
+// which is further by offset.
+func freePort(t testing.TB, low, high, offset int) int {
+	t.Helper()
+	take := func(port int) bool {
+		if _, taken := given.LoadOrStore(port, true); taken {
+			return false
+		}
+		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return false
+		}
+		ln.Close()
+		return true
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	for range 1000 {
+		if port := low + rand.N(high-low+1); take(port) && (offset == 0 || take(port+offset)) {
+			return port
+		}
+	}
+	t.Fatalf("no free port from %d to %d", low, high)
+	return 0
 }
 
 // Restart starts the server again where it was and waits until it answers. If
 // it runs it is stopped first.
 func (s *Server) Restart() {
+	s.t.Helper()
+	s.launch()
+	s.await()
+}
+
+// launch starts the process.
+func (s *Server) launch() {
 	s.t.Helper()
 	s.Stop()
 	os.Remove(s.Socket)
@@ -110,14 +184,18 @@ func (s *Server) Restart() {
 		cmd.Wait()
 		close(done)
 	}()
+}
 
+// await waits until the server answers.
+func (s *Server) await() {
+	s.t.Helper()
 	for deadline := time.Now().Add(startTimeout); ; {
 		err := s.ping()
 		if err == nil {
 			return
 		}
 		select {
-		case <-done:
+		case <-s.done:
 			s.cmd = nil
 			s.t.Fatalf("redis-server ended:\n%s", s.log.Bytes())
 		case <-time.After(5 * time.Millisecond):
@@ -162,21 +240,15 @@ func (s *Server) signal(sig syscall.Signal) {
 
 // ping reports whether the server is ready. One that wants a password is.
 func (s *Server) ping() error {
-	conn, err := net.DialTimeout("unix", s.Socket, time.Second)
+	conn, err := s.dial()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
-		return err
+	_, err = conn.call("PING")
+	if answer, ok := errors.AsType[ErrorAnswer](err); ok &&
+		(strings.HasPrefix(string(answer), "NOAUTH") || strings.HasPrefix(string(answer), "NOPERM")) {
+		return nil
 	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
-		return err
-	}
-	if !strings.HasPrefix(line, "+PONG") && !strings.HasPrefix(line, "-NOAUTH") && !strings.HasPrefix(line, "-NOPERM") {
-		return fmt.Errorf("redis-server says %q", line)
-	}
-	return nil
+	return err
 }

@@ -1,0 +1,73 @@
+package caddysession
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-session/caddy-session/session/redisstore"
+)
+
+// RedisNearCache keeps sessions in Caddy's memory, decrypted, for requests with
+// the methods GET, HEAD and OPTIONS. A Caddy always sees its own changes. Those
+// of others are seen when Redis announces them, usually within milliseconds.
+// Without a working connection for these announcements nothing is kept. The
+// Redis user needs the permissions `+client|tracking` and `+client|trackinginfo`.
+type RedisNearCache struct {
+	// The most bytes that it may take, 1 MiB at least. A session counts 1 KiB
+	// and twice its record. Default: 67108864 (64 MiB).
+	Size int64 `json:"size,omitempty"`
+
+	// How long a session may be used after it was read, whatever happens to
+	// announcements. Default: 5s.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+}
+
+// mayBeCached reports whether a session from the near-cache is good enough: the
+// request changes nothing (RFC 9110, section 9.2.1) and ends soon, unlike one
+// that asks for a WebSocket. TRACE is safe too, but nobody uses it.
+func mayBeCached(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return len(r.Header["Upgrade"]) == 0
+	}
+	return false
+}
+
+func (c *RedisNearCache) options() redisstore.NearOptions {
+	return redisstore.NearOptions{Size: c.Size, MaxAge: time.Duration(c.MaxAge)}
+}
+
+// validate is fine with nil.
+func (c *RedisNearCache) validate() error {
+	if c == nil {
+		return nil
+	}
+	return c.options().Validate()
+}
+
+func (c *RedisNearCache) parse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		size, err := humanize.ParseBytes(d.Val())
+		if err != nil || size == 0 || size > 1<<40 {
+			return d.Errf("near_cache %q: write a size such as 64MiB", d.Val())
+		}
+		c.Size = int64(size)
+	}
+	if d.NextArg() {
+		return d.Err("near_cache takes one size; max_age goes into its block")
+	}
+	if err := (settings{
+		"max_age": func() error { return parseDuration(d, &c.MaxAge) },
+	}).parse(d); err != nil {
+		return err
+	}
+	if err := c.validate(); err != nil {
+		return fmt.Errorf("near_cache: %w", d.WrapErr(err))
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package session
+
+import (
+	"context"
+	"crypto/subtle"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// NearCache is what a Store may offer besides: entries that it has read lately
+// and still holds in the memory of this process. Stores that keep sessions in
+// the process anyway have no use for it.
+//
+// Only OpenCached asks for them. Every other path of the manager, above all
+// each one that decides about a write, calls Get, which always asks the store
+// itself.
+type NearCache interface {
+	// Cached returns the entry in memory, or nil: not there, too old at now, or
+	// perhaps out of date. nil means that Get has to be asked and nothing else.
+	//
+	// An entry shows what the store held when it was read. It must be gone
+	// before a Put, Touch or Delete of this process on its id returns, whatever
+	// the outcome, and as soon as the store hears of one by another process.
+	Cached(id string, now time.Time) *CachedEntry
+}
+
+// CachedEntry is an entry of a NearCache, shared by all that ask for it. It
+// must not be copied.
+type CachedEntry struct {
+	// Value is as in Entry. Nobody changes it.
+	Value []byte
+
+	// Expires is when the store forgets the entry.
+	Expires time.Time
+
+	// session is what Value says, once somebody came with the secret for it:
+	// further ones need not derive the key, decrypt and parse again.
+	session atomic.Pointer[Session]
+}
+
+// OpenCached is Open for requests with a safe method (RFC 9110, section 9.2.1),
+// which change nothing. If the store has a NearCache, a session may be as it
+// was some time ago, within the bounds of the store.
+//
+// From memory come live sessions only. Whatever looks wrong there (a secret
+// that does not fit, a deadline that is past) may have become right elsewhere,
+// so the store itself decides, and events are counted as by Open.
+func (m *Manager) OpenCached(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+	return m.open(ctx, site, tokens, now, m.near != nil)
+}
+
+// cached returns the session of a token if it is in memory and live, else nil.
+func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
+	c := m.near.Cached(t.ID, now)
+	if c == nil {
+		return nil
+	}
+	if s := c.session.Load(); s != nil {
+		if !s.admits(t, scope, now) {
+			return nil
+		}
+		return s
+	}
+	r, header, body, err := decodeRecord(c.Value)
+	if err != nil || !r.admits(t, scope, now) || r.open(t, header, body) != nil {
+		return nil
+	}
+	t.ID = strings.Clone(t.ID) // it is a part of a Cookie line, which may be long
+	s := &Session{token: t, record: r, expires: c.Expires}
+	c.session.Store(s)
+	return s
+}
+
+// admits reports whether the token has the record's secret for this scope and
+// the record's deadline is ahead.
+func (r *record) admits(t Token, scope Scope, now time.Time) bool {
+	verifier := t.verifier(scope)
+	return subtle.ConstantTimeCompare(verifier[:], r.verifier[:]) == 1 && now.Before(r.deadline)
+}
