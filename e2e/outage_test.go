@@ -86,6 +86,26 @@ var failures = []failure{
 	{"not allowed to write", func(r *redistest.Server, _ *redistest.Proxy) {
 		r.Do("ACL", "SETUSER", "default", "-set", "-evalsha", "-eval", "-del")
 	}, func(r *redistest.Server, _ *redistest.Proxy) { r.Do("ACL", "SETUSER", "default", "+@all") }, true, noWrites, writesAgain},
+	{"loading", func(r *redistest.Server, _ *redistest.Proxy) {
+		// A reload of its data that takes seconds.
+		r.Do("CONFIG", "SET", "loading-process-events-interval-bytes", "1024")
+		r.Do("CONFIG", "SET", "key-load-delay", "2000")
+		r.Do("DEBUG", "POPULATE", "2000")
+		go r.Try("DEBUG", "RELOAD")
+		for {
+			if _, err := r.Try("GET", "x"); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}, func(r *redistest.Server, _ *redistest.Proxy) {
+		for {
+			if _, err := r.Try("GET", "x"); err == nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}, false, noReads, readsAgain},
 	{"not allowed to read", func(r *redistest.Server, _ *redistest.Proxy) { r.Do("ACL", "SETUSER", "default", "-get") },
 		func(r *redistest.Server, _ *redistest.Proxy) { r.Do("ACL", "SETUSER", "default", "+@all") }, false, noReads, readsAgain},
 }
@@ -93,7 +113,7 @@ var failures = []failure{
 func TestRedisOutage(t *testing.T) {
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {
-			redis := redistest.Start(t)
+			redis := redistest.Start(t, "--enable-debug-command", "yes")
 			proxy := redistest.NewProxy(t, redis.Addr)
 			a := app(t, scripted)
 			s := serve(t, storeOption("redis "+proxy.Addr), "session\nhandle_errors {\n\trespond \"error page\"\n}\nreverse_proxy "+a.host())
@@ -168,6 +188,26 @@ func during(t *testing.T, s *server, a *application, f failure, cookie string) {
 	r = quickly(t, commitBound, func() *response { return s.get("/?set=lang%3Dfr", cookie) })
 	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Set-Cookie") != "" {
 		t.Errorf("changing: %q", r.raw)
+	}
+}
+
+// A Redis that has lost everything signs everybody out, and no more.
+func TestRedisRestartedEmpty(t *testing.T) {
+	redis := redistest.Start(t, "--appendonly", "no")
+	a := app(t, scripted)
+	s := serve(t, inRedis(redis), "session\nreverse_proxy "+a.host())
+	cookie := s.signIn("alice")
+	redis.Restart()
+	eventually(t, "an answer", func() bool {
+		r := s.get("/", cookie)
+		if line := r.Header.Get("Set-Cookie"); line != "" {
+			t.Errorf("the cookie is changed: %s", line)
+		}
+		return r.StatusCode == http.StatusOK && strings.Contains(r.body, "user= ")
+	})
+	next := s.get("/?set=user%3Dalice", cookie).cookie()
+	if next == "" || sessionID(next) == sessionID(cookie) {
+		t.Errorf("the next sign-in gives %q after %q", next, cookie)
 	}
 }
 

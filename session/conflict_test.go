@@ -253,6 +253,21 @@ func TestLostUpdateIsTriedAgain(t *testing.T) {
 	})
 }
 
+func TestLostDeletionIsTriedAgain(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		for _, patch := range []func(*env) *session.Patch{control("destroy"), setControl(`{"b":1}`, "clear")} {
+			s := e.create(`{"a":1}`)
+			e.faults(once(failing("Delete")), nil, nil)
+			calls := e.calls(func() { e.commit(s, patch) })
+			e.faults(nil, nil, nil)
+			if calls["Delete"] != 2 {
+				e.Errorf("calls %v", calls)
+			}
+			e.dead(s)
+		}
+	})
+}
+
 // What was written, but not where it would survive a failover, is an error, and
 // is not looked up.
 func TestNotReplicatedIsAnError(t *testing.T) {

@@ -284,14 +284,21 @@ func (m *Manager) put(ctx context.Context, id string, expect uint64, e Entry) er
 	return err
 }
 
-// remove is Store.Delete with the same read.
+// remove is Store.Delete with the same read and second try.
 func (m *Manager) remove(ctx context.Context, id string, expect uint64) error {
 	err := m.Store.Delete(ctx, id, expect)
 	if err == nil || isVerdict(err) {
 		return err
 	}
-	if _, readErr := m.decide(ctx, id); errors.Is(readErr, ErrNotFound) {
+	got, readErr := m.decide(ctx, id)
+	if errors.Is(readErr, ErrNotFound) {
 		return nil
+	}
+	if readErr != nil || expect != 0 && got.Version != expect || ctx.Err() != nil {
+		return err
+	}
+	if err = m.Store.Delete(ctx, id, expect); errors.Is(err, ErrNotFound) {
+		return nil // the first one was done, late
 	}
 	return err
 }

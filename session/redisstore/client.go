@@ -21,6 +21,10 @@ const (
 	// a Cluster who has which keys. Both are learned from what happens, too.
 	refreshInterval = time.Second
 
+	// poolIdle is how long a connection is kept on which a call has waited for
+	// replicas.
+	poolIdle = time.Minute
+
 	// bufferSize is that of a connection's two buffers. A session is rarely
 	// above a few KiB, so this holds a good many.
 	bufferSize = 64 << 10
@@ -49,6 +53,7 @@ func newClient(cfg config, d *dialer) (rueidis.Client, error) {
 		// waited for: this only has to be longer.
 		ConnWriteTimeout: 2 * max(cfg.timeout, minDialTimeout),
 
+		BlockingPoolCleanup: poolIdle,
 		ReadBufferEachConn:  bufferSize,
 		WriteBufferEachConn: bufferSize,
 		ClientSetInfo:       rueidis.DisableClientSetInfo,
