@@ -181,7 +181,7 @@ func TestConnectionsOfExpiredSession(t *testing.T) {
 func TestConnectionsEndFromAnotherNode(t *testing.T) {
 	a := streamApp(t)
 	redis := redistest.Start(t)
-	s := serve(t, storeOption("redis "+redis.Addr), "session\nreverse_proxy "+a.host())
+	s := serve(t, inRedis(redis), "session\nreverse_proxy "+a.host())
 	store, err := redisstore.New(redisstore.Options{Addresses: []string{redis.Addr}, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
