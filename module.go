@@ -1,7 +1,10 @@
 // Package caddysession puts server-side sessions in front of applications that
 // have none. It is the part that knows Caddy: the handler (module.go), one
-// request and its response (exchange.go, response.go), the app that owns the
-// store (app.go, stores.go, redis.go), and the Caddyfile (caddyfile.go). The
+// request and its response (exchange.go, response.go), what the rest of a site
+// does with the session (matcher.go, placeholder.go, actions.go), what stays
+// open with it (connections.go), the app that owns the store (app.go,
+// stores.go, redis.go), what the operator sees (metrics.go, notify.go,
+// tracing.go, admin.go, command.go), and the Caddyfile (caddyfile.go). The
 // engine is in package session, cookies are in package cookiejar.
 package caddysession
 

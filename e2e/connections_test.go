@@ -219,37 +219,28 @@ func TestConnectionsEndFromAnotherNode(t *testing.T) {
 	}
 }
 
-// Over HTTP/2 one stream ends, and the connection with its other streams goes
-// on.
-func TestConnectionsOverHTTP2(t *testing.T) {
+// With every version of HTTP the event stream of the session ends, and over
+// HTTP/2 and 3 nothing else on its connection does.
+func TestEventStreamsOfEachProtocol(t *testing.T) {
 	a := streamApp(t)
-	s := serve(t, storeOption("memory")+"\nservers {\n\tprotocols h1 h2c\n}", "session\nreverse_proxy "+a.host())
-	alice, bob := s.signIn("alice"), s.signIn("bob")
-	transport := &http.Transport{Protocols: new(http.Protocols)}
-	transport.Protocols.SetUnencryptedHTTP2(true)
-	defer transport.CloseIdleConnections()
-	open := func(cookie string) io.ReadCloser {
-		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+s.addr+"/events", nil)
-		if err != nil {
-			t.Fatal(err)
+	eachClient(t, "session\nreverse_proxy "+a.host(), func(t *testing.T, c *client) {
+		open := func(user string) (cookie string, body io.ReadCloser) {
+			c.cookie = ""
+			c.cookie = c.do("GET", "/?set=user%3D"+user, nil).cookie()
+			r, _ := c.start("GET", "/events", nil)
+			if _, err := io.ReadFull(r.Body, make([]byte, 5)); err != nil {
+				t.Fatal(err)
+			}
+			return c.cookie, r.Body
 		}
-		r.Header.Set("Cookie", cookie)
-		response, err := transport.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
+		_, other := open("bob")
+		defer other.Close()
+		_, events := open("alice")
+		start := time.Now()
+		c.do("GET", "/?control=destroy", nil)
+		t.Logf("event stream %v", closes(t, "the event stream", events, start))
+		if _, err := io.ReadFull(other, make([]byte, 4)); err != nil {
+			t.Errorf("the other stream: %v", err)
 		}
-		if _, err := io.ReadFull(response.Body, make([]byte, 5)); err != nil || response.ProtoMajor != 2 {
-			t.Fatal(err, response.Proto)
-		}
-		return response.Body
-	}
-	ends, stays := open(alice), open(bob)
-	defer stays.Close()
-	start := time.Now()
-	s.get("/?control=destroy", alice)
-	t.Logf("event stream %v", closes(t, "the event stream", ends, start))
-	open(bob).Close() // on the same connection
-	if _, err := io.ReadFull(stays, make([]byte, 4)); err != nil {
-		t.Errorf("the other stream: %v", err)
-	}
+	})
 }
