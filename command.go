@@ -39,13 +39,29 @@ With --json, every answer is one JSON object on a line, as the admin API gives
 it; of a list, every session.
 
 Exit status: 0 if it is done, 1 if it failed, 4 if there is no such session.
+
+Examples:
+
+    caddy session list --user alice
+    caddy session end-user alice --realm app.example.com
+    caddy session list --json --limit 0 | jq -r .subject | sort | uniq -c
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.PersistentFlags().StringP("config", "c", "", "Configuration file to use to parse the admin address, if --address is not used")
 			cmd.PersistentFlags().StringP("adapter", "a", "", "Name of config adapter to apply (when --config is used)")
 			cmd.PersistentFlags().StringP("address", "", "", "The address to use to reach the admin API endpoint, if not the default")
 			cmd.PersistentFlags().BoolP("json", "", false, "Print JSON instead of tables")
-			cmd.AddCommand(listCommand(), showCommand(), endCommand(), endUserCommand(), statsCommand())
+			cmd.Args = cobra.ArbitraryArgs
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return fmt.Errorf("unknown command %q: there are list, show, end, end-user and stats", args[0])
+				}
+				return cmd.Help()
+			}
+			for _, sub := range []*cobra.Command{listCommand(), showCommand(), endCommand(), endUserCommand(), statsCommand()} {
+				sub.DisableFlagsInUseLine = true
+				cmd.AddCommand(sub)
+			}
 		},
 	})
 }
@@ -113,7 +129,13 @@ func showCommand() *cobra.Command {
 	return withIDs(&cobra.Command{
 		Use:   "show <id> [--json]",
 		Short: "Shows one session",
-		RunE:  run(showSession),
+		Long: `
+Shows what is known of one session: the user, times, the cookie's name, host and
+path, the size, and the client if the site says "record client".
+
+The time when it was last seen is known to within the setting touch, if all
+sites have the same idle limit.`,
+		RunE: run(showSession),
 	})
 }
 
@@ -121,7 +143,14 @@ func endCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "end <id>... | --all [--json]",
 		Short: "Ends sessions by their ids, or all",
-		RunE:  run(endSessions),
+		Long: `
+Ends sessions by their ids. If some of them are no more, the others are ended,
+and the exit status is 4.
+
+--all
+    Ends all sessions of the store, on all sites. Everybody has to sign in
+    again. With many sessions, the progress is told.`,
+		RunE: run(endSessions),
 	}
 	cmd.Flags().BoolP("all", "", false, "End all sessions of the store, on all sites")
 	return withIDs(cmd)
@@ -244,12 +273,16 @@ func endSessions(o *operator, flags caddycmd.Flags, args []string) error {
 	if flags.Bool("all") {
 		return o.end(adminQuery{All: true})
 	}
+	var missing error
 	for _, id := range args {
-		if err := o.end(adminQuery{ID: id}); err != nil {
+		switch err := o.end(adminQuery{ID: id}); {
+		case errors.Is(err, errNoSuchSession):
+			missing = errors.Join(missing, err)
+		case err != nil:
 			return err
 		}
 	}
-	return nil
+	return missing
 }
 
 func endUser(o *operator, flags caddycmd.Flags, args []string) error {
