@@ -161,12 +161,13 @@ func (x *exchange) wishes(patch *session.Patch) (*session.Patch, error) {
 			return nil, err
 		}
 	}
-	if all.destroy {
-		return &session.Patch{Destroy: true}, nil
-	}
 	merged := session.Patch{}
 	if patch != nil {
 		merged = *patch
+	}
+	if all.destroy {
+		merged.Destroy = true
+		return &merged, nil
 	}
 	merged.Renew = merged.Renew || all.renew
 	if !merged.Clear { // that drops what was set before

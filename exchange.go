@@ -181,6 +181,10 @@ func (x *exchange) interim(header http.Header) {
 // minControl lets an application sign out whatever max_data is.
 const minControl = 256
 
+// clientClosedRequest is what Caddy answers to clients that have gone before
+// the application answered.
+const clientClosedRequest = 499
+
 // final takes what the application asks for out of the header, commits it, and
 // puts in what the browser has to know.
 func (x *exchange) final(header http.Header, status int) error {
@@ -209,8 +213,10 @@ func (x *exchange) final(header http.Header, status int) error {
 		mistake.Inc()
 		return x.refuse(err)
 	}
-	if patch, err = x.wishes(patch); err != nil {
-		return err
+	if status != clientClosedRequest {
+		if patch, err = x.wishes(patch); err != nil {
+			return err
+		}
 	}
 	result := session.Result{Session: x.session}
 	if patch != nil && patch.Writes() {
@@ -230,9 +236,6 @@ func (x *exchange) final(header http.Header, status int) error {
 	x.result = result.Session
 	setCaching(header, status, x.state.sentCookie(header), x.session != nil || result.Session != nil || x.blind)
 
-	// Caddy answers 499 to clients that have gone before the application
-	// answered.
-	const clientClosedRequest = 499
 	x.touch = !result.Committed && (patch == nil || !patch.NoTouch) && status != clientClosedRequest
 	return nil
 }

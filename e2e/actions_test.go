@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -210,5 +211,24 @@ func TestActionsWithoutHandler(t *testing.T) {
 	s = serve(t, storeOption("memory"), "session\nerror /e 418\nrespond ok\nhandle_errors {\nsession\nsession_set a b\nrespond handled\n}")
 	if r := s.get("/e", ""); r.StatusCode != http.StatusTeapot || r.cookie() == "" {
 		t.Errorf("in an error route with a session: %q", r.raw)
+	}
+}
+
+// A visitor who has gone before the application answered has not been there.
+func TestActionsOfVisitorsWhoAreGone(t *testing.T) {
+	arrived := make(chan struct{})
+	a := app(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	})
+	s := serve(t, probed, "log\nsession\nsession_set lang fr\nreverse_proxy "+a.host())
+	before := asked.Load()
+	c := s.dial()
+	fmt.Fprintf(c, "GET /gone HTTP/1.1\r\nHost: %s\r\n\r\n", s.addr)
+	<-arrived
+	c.Close()
+	eventually(t, "Caddy notices", func() bool { return s.logged(`"msg":"handled request"`, `"uri":"/gone"`) != nil })
+	if n := asked.Load() - before; n != 0 {
+		t.Errorf("%d store calls", n)
 	}
 }
