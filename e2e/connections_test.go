@@ -219,6 +219,47 @@ func TestConnectionsEndFromAnotherNode(t *testing.T) {
 	}
 }
 
+// The other way round: other nodes hear of what ends here, however it ends.
+func TestEndsAreToldToOtherNodes(t *testing.T) {
+	a := app(t, scripted)
+	redis := redistest.Start(t)
+	o := serveOperated(t, inRedis(redis), "session\nreverse_proxy "+a.host())
+	store, err := redisstore.New(redisstore.Options{Addresses: []string{redis.Addr}, Timeout: timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	heard := make(chan string, 10)
+	go store.Listen(t.Context(), func(id string) { heard <- id })
+	cookie := signInEventually(t, o.server, "alice")
+	eventually(t, "the other node listens", func() bool {
+		channels, err := redisDo(t, redis, "PUBSUB", "CHANNELS").AsStrSlice()
+		return err == nil && len(channels) > 0
+	})
+	hears := func(id string) {
+		t.Helper()
+		select {
+		case got := <-heard:
+			if got != id {
+				t.Errorf("heard %s, want %s", got, id)
+			}
+		case <-time.After(timeout):
+			t.Fatal("nothing was heard")
+		}
+	}
+	next := o.get("/?unset=user", cookie).cookie()
+	hears(sessionID(cookie))
+	o.get("/?control=destroy", next)
+	hears(sessionID(next))
+	for range 2 {
+		cookie = o.signIn("bob")
+	}
+	o.get("/?control=revoke-others", cookie)
+	<-heard // the other one of bob
+	o.post("end", `{"all":true}`)
+	hears(sessionID(cookie))
+}
+
 // With every version of HTTP the event stream of the session ends, and over
 // HTTP/2 and 3 nothing else on its connection does.
 func TestEventStreamsOfEachProtocol(t *testing.T) {

@@ -95,10 +95,13 @@ func TestSessionMatcher(t *testing.T) {
 // application writes into it.
 func TestSessionMatcherSubject(t *testing.T) {
 	a := app(t, scripted)
-	s := serve(t, storeOption("memory"), "session {\n\tsubject login\n}\n@in session login\nheader @in X-In yes\nreverse_proxy "+a.host())
+	s := serve(t, storeOption("memory"), "session {\n\tsubject login\n}\n@in session login\nhandle @in {\n\trespond in\n}\nreverse_proxy "+a.host())
 	cookie := s.get(`/?set=login%3D`, "").cookie()
-	if r := s.get("/", cookie); !strings.Contains(r.body, `data={"login":""}`) || r.Header.Get("X-In") != "" {
+	if r := s.get("/", cookie); !strings.Contains(r.body, `data={"login":""}`) {
 		t.Errorf("an empty subject is somebody: %q", r.raw)
+	}
+	if r := s.get("/", s.get(`/?set=login%3Dalice`, "").cookie()); r.body != "in" {
+		t.Errorf("a subject is nobody: %q", r.raw)
 	}
 }
 
