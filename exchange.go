@@ -28,6 +28,8 @@ type exchange struct {
 	session *session.Session // as loaded, nil if anonymous
 	blind   bool             // the store could not tell, and the request passes as anonymous
 
+	jar jarExchange
+
 	writer hookWriter
 	room   [4]headerField // for the header as it was before
 	failed bool           // no response of the application goes out
@@ -105,6 +107,7 @@ func (x *exchange) inject() error {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
+	x.injectCookies()
 	repl, ok := x.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	switch {
 	case !ok:
@@ -135,6 +138,7 @@ func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err err
 		// Of trailers, and of what the site itself has set before us; and the
 		// access log shows it, after a panic too.
 		x.protocol.StripResponse(w.Header())
+		x.stripCookieTrailers(w.Header())
 	}()
 	x.state.asked = true
 	if err := next.ServeHTTP(rw, x.request); err != nil {
@@ -152,6 +156,7 @@ func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err err
 func (x *exchange) interim(header http.Header) {
 	x.protocol.StripResponse(header)
 	x.dropCookies(header, x.state.cookie)
+	x.cleanCookies(header, x.state)
 }
 
 // minControl lets an application sign out whatever max_data is.
@@ -162,7 +167,9 @@ const minControl = 256
 func (x *exchange) final(header http.Header, status int) error {
 	patch, err := x.protocol.Take(header, max(x.manager.Policy.MaxData, minControl))
 	x.dropCookies(header, x.state.cookie)
+	x.stripCookieTrailers(header)
 	if x.failed {
+		x.cleanCookies(header, x.state)
 		// Another page for everybody with this cookie, and caches may keep
 		// a 404: what error routes send depends on the session, too.
 		setCaching(header, status, x.state.sentCookie(header), x.session != nil || x.blind)
@@ -183,15 +190,20 @@ func (x *exchange) final(header http.Header, status int) error {
 		return x.refuse(err)
 	}
 	result := session.Result{Session: x.session}
+	patch = x.keepCookies(header, patch)
 	if patch != nil && patch.Writes() {
 		if result, err = x.commit(patch); err != nil {
 			return err
 		}
 	}
+	x.sendCookies(header, result.Session)
 	if line := x.setCookie(result); line != "" {
 		x.state.sendCookie(header, line)
 	}
 	setCaching(header, status, x.state.sentCookie(header), x.session != nil || result.Session != nil || x.blind)
+	if x.jar.private {
+		makePrivate(header)
+	}
 
 	// Caddy answers 499 to clients that have gone before the application
 	// answered.

@@ -1,0 +1,387 @@
+package cookiejar
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MaxKept is how many cookies a jar holds.
+const MaxKept = 50
+
+// A jar is the cookie store of RFC 6265bis 5.7 for one session: a compact JSON
+// object with one string for each cookie. Its key is a hash of what makes a
+// cookie the same one, so that merge patches of parallel responses touch
+// different members:
+//
+//	{"Zx3…22 chars":"app.example.com - / PHPSESSID 8c1f… 1790000000000000 0 1790000000 SHl"}
+//
+// The fields are parted by one space each: the host of the request that set the
+// cookie, its domain ("-" for a cookie of the very host), path, name, value, when
+// it was created (in microseconds since 1970), when it expires and when it was
+// last written (in seconds; 0 expires with the session), and flags: S Secure, H
+// HttpOnly, then n, l, s or d for SameSite None, Lax, Strict and default. Texts are
+// percent-encoded so far that none has a space, a quote or a backslash: JSON has
+// nothing to escape.
+//
+// The host comes first because jars are partitioned by it: what one host has set
+// is shown to no other, though they share the session, not even if the cookie
+// has their common Domain.
+type kept struct {
+	key      string
+	host     string
+	domain   string // "" is host-only
+	path     string
+	name     string
+	value    string
+	created  int64 // microseconds since 1970
+	expires  int64 // seconds since 1970, 0 with the session
+	written  int64 // seconds since 1970
+	secure   bool
+	httpOnly bool
+	sameSite SameSite
+}
+
+func (k *kept) expired(now time.Time) bool { return k.expires != 0 && k.expires <= now.Unix() }
+
+// matches reports whether the cookie goes with a request (RFC 6265bis 5.8.3).
+// It has been set by the same host, so that its domain matches.
+func (k *kept) matches(c Context) bool {
+	return k.host == c.Host && pathMatch(c.Path, k.path) && (c.Secure || !k.secure) &&
+		!k.expired(c.Now) && c.sends(k.sameSite)
+}
+
+// same reports whether two cookies of a host have the same identity
+// (RFC 6265bis 5.7: name, domain, host-only-flag, path).
+func (k *kept) same(other *kept) bool {
+	return k.host == other.host && k.name == other.name && k.domain == other.domain && k.path == other.path
+}
+
+// readJar appends the cookies of a jar to dst. What can't be read is left out.
+func readJar(dst []kept, jar string) []kept {
+	old := len(dst)
+	rest, ok := strings.CutPrefix(jar, "{")
+	for ok && strings.HasPrefix(rest, `"`) {
+		var key, record string
+		key, rest, ok = strings.Cut(rest[1:], `":"`)
+		if !ok {
+			break
+		}
+		record, rest, ok = strings.Cut(rest, `"`)
+		if !ok || strings.IndexByte(record, '\\') >= 0 {
+			ok = false
+			break
+		}
+		dst = appendRecord(dst, key, record)
+		rest = strings.TrimPrefix(rest, ",")
+	}
+	if ok && rest == "}" || jar == "" {
+		return dst
+	}
+	// Somebody else has written it, who escapes or spaces in another way.
+	var object map[string]any
+	if json.Unmarshal([]byte(jar), &object) != nil {
+		return dst[:old]
+	}
+	dst = dst[:old]
+	for key, value := range object {
+		if record, ok := value.(string); ok {
+			dst = appendRecord(dst, key, record)
+		}
+	}
+	return dst
+}
+
+func appendRecord(dst []kept, key, record string) []kept {
+	k := kept{key: key}
+	var fields [9]string
+	for i := range fields {
+		var more bool
+		fields[i], record, more = strings.Cut(record, " ")
+		if more != (i < len(fields)-1) {
+			return dst
+		}
+	}
+	k.host, k.domain = fields[0], fields[1]
+	if k.domain == "-" {
+		k.domain = ""
+	}
+	k.path, k.name, k.value = percentDecode(fields[2]), percentDecode(fields[3]), percentDecode(fields[4])
+	var errs [3]error
+	k.created, errs[0] = strconv.ParseInt(fields[5], 10, 64)
+	k.expires, errs[1] = strconv.ParseInt(fields[6], 10, 64)
+	k.written, errs[2] = strconv.ParseInt(fields[7], 10, 64)
+	if errs != [3]error{} || !k.setFlags(fields[8]) {
+		return dst
+	}
+	// What a worker has written into a plain record must not end a header.
+	for _, text := range [...]string{k.path, k.name, k.value} {
+		if hasControl(text) || strings.IndexByte(text, ';') >= 0 {
+			return dst
+		}
+	}
+	return append(dst, k)
+}
+
+func (k *kept) setFlags(flags string) bool {
+	if flags == "" {
+		return false
+	}
+	for _, c := range flags[:len(flags)-1] {
+		switch c {
+		case 'S':
+			k.secure = true
+		case 'H':
+			k.httpOnly = true
+		default:
+			return false
+		}
+	}
+	i := strings.IndexByte(sameSiteFlags, flags[len(flags)-1])
+	k.sameSite = SameSite(max(i, 0))
+	return i >= 0
+}
+
+// sameSiteFlags are the flags of the values of SameSite.
+const sameSiteFlags = "dnls"
+
+func (k *kept) record() string {
+	b := make([]byte, 0, 96+len(k.host)+len(k.domain)+len(k.path)+len(k.name)+len(k.value))
+	b = append(b, k.host...)
+	b = append(b, ' ')
+	if k.domain == "" {
+		b = append(b, '-')
+	}
+	b = append(b, k.domain...)
+	for _, text := range [...]string{k.path, k.name, k.value} {
+		b = append(b, ' ')
+		b = appendText(b, text)
+	}
+	for _, n := range [...]int64{k.created, k.expires, k.written} {
+		b = append(b, ' ')
+		b = strconv.AppendInt(b, n, 10)
+	}
+	b = append(b, ' ')
+	if k.secure {
+		b = append(b, 'S')
+	}
+	if k.httpOnly {
+		b = append(b, 'H')
+	}
+	return string(append(b, sameSiteFlags[k.sameSite]))
+}
+
+func appendText(b []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c >= 0x7f || c == '%' || c == '"' || c == '\\' {
+			b = appendPercent(b, c)
+		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+func appendPercent(b []byte, c byte) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(b, '%', digits[c>>4], digits[c&15])
+}
+
+// jarKey is the key of a cookie in its jar: 128 bits of a hash of its identity.
+func (k *kept) jarKey() string {
+	h := sha256.New()
+	for _, part := range [...]string{k.host, k.name, k.domain, k.path} {
+		var size [4]byte
+		binary.BigEndian.PutUint32(size[:], uint32(len(part)))
+		h.Write(size[:])
+		h.Write([]byte(part))
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+}
+
+// selectKept returns the cookies that go with a request, in their order
+// (RFC 6265bis 5.8.3): the longest path first, then the oldest.
+func selectKept(all []kept, c Context) []kept {
+	all = slices.DeleteFunc(all, func(k kept) bool { return !k.matches(c) })
+	if len(all) > 1 {
+		slices.SortFunc(all, func(a, b kept) int {
+			if len(a.path) != len(b.path) {
+				return len(b.path) - len(a.path)
+			}
+			return compare(a.created, b.created)
+		})
+	}
+	return all
+}
+
+func compare(a, b int64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Ignored is a cookie that was not kept, or is no longer.
+type Ignored struct {
+	Name   string
+	Reason error
+}
+
+// Stored is what StoreKept makes of a jar.
+type Stored struct {
+	// Changes is a merge patch (RFC 7396) for the jar, nil if it stays as
+	// it is.
+	Changes map[string]any
+	// Ignored are cookies that user agents would refuse, too.
+	Ignored []Ignored
+	// Evicted are the names of cookies that had to go for others.
+	Evicted []string
+}
+
+// StoreKept puts the cookies of a response into a jar, by RFC 6265bis 5.7. jar
+// is its JSON text, "" if there is none.
+//
+// A cookie that is there already is not written again. Nor is one whose expiry
+// has merely moved along with the clock: not until it is off by slack, or by a
+// quarter of what the cookie has left if that is less. So it can end that much
+// earlier than asked, and the store is spared a write for each response of
+// applications that set the same cookie with each.
+//
+// Where there are more than MaxKept, those that have expired go first, then
+// those that were written longest ago. RFC 6265bis takes those read longest ago,
+// but to know them, every request would have to write.
+func StoreKept(jar string, c Context, set []SetCookie, slack time.Duration) Stored {
+	var s Stored
+	all := readJar(nil, jar)
+	byKey := map[string]int{}
+	for i := range all {
+		byKey[all[i].key] = i
+	}
+	changed := map[string]bool{}
+	for i, cookie := range set {
+		k, err := c.keep(cookie)
+		hides := func(other kept) bool { return k.overlays(other) && !other.expired(c.Now) }
+		if err == nil && !c.Secure && slices.ContainsFunc(all, hides) {
+			err = errOverlay
+		}
+		if err != nil {
+			s.Ignored = append(s.Ignored, Ignored{cookie.Name, err})
+			continue
+		}
+		k.created += int64(i) // they are in order
+		at, there := byKey[k.key]
+		there = there && all[at].same(&k)
+		switch {
+		case there && (k.expired(c.Now) || all[at].expired(c.Now)):
+			all[at].expires = 1
+			changed[k.key] = true
+			if !k.expired(c.Now) { // a new one, as if the old had been removed in time
+				all[at] = k
+			}
+		case k.expired(c.Now):
+		case there && all[at].isAs(k, c.Now, slack):
+		case there:
+			k.created = all[at].created
+			all[at] = k
+			changed[k.key] = true
+		default:
+			byKey[k.key] = len(all)
+			all = append(all, k)
+			changed[k.key] = true
+		}
+	}
+	if len(changed) == 0 && len(all) <= MaxKept {
+		return s
+	}
+	s.evict(all, changed, c.Now)
+	return s
+}
+
+// evict makes the changes, without what is too much.
+func (s *Stored) evict(all []kept, changed map[string]bool, now time.Time) {
+	slices.SortStableFunc(all, func(a, b kept) int {
+		if a.expired(now) != b.expired(now) {
+			if a.expired(now) {
+				return 1
+			}
+			return -1
+		}
+		if a.written != b.written {
+			return compare(b.written, a.written)
+		}
+		return compare(b.created, a.created)
+	})
+	s.Changes = map[string]any{}
+	for i := range all {
+		k := &all[i]
+		switch {
+		case k.expired(now):
+			s.Changes[k.key] = nil
+		case i >= MaxKept:
+			s.Changes[k.key] = nil
+			s.Evicted = append(s.Evicted, k.name)
+		case changed[k.key]:
+			s.Changes[k.key] = k.record()
+		}
+	}
+}
+
+// keep returns what is stored of a cookie that a response to the request sets,
+// or why it is refused (RFC 6265bis 5.7).
+func (c Context) keep(cookie SetCookie) (kept, error) {
+	domain, ok := cookieDomain(c.Host, cookie.Domain)
+	switch {
+	case !ok:
+		return kept{}, errDomain
+	case cookie.Secure && !c.Secure:
+		return kept{}, errSecure
+	case !c.accepts(cookie.SameSite):
+		return kept{}, errCrossSite
+	}
+	k := kept{
+		host: c.Host, domain: domain, path: cookie.Path, name: cookie.Name, value: cookie.Value,
+		created: c.Now.UnixMicro(), written: c.Now.Unix(),
+		secure: cookie.Secure, httpOnly: cookie.HTTPOnly, sameSite: cookie.SameSite,
+	}
+	if k.path == "" {
+		k.path = defaultPath(c.Path)
+	}
+	if !cookie.Expires.IsZero() {
+		k.expires = max(cookie.Expires.Unix(), 1)
+	}
+	k.key = k.jarKey()
+	return k, nil
+}
+
+// overlays reports whether a cookie from plain HTTP would hide or replace the
+// Secure cookie other (RFC 6265bis 5.7, "leave secure cookies alone").
+func (k *kept) overlays(other kept) bool {
+	return other.secure && other.host == k.host && other.name == k.name && pathMatch(k.path, other.path) &&
+		(domainMatch(k.scope(), other.scope()) || domainMatch(other.scope(), k.scope()))
+}
+
+func (k *kept) scope() string {
+	if k.domain == "" {
+		return k.host
+	}
+	return k.domain
+}
+
+// isAs reports whether k need not become next.
+func (k *kept) isAs(next kept, now time.Time, slack time.Duration) bool {
+	if k.value != next.value || k.secure != next.secure || k.httpOnly != next.httpOnly ||
+		k.sameSite != next.sameSite || (k.expires == 0) != (next.expires == 0) {
+		return false
+	}
+	left := time.Duration(next.expires-now.Unix()) * time.Second
+	moved := time.Duration(next.expires-k.expires) * time.Second
+	return moved.Abs() <= min(slack, left/4)
+}
