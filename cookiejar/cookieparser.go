@@ -15,9 +15,11 @@ import (
 // nothing: the value of one cookie is good for another.
 
 // signNode returns the signed form of a value as it stands in a Set-Cookie line,
-// which is percent-encoded itself.
+// which is percent-encoded itself. What is not UTF-8 has none: it is "".
 func signNode(s secrets, value string) string {
-	value = decodeComponent(value)
+	if value = decodeComponent(value); !utf8.ValidString(value) {
+		return ""
+	}
 	return encodeComponent("s:" + value + "." + base64.RawStdEncoding.EncodeToString(nodeSignature(s, value)))
 }
 

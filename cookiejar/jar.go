@@ -381,6 +381,9 @@ func (k *kept) isAs(next kept, now time.Time, slack time.Duration) bool {
 		k.sameSite != next.sameSite || (k.expires == 0) != (next.expires == 0) {
 		return false
 	}
+	if next.expires == 0 {
+		return true
+	}
 	left := time.Duration(next.expires-now.Unix()) * time.Second
 	moved := time.Duration(next.expires-k.expires) * time.Second
 	return moved.Abs() <= min(slack, left/4)

@@ -160,7 +160,9 @@ func (k *Keeper) wrap(line string, p policy, rule Wrapped, c Context) (string, e
 	}
 	var text string
 	if rule.Format == FormatCookieParser {
-		text = signNode(k.keys[0], w.value)
+		if text = signNode(k.keys[0], w.value); text == "" {
+			return "", errUTF8
+		}
 	} else {
 		var scope string
 		w.attributes, scope = attributesOf(cookie, rest, c)

@@ -102,7 +102,7 @@ func (r rule) String() string {
 	return r.name
 }
 
-func (r rule) fits(name string) bool {
+func (r *rule) fits(name string) bool {
 	return r.name == name || r.pattern && strings.HasPrefix(name, r.name)
 }
 
@@ -271,15 +271,13 @@ func newTable(r Rules) *table {
 }
 
 // lookup returns what becomes of the cookie called name, and how it is wrapped.
-func (t *table) lookup(name string) (policy, Wrapped) { return find(t.rules, name, t.fallback) }
-
-func find(rules []rule, name string, fallback policy) (policy, Wrapped) {
-	for i := range rules {
-		if rules[i].fits(name) {
-			return rules[i].policy, rules[i].wrapped
+func (t *table) lookup(name string) (policy, Wrapped) {
+	for i := range t.rules {
+		if t.rules[i].fits(name) {
+			return t.rules[i].policy, t.rules[i].wrapped
 		}
 	}
-	return fallback, Wrapped{}
+	return t.fallback, Wrapped{}
 }
 
 // passes reports whether no server could take a cookie called name for one that
@@ -289,12 +287,33 @@ func find(rules []rule, name string, fallback policy) (policy, Wrapped) {
 // before 7.4 and others decode percent signs in names; ASP.NET knows no case.
 func (t *table) passes(name string) bool {
 	name = decodeName(name)
-	if p, _ := find(t.folded, foldCookie(name), t.fallback); p != pass {
+	if t.findFolded(name) != pass {
 		return false
 	}
-	if i := strings.IndexByte(name, '['); i > 0 {
-		p, _ := find(t.folded, foldCookie(name[:i]), t.fallback)
-		return p == pass
+	i := strings.IndexByte(name, '[')
+	return i <= 0 || t.findFolded(name[:i]) == pass
+}
+
+// findFolded is lookup for a name in any of the spellings that fold to the same.
+func (t *table) findFolded(name string) policy {
+	for i := range t.folded {
+		if t.folded[i].fitsFolded(name) {
+			return t.folded[i].policy
+		}
+	}
+	return t.fallback
+}
+
+// fitsFolded is fits(foldCookie(name)) without an allocation: this runs for every
+// cookie of every request.
+func (r *rule) fitsFolded(name string) bool {
+	if len(name) < len(r.name) || len(name) > len(r.name) && !r.pattern {
+		return false
+	}
+	for i := range len(r.name) {
+		if foldByte(name[i]) != r.name[i] {
+			return false
+		}
 	}
 	return true
 }
@@ -311,16 +330,11 @@ func decodeName(name string) string {
 
 // foldCookie maps a name to what servers can't tell apart.
 func foldCookie(name string) string {
-	for i := range len(name) {
-		if foldByte(name[i]) != name[i] {
-			b := []byte(name)
-			for ; i < len(b); i++ {
-				b[i] = foldByte(b[i])
-			}
-			return string(b)
-		}
+	b := []byte(name)
+	for i, c := range b {
+		b[i] = foldByte(c)
 	}
-	return name
+	return string(b)
 }
 
 func foldByte(c byte) byte {

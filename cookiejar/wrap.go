@@ -87,6 +87,7 @@ var (
 	errExpired = errors.New("it has expired")
 	errScope   = errors.New("it belongs to another host or path")
 	errUnbound = errors.New("it is bound, and there is no session to bind it to")
+	errUTF8    = errors.New("it is not UTF-8, as the format cookie-parser asks for")
 	errWrapped = errors.New("its name and value would have more than 4096 bytes")
 )
 
