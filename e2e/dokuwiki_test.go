@@ -1,18 +1,13 @@
 package e2e
 
 import (
-	"bytes"
 	"crypto/md5"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
@@ -58,31 +53,7 @@ func dokuwiki(t *testing.T) string {
 			}
 		}
 	}
-	addr := freeAddr(t)
-	var output bytes.Buffer
-	cmd := exec.Command(path, "-d", "auto_prepend_file="+dir+"/prepend.php", "-d", "session.save_path="+dir+"/sessions", "-b", addr)
-	cmd.Env = append(os.Environ(), "PHP_FCGI_CHILDREN=4", "PHP_FCGI_MAX_REQUESTS=0")
-	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end its children with it
-	cmd.WaitDelay = timeout
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("php-cgi: %s", output.Bytes())
-		}
-	})
-	eventually(t, "php-cgi listens", func() bool {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-	return addr
+	return startPHP(t, path, "-d", "auto_prepend_file="+dir+"/prepend.php", "-d", "session.save_path="+dir+"/sessions")
 }
 
 // TestDokuWiki keeps all cookies of a real application and uses it with a real
