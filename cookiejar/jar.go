@@ -51,7 +51,7 @@ func (k *kept) expired(now time.Time) bool { return k.expires != 0 && k.expires 
 
 // matches reports whether the cookie goes with a request (RFC 6265bis 5.8.3).
 // It has been set by the same host, so that its domain matches.
-func (k *kept) matches(c Context) bool {
+func (k *kept) matches(c *Context) bool {
 	return k.host == c.Host && pathMatch(c.Path, k.path) && (c.Secure || !k.secure) &&
 		!k.expired(c.Now) && c.sends(k.sameSite)
 }
@@ -111,19 +111,17 @@ func appendRecord(dst []kept, key, record string) []kept {
 	if k.domain == "-" {
 		k.domain = ""
 	}
-	k.path, k.name, k.value = percentDecode(fields[2]), percentDecode(fields[3]), percentDecode(fields[4])
+	for i, text := range [...]*string{&k.path, &k.name, &k.value} {
+		if *text = percentDecode(fields[2+i]); hasControl(*text) || strings.IndexByte(*text, ';') >= 0 {
+			return dst // written by a worker: it must not end a header
+		}
+	}
 	var errs [3]error
 	k.created, errs[0] = strconv.ParseInt(fields[5], 10, 64)
 	k.expires, errs[1] = strconv.ParseInt(fields[6], 10, 64)
 	k.written, errs[2] = strconv.ParseInt(fields[7], 10, 64)
 	if errs != [3]error{} || !k.setFlags(fields[8]) {
 		return dst
-	}
-	// What a worker has written into a plain record must not end a header.
-	for _, text := range [...]string{k.path, k.name, k.value} {
-		if hasControl(text) || strings.IndexByte(text, ';') >= 0 {
-			return dst
-		}
 	}
 	return append(dst, k)
 }
@@ -204,19 +202,23 @@ func (k *kept) jarKey() string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
 }
 
-// selectKept returns the cookies that go with a request, in their order
-// (RFC 6265bis 5.8.3): the longest path first, then the oldest.
-func selectKept(all []kept, c Context) []kept {
-	all = slices.DeleteFunc(all, func(k kept) bool { return !k.matches(c) })
-	if len(all) > 1 {
-		slices.SortFunc(all, func(a, b kept) int {
-			if len(a.path) != len(b.path) {
-				return len(b.path) - len(a.path)
+// selectKept appends to dst the indexes of the cookies that go with a request, in
+// their order (RFC 6265bis 5.8.3): the longest path first, then the oldest.
+func selectKept(dst []int, all []kept, c *Context) []int {
+	for i := range all {
+		if all[i].matches(c) {
+			dst = append(dst, i)
+		}
+	}
+	if len(dst) > 1 {
+		slices.SortFunc(dst, func(i, j int) int {
+			if a, b := len(all[i].path), len(all[j].path); a != b {
+				return b - a
 			}
-			return compare(a.created, b.created)
+			return compare(all[i].created, all[j].created)
 		})
 	}
-	return all
+	return dst
 }
 
 func compare(a, b int64) int {

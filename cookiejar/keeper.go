@@ -99,10 +99,18 @@ type receiver struct {
 
 // kept returns the part of the header that the jar makes.
 func (r *receiver) kept(jar string) string {
-	var room [8]kept
-	all := selectKept(readJar(room[:0], jar), r.context)
+	var room [12]kept
+	var order [12]int
+	all := readJar(room[:0], jar)
+	chosen := selectKept(order[:0], all, &r.context)
+	size := 0
+	for _, i := range chosen {
+		one := &all[i]
+		size += len(one.name) + len(one.value) + len("=; ")
+	}
 	var b strings.Builder
-	for i := range all {
+	b.Grow(size)
+	for _, i := range chosen {
 		one := &all[i]
 		// The rules may have been others when it was stored.
 		if p, _ := r.table.lookup(one.name); p != keep || slices.Contains(r.own, one.name) || !r.see(one.name, one.value) {
@@ -110,8 +118,6 @@ func (r *receiver) kept(jar string) string {
 		}
 		if b.Len() > 0 {
 			b.WriteString("; ")
-		} else {
-			b.Grow(len(one.name) + len(one.value) + 1)
 		}
 		if one.name != "" {
 			b.WriteString(one.name)
