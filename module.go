@@ -223,6 +223,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	cookiejar.Strip(r.Header, h.cookieNames...) // not before: the matcher may look at it
 	switch {
 	case err != nil:
+		h.closeCookies(r, state)
 		return err
 	case !matched:
 		return h.pass(w, r, next, state)
@@ -232,10 +233,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 	x := &exchange{Handler: h, request: r, state: state, started: time.Now()}
 	if err := x.open(w, state.cookies); err != nil {
+		h.closeCookies(r, state)
 		return err
 	}
 	x.openCookies()
 	if err := x.inject(); err != nil {
+		h.closeCookies(r, state)
 		return err
 	}
 	err = x.serve(w, next)

@@ -204,12 +204,12 @@ func (r *receiver) pair(pair string) (string, bool) {
 		// A cookie without a name, or nothing. Servers that skip the "=" find
 		// a name behind it.
 		p, _ := r.table.lookup("")
-		return pair, trim(pair) == "" || p == pass && r.table.passes(innerName(value)) && !r.smuggles(value)
+		return pair, trim(pair) == "" || p == pass && r.table.passes(innerName(value)) && !r.smuggles(pair)
 	}
 	p, w := r.table.lookup(name)
 	switch p {
 	case pass:
-		return pair, r.table.passes(name) && !r.smuggles(value)
+		return pair, r.table.passes(name) && !r.smuggles(pair)
 	case seal, sign:
 		if !ok {
 			return "", false
@@ -235,10 +235,10 @@ func innerName(value string) string {
 }
 
 // smuggles reports whether a server that parts cookies by commas too, as
-// RFC 2109 had it, would find one of ours in a value. A comma is in no value by
-// RFC 6265bis 4.1.1.
-func (r *receiver) smuggles(value string) bool {
-	_, rest, more := strings.Cut(value, ",")
+// RFC 2109 had it, would find one of ours in a pair. By RFC 6265bis 4.1.1 no pair
+// has a comma.
+func (r *receiver) smuggles(pair string) bool {
+	_, rest, more := strings.Cut(pair, ",")
 	for more {
 		var part string
 		part, rest, more = strings.Cut(rest, ",")

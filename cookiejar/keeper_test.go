@@ -80,9 +80,9 @@ func TestTakeNameless(t *testing.T) {
 
 func TestTakeLeavesOwn(t *testing.T) {
 	v := keeping(t)
-	h := http.Header{"Set-Cookie": {"sid=ours; Path=/", "a=b", "sid=ours; Path=/"}, "set-cookie": {"c=d"}}
+	h := http.Header{"Set-Cookie": {"sid=ours; Path=/", "a=b", "sid=ours; Path=/"}, strings.ToLower("Set-Cookie"): {"c=d"}}
 	taken := v.keeper.Take(h, "sid=ours; Path=/", v.now)
-	if got := h["Set-Cookie"]; !slices.Equal(got, []string{"sid=ours; Path=/", "sid=ours; Path=/"}) || len(taken.Kept) != 2 || h["set-cookie"] != nil {
+	if got := h["Set-Cookie"]; !slices.Equal(got, []string{"sid=ours; Path=/", "sid=ours; Path=/"}) || len(taken.Kept) != 2 || len(h) != 1 {
 		t.Errorf("left %q, taken %+v", h, taken)
 	}
 }

@@ -284,7 +284,8 @@ func (t *table) lookup(name string) (policy, Wrapped) {
 // we manage.
 //
 // PHP reads "a.b", "a b" and "a[b" as a_b, and "a[b]" as a member of a; PHP
-// before 7.4 and others decode percent signs in names; ASP.NET knows no case.
+// before 7.4 and others decode percent signs in names; ASP.NET knows no case;
+// Python trims all that Unicode has of white space.
 func (t *table) passes(name string) bool {
 	name = decodeName(name)
 	if t.findFolded(name) != pass {
@@ -319,14 +320,23 @@ func (r *rule) fitsFolded(name string) bool {
 }
 
 // decodeName decodes percent signs and plus signs, as some servers do in names;
-// some then stop at a zero byte.
+// some then stop at a zero byte. At the ends, it drops what may be white space to
+// any, or a quote: all that is not ASCII, as no configured name has it.
 func decodeName(name string) string {
 	if strings.ContainsAny(name, "%+") {
 		name = percentDecode(strings.ReplaceAll(name, "+", " "))
 		name, _, _ = strings.Cut(name, "\x00")
 	}
-	return trim(name)
+	for name != "" && isEdge(name[0]) {
+		name = name[1:]
+	}
+	for name != "" && isEdge(name[len(name)-1]) {
+		name = name[:len(name)-1]
+	}
+	return name
 }
+
+func isEdge(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' }
 
 // foldCookie maps a name to what servers can't tell apart.
 func foldCookie(name string) string {

@@ -131,6 +131,7 @@ func TestJarForgeries(t *testing.T) {
 		"PHPSESSID=evil", "PHPSESSID =evil", "\tPHPSESSID=evil", "PHPSESSID", "phpsessid=evil",
 		"PHPSESSID[x]=evil", "PHPSESSID[=evil", "%50HPSESSID=evil", "+PHPSESSID=evil", "PHPSESSID%00x=evil",
 		"app.x=evil", "app x=evil", "app[x=evil", "APP_X=evil", "app%2ex=evil", "app%5Bx=evil",
+		"a,PHPSESSID=evil", ",PHPSESSID=evil", "a, PHPSESSID[x]=evil", "\xa0PHPSESSID=evil", "\u3000PHPSESSID\u00a0=evil", "%20PHPSESSID%85=evil", `"PHPSESSID"=evil`,
 		"=PHPSESSID=evil", "==PHPSESSID=evil", "b=1,PHPSESSID=evil", `b="1, PHPSESSID =evil"`, "_ga=1", "_ga.x=1", "_GA_X=2",
 	} {
 		for _, before := range []string{"", cookie + "; "} {
@@ -147,6 +148,23 @@ func TestJarForgeries(t *testing.T) {
 	if r := s.get("/", "a=b", "Cookie: PHPSESSID=evil", "Cookie: c=d; PHPSESSID=evil", "Cookie: "+cookie); r.body != sees("PHPSESSID=real; a=b", "c=d") {
 		t.Errorf("several lines: %s", r.body)
 	}
+	// Whatever becomes of the request.
+	site := "session {\n\tcookies {\n\t\tkeep PHPSESSID\n\t}\n}\n"
+	a := app(t, cookieApp)
+	s.load(roomy, site+"reverse_proxy "+a.host()+"\nhandle_errors {\nreverse_proxy "+a.host()+"\n}")
+	big := "sid=" + token(1) + "; PHPSESSID=evil; a=" + strings.Repeat("x", 17<<10)
+	if r := s.get("/", big); !strings.Contains(r.body, "xxx") || strings.Contains(r.body, "evil") {
+		t.Errorf("431: %.100s", r.body)
+	}
+	storeDown(t)
+	if r := s.get("/", "sid="+token(1)+"; PHPSESSID=evil; a=b"); r.body != sees("a=b") {
+		t.Errorf("503: %s", r.body)
+	}
+}
+
+func TestJarLeavesOthersAlone(t *testing.T) {
+	s := serveJar(t, storeOption("memory"), "keep PHPSESSID app_x\ndrop _ga*")
+	cookie := s.get(setting("PHPSESSID=real; Path=/"), "").cookie()
 	// Nothing else is touched.
 	const odd = `a = b ;;c="d, e"; {"x":"y=","z":1}; =; \u00e4; f`
 	if r := s.get("/", odd); r.body != sees(odd) {
