@@ -68,6 +68,28 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// TestReceiveForgeries has what some server takes for PHPSESSID, and what is
+// close to it.
+func TestReceiveForgeries(t *testing.T) {
+	v := newVisitor(t, cookiejar.Rules{Keep: []string{"PHPSESSID"}})
+	for _, gone := range []string{
+		"PHPSESSID=x", " PHPSESSID\t=x", "PHPSESSID", "phpsessid=x", "PHPSESSID[=x", "PHPSESSID[a][b]=x", "%50HPSESSID=x", "+PHPSESSID=x", "PHPSESSID%00a=x",
+		"=PHPSESSID=x", "= =PHPSESSID=x", "=PHPSESSID", "a=b,PHPSESSID=x", "a,PHPSESSID=x", "a=b,c, PHPSESSID =x", ",PHPSESSID=x", "=a,PHPSESSID=x",
+		"\xa0PHPSESSID=x", "\u3000PHPSESSID=x", "\x85PHPSESSID\xc2\xa0=x", `"PHPSESSID"=x`, "%c2%a0PHPSESSID=x",
+	} {
+		if got := v.send(site, gone); got != nil {
+			t.Errorf("%q: %q is left", gone, got)
+		}
+	}
+	for _, stays := range []string{
+		"a=PHPSESSID=x", "PHPSESSIDX=x", "XPHPSESSID=x", "a[PHPSESSID]=x", "a=b,PHPSESSID", `a={"b":1,"PHPSESSID=x":2}`, "PHP.SESSID=x", "=a=PHPSESSID=x", "",
+	} {
+		if got := v.send(site, stays); !slices.Equal(got, []string{stays}) {
+			t.Errorf("%q became %q", stays, got)
+		}
+	}
+}
+
 func TestTakeNameless(t *testing.T) {
 	v := newVisitor(t, cookiejar.Rules{Keep: []string{"PHPSESSID"}})
 	lines := []string{"=PHPSESSID=x", "==PHPSESSID=x", "= PHPSESSID", "PHPSESSID", "=phpsessid=x", "=other=x", "other", ""}

@@ -104,6 +104,13 @@ func TestWrapForgeries(t *testing.T) {
 			}
 			v.accepts("cut off", in, name+"="+value[:i], "")
 		}
+		// Spare bits in the last character are no second spelling.
+		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+		for _, c := range alphabet {
+			if forged := pair[:len(pair)-1] + string(c); forged != pair {
+				v.accepts("another last character", in, forged, "")
+			}
+		}
 		v.accepts("longer", in, pair+"A", "")
 		v.accepts("with padding", in, pair+"=", "")
 		v.accepts("spaced", in, strings.Replace(pair, "=", " = ", 1), name+"=en")
@@ -148,6 +155,14 @@ func TestWrapBound(t *testing.T) {
 			v.id = id
 			v.accepts("in session "+id, https, pair, "")
 		}
+		// What was made before it was to be bound is worth nothing anywhere.
+		v.id = ""
+		loose := newVisitor(t, cookiejar.Rules{Seal: []cookiejar.Wrapped{{Names: []string{"bseal"}}}, Sign: []cookiejar.Wrapped{{Names: []string{"bsign"}}}, Keys: []string{testKey}})
+		before := loose.wrap(https, name+"=x")
+		loose.accepts("not bound", https, before, name+"=x")
+		v.accepts("made before, without a session", https, before, "")
+		v.id = "one"
+		v.accepts("made before, in a session", https, before, "")
 		// What is not bound is no substitute.
 		v.id = ""
 		unbound := v.wrap(https, map[string]string{"bseal": "prefs", "bsign": "lang"}[name]+"=x")
