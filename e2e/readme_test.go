@@ -95,11 +95,11 @@ func TestExample(t *testing.T) {
 
 func TestReadmeCaddyfiles(t *testing.T) {
 	t.Setenv("REDIS_PASSWORD", "secret")
-	t.Setenv("COOKIE_KEY", cookieKey)
 	blocks := snippets(t, "caddyfile")
 	if len(blocks) < 5 {
 		t.Errorf("the README has only %d Caddyfiles", len(blocks))
 	}
+	t.Setenv("COOKIE_KEY", cookieKey)
 	for i, text := range blocks {
 		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
 			if got := string(caddyfile.Format([]byte(text))); got != text {
