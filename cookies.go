@@ -69,8 +69,8 @@ func (h *Handler) provisionCookies(policy session.Policy) error {
 
 // withCookie adds Cookie to the headers that clients can't make a proxy delete,
 // or send as trailers, while we put something into it.
-func (h *Handler) withCookie(managed func(string) bool) func(string) bool {
-	if h.keeper == nil {
+func (h *Handler) withCookie(r *http.Request, managed func(string) bool) func(string) bool {
+	if h.keeper == nil || r.Trailer == nil && len(r.Header["Connection"])+len(r.Header["Trailer"]) == 0 {
 		return managed
 	}
 	return func(name string) bool { return managed(name) || strings.EqualFold(name, "Cookie") }
@@ -201,7 +201,7 @@ func (x *exchange) sendCookies(header http.Header, s *session.Session) {
 		x.jar.context.Session = s.ID()
 	}
 	x.send(header, &x.jar, x.state.cookie)
-	x.logIgnored(x.jar.stored.Ignored, x.where())
+	x.logIgnored(x.jar.stored.Ignored, x.request)
 	for _, name := range x.jar.stored.Evicted {
 		x.manager.Count(eventCookieEvicted)
 		x.logger.Warn("a session has more cookies than it may keep: removing the one written longest ago", x.where(),
@@ -211,7 +211,7 @@ func (x *exchange) sendCookies(header http.Header, s *session.Session) {
 
 func (h *Handler) send(header http.Header, j *jarExchange, own string) {
 	// A cookie that nobody asked for must not get into a cache.
-	again := !sharedCacheable(header) && !fromCache(header)
+	again := j.in.Stale() && !sharedCacheable(header) && !fromCache(header)
 	ignored, added := h.keeper.Send(header, j.context, j.in, own, again)
 	for range added {
 		h.manager.Count(eventCookieReissued)
@@ -220,10 +220,10 @@ func (h *Handler) send(header http.Header, j *jarExchange, own string) {
 	j.stored.Ignored = append(j.stored.Ignored, ignored...)
 }
 
-func (h *Handler) logIgnored(ignored []cookiejar.Ignored, where zap.Field) {
+func (h *Handler) logIgnored(ignored []cookiejar.Ignored, r *http.Request) {
 	for _, one := range ignored {
 		h.manager.Count(eventCookieIgnored)
-		h.logger.Warn("ignoring a cookie that the application sets", where,
+		h.logger.Warn("ignoring a cookie that the application sets", where(r),
 			zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
 	}
 }
@@ -242,13 +242,14 @@ func (h *Handler) stripCookieTrailers(header http.Header) {
 	if h.keeper == nil {
 		return
 	}
-	isSetCookie := func(name string) bool { return strings.EqualFold(name, "Set-Cookie") }
 	session.StripList(header, "Trailer", isSetCookie)
 	session.Strip(header, func(name string) bool {
 		name, ok := strings.CutPrefix(name, http.TrailerPrefix)
 		return ok && isSetCookie(name)
 	})
 }
+
+func isSetCookie(name string) bool { return strings.EqualFold(name, "Set-Cookie") }
 
 // rules reports whether the handler's rules apply to a request that it does not
 // own: nobody else's do.
@@ -274,7 +275,7 @@ func (p *passing) sendCookies(header http.Header) {
 		p.jar.stored.Ignored = append(p.jar.stored.Ignored, cookiejar.Ignored{Name: cookie.Name, Reason: errNoSession})
 	}
 	p.send(header, &p.jar, p.state.cookie)
-	p.logIgnored(append(p.jar.stored.Ignored, taken.Ignored...), zap.Skip())
+	p.logIgnored(append(p.jar.stored.Ignored, taken.Ignored...), p.request)
 	if p.jar.private {
 		makePrivate(header)
 	}

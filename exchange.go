@@ -266,7 +266,8 @@ func (x *exchange) refuse(err error) error {
 
 // where tells which request a log line is about, without its query, which may
 // hold secrets.
-func (x *exchange) where() zap.Field {
-	return zap.Dict("request",
-		zap.String("method", x.request.Method), zap.String("host", x.request.Host), zap.String("path", x.request.URL.Path))
+func (x *exchange) where() zap.Field { return where(x.request) }
+
+func where(r *http.Request) zap.Field {
+	return zap.Dict("request", zap.String("method", r.Method), zap.String("host", r.Host), zap.String("path", r.URL.Path))
 }

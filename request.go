@@ -75,7 +75,7 @@ func (h *Handler) stripRequest(r *http.Request, state *requestState) {
 		}
 	}
 	session.Strip(r.Header, managed)
-	managed = h.withCookie(managed)
+	managed = h.withCookie(r, managed)
 	// reverse_proxy removes what Connection names after we have injected.
 	session.StripList(r.Header, "Connection", managed)
 	session.StripList(r.Header, "Trailer", managed)

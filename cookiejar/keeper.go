@@ -48,6 +48,9 @@ type Incoming struct {
 	stale []wrapped // made under an old key
 }
 
+// Stale reports whether there are values under an old key, to be sent again.
+func (in Incoming) Stale() bool { return len(in.stale) > 0 }
+
 // Receive makes the Cookie header of a request what the application is to see:
 // cookies of managed names go, whatever the client sent under them, in every
 // spelling that some server could read; sealed and signed ones that verify are
