@@ -105,6 +105,14 @@ func browse(t *testing.T) *browser {
 // do runs a command and decodes its result.
 func (b *browser) do(method string, params, result any) {
 	b.t.Helper()
+	if err := b.try(method, params, result); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// try is do, and returns what the browser has against it.
+func (b *browser) try(method string, params, result any) error {
+	b.t.Helper()
 	b.id++
 	text, err := json.Marshal(message{ID: b.id, Method: method, Params: params, SessionID: b.session})
 	if err != nil {
@@ -115,13 +123,12 @@ func (b *browser) do(method string, params, result any) {
 	}
 	m := b.await(method, func(m message) bool { return m.ID == b.id })
 	if m.Error != nil {
-		b.t.Fatalf("%s: %s", method, m.Error.Message)
+		return fmt.Errorf("%s: %s", method, m.Error.Message)
 	}
-	if result != nil {
-		if err := json.Unmarshal(m.Result, result); err != nil {
-			b.t.Fatalf("%s: %v", method, err)
-		}
+	if result == nil {
+		return nil
 	}
+	return json.Unmarshal(m.Result, result)
 }
 
 func (b *browser) await(what string, is func(message) bool) message {
@@ -165,8 +172,12 @@ func (b *browser) click(selector string) {
 // settled waits until there is another page than before, and it is complete.
 func (b *browser) settled(before string) {
 	b.t.Helper()
+	const state = "document.readyState === 'complete' ? performance.timeOrigin + location.href : ''"
 	for deadline := time.Now().Add(pageTimeout); ; time.Sleep(20 * time.Millisecond) {
-		if now := b.script("document.readyState === 'complete' ? performance.timeOrigin + location.href : ''"); now != "" && now != before {
+		var result evaluated
+		// An error: between the pages there is none.
+		err := b.try("Runtime.evaluate", map[string]any{"expression": state, "returnByValue": true}, &result)
+		if now := result.text(); err == nil && now != "" && now != before {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -181,22 +192,28 @@ func (b *browser) fill(selector, value string) {
 	b.script(fmt.Sprintf("document.querySelector(%q).value = %q", selector, value))
 }
 
-// script runs JavaScript in the page and returns the text that comes out. While
-// a page goes and another one comes that may be nothing.
+// evaluated is what JavaScript comes to.
+type evaluated struct {
+	Result           struct{ Value any }
+	ExceptionDetails *struct{ Exception struct{ Description string } }
+}
+
+func (e evaluated) text() string {
+	if e.Result.Value == nil {
+		return ""
+	}
+	return fmt.Sprint(e.Result.Value)
+}
+
+// script runs JavaScript in the page and returns the text that comes out.
 func (b *browser) script(text string) string {
 	b.t.Helper()
-	var result struct {
-		Result           struct{ Value any }
-		ExceptionDetails *struct{ Exception struct{ Description string } }
-	}
+	var result evaluated
 	b.do("Runtime.evaluate", map[string]any{"expression": text, "returnByValue": true}, &result)
 	if result.ExceptionDetails != nil {
 		b.t.Fatalf("%s: %s", text, result.ExceptionDetails.Exception.Description)
 	}
-	if result.Result.Value == nil {
-		return ""
-	}
-	return fmt.Sprint(result.Result.Value)
+	return result.text()
 }
 
 // browserCookie is a cookie as the browser has it.

@@ -268,3 +268,39 @@ func TestJarTrailers(t *testing.T) {
 		}
 	})
 }
+
+func TestJarCounts(t *testing.T) {
+	a := app(t, cookieApp)
+	site := func(keys string) string {
+		return "metrics /metrics\nsession {\n\tcookies {\n\t\tkeep k*\n\t\tsign lang\n\t\tkeys " + keys + "\n\t}\n}\nreverse_proxy " + a.host()
+	}
+	s := serve(t, storeOption("memory"), site(cookieKey))
+	counts := func() (all [4]int) {
+		body := s.get("/metrics", "").body
+		for i, event := range []string{"invalid", "ignored", "evicted", "reissued"} {
+			_, after, ok := strings.Cut(body, `caddy_session_events_total{event="cookie_`+event+`"} `)
+			if _, err := fmt.Sscan(after, &all[i]); !ok || err != nil {
+				t.Fatalf("no count of %s: %v", event, err)
+			}
+		}
+		return all
+	}
+	lang := cookieOf(s.get(setting("lang=en; Path=/"), ""), "lang")
+	before := counts()
+	s.get("/", "lang=evil; lang=worse; "+lang)
+	s.get(setting("k=x; Secure", "k=x; Domain=com", "lang="+strings.Repeat("x", 5000)), "")
+	var many []string
+	for i := range 52 {
+		many = append(many, fmt.Sprintf("k%d=x", i))
+	}
+	s.get(setting(many...), "")
+	s.load(storeOption("memory"), site(strings.Repeat("n", 32)+" "+cookieKey))
+	s.get("/", lang)
+	after := counts()
+	for i := range after {
+		after[i] -= before[i]
+	}
+	if want := [4]int{2, 3, 2, 1}; after != want {
+		t.Errorf("counted invalid, ignored, evicted, reissued %v, want %v", after, want)
+	}
+}
