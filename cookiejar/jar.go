@@ -1,6 +1,7 @@
 package cookiejar
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -45,6 +46,8 @@ type kept struct {
 	secure   bool
 	httpOnly bool
 	sameSite SameSite
+
+	stored bool // the jar has one of the same key
 }
 
 func (k *kept) expired(now time.Time) bool { return k.expires != 0 && k.expires <= now.Unix() }
@@ -98,7 +101,7 @@ func readJar(dst []kept, jar string) []kept {
 }
 
 func appendRecord(dst []kept, key, record string) []kept {
-	k := kept{key: key}
+	k := kept{key: key, stored: true}
 	var fields [9]string
 	for i := range fields {
 		var more bool
@@ -215,20 +218,10 @@ func selectKept(dst []int, all []kept, c *Context) []int {
 			if a, b := len(all[i].path), len(all[j].path); a != b {
 				return b - a
 			}
-			return compare(all[i].created, all[j].created)
+			return cmp.Compare(all[i].created, all[j].created)
 		})
 	}
 	return dst
-}
-
-func compare(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Ignored is a cookie that was not kept, or is no longer.
@@ -283,15 +276,14 @@ func StoreKept(jar string, c Context, set []SetCookie, slack time.Duration) Stor
 		there = there && all[at].same(&k)
 		switch {
 		case there && (k.expired(c.Now) || all[at].expired(c.Now)):
-			all[at].expires = 1
+			// If it lives, it is a new one: the old should have gone before.
+			k.stored = all[at].stored
+			all[at] = k
 			changed[k.key] = true
-			if !k.expired(c.Now) { // a new one, as if the old had been removed in time
-				all[at] = k
-			}
 		case k.expired(c.Now):
 		case there && all[at].isAs(k, c.Now, slack):
 		case there:
-			k.created = all[at].created
+			k.created, k.stored = all[at].created, all[at].stored
 			all[at] = k
 			changed[k.key] = true
 		default:
@@ -317,22 +309,27 @@ func (s *Stored) evict(all []kept, changed map[string]bool, now time.Time) {
 			return -1
 		}
 		if a.written != b.written {
-			return compare(b.written, a.written)
+			return cmp.Compare(b.written, a.written)
 		}
-		return compare(b.created, a.created)
+		return cmp.Compare(b.created, a.created)
 	})
-	s.Changes = map[string]any{}
+	changes := map[string]any{}
 	for i := range all {
 		k := &all[i]
-		switch {
-		case k.expired(now):
-			s.Changes[k.key] = nil
-		case i >= MaxKept:
-			s.Changes[k.key] = nil
+		gone := k.expired(now)
+		if !gone && i >= MaxKept {
+			gone = true
 			s.Evicted = append(s.Evicted, k.name)
-		case changed[k.key]:
-			s.Changes[k.key] = k.record()
 		}
+		switch {
+		case gone && k.stored:
+			changes[k.key] = nil
+		case !gone && changed[k.key]:
+			changes[k.key] = k.record()
+		}
+	}
+	if len(changes) > 0 {
+		s.Changes = changes
 	}
 }
 
@@ -357,7 +354,7 @@ func (c Context) keep(cookie SetCookie) (kept, error) {
 		k.path = defaultPath(c.Path)
 	}
 	if !cookie.Expires.IsZero() {
-		k.expires = max(cookie.Expires.Unix(), 1)
+		k.expires = max(cookie.expiry(), 1)
 	}
 	k.key = k.jarKey()
 	return k, nil

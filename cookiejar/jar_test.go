@@ -45,15 +45,27 @@ func TestJarExpires(t *testing.T) {
 		then.now = v.now.Add(after)
 		then.wants(site, want)
 	}
+	// Seconds begin at any time.
+	odd := keeping(t)
+	odd.now = odd.now.Add(999 * time.Millisecond)
+	odd.set(site, "a=1; Max-Age=1")
+	odd.now = odd.now.Add(time.Second - time.Millisecond)
+	odd.wants(site, "a=1")
+	odd.now = odd.now.Add(time.Second)
+	odd.wants(site, "")
+	odd.set(site, "a=1")
+	odd.set(site, "a=1; Max-Age=0")
+	odd.wants(site, "")
+
 	// They go with the next change.
 	v.now = v.now.Add(time.Hour)
 	v.set(site, "d=1")
 	if len(v.jar) != 2 {
 		t.Errorf("the jar has %q", v.jar)
 	}
-	// Nothing is made of what has expired already.
+	// Nothing is made of what has expired already, or is deleted at once.
 	v = keeping(t)
-	if v.set(site, "a=1; Max-Age=0", "b=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT"); v.stored.Changes != nil {
+	if v.set(site, "a=1; Max-Age=0", "b=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "c=1", "c=; Max-Age=0"); v.stored.Changes != nil {
 		t.Errorf("changes %v", v.stored.Changes)
 	}
 }

@@ -125,6 +125,10 @@ func (c SetCookie) Deletes(now time.Time) bool {
 	return !c.Expires.IsZero() && !c.Expires.After(now)
 }
 
+// expiry returns Expires in seconds since 1970, rounded up: what is to live for a
+// second must not end within it.
+func (c SetCookie) expiry() int64 { return c.Expires.Add(time.Second - 1).Unix() }
+
 // hasPrefixAttributes holds a cookie to the prefix of its name (RFC 6265bis
 // 5.7; draft-ietf-httpbis-layered-cookies for __Http- and __Host-Http-).
 func (c SetCookie) hasPrefixAttributes() bool {

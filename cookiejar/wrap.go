@@ -197,7 +197,7 @@ func (a attributes) check(c Context) error {
 func attributesOf(cookie SetCookie, rest string, c Context) (text, scope string) {
 	b := []byte("0")
 	if !cookie.Expires.IsZero() {
-		b = strconv.AppendInt(nil, cookie.Expires.Unix(), 10)
+		b = strconv.AppendInt(nil, cookie.expiry(), 10)
 	}
 	for attribute := range strings.SplitSeq(strings.TrimPrefix(rest, ";"), ";") {
 		name, _, _ := strings.Cut(attribute, "=")
