@@ -102,13 +102,16 @@ func (h *Handler) receive(r *http.Request, state *requestState, s *session.Sessi
 		jar = s.PrivateValue(jarMember)
 	}
 	j.in = h.keeper.Receive(r.Header, j.context, jar)
-	for _, one := range j.in.Invalid {
+	return j
+}
+
+func (h *Handler) countInvalid(invalid []cookiejar.Ignored) {
+	for _, one := range invalid {
 		h.manager.Count(eventCookieInvalid)
 		if c := h.logger.Check(zap.DebugLevel, "removing a cookie from a request"); c != nil {
 			c.Write(zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
 		}
 	}
-	return j
 }
 
 // browserPath returns the path that the browser knows, whatever handlers have
@@ -123,6 +126,7 @@ func browserPath(r *http.Request) string {
 func (x *exchange) openCookies() {
 	if x.keeper != nil {
 		x.jar = x.receive(x.request, x.state, x.session)
+		x.countInvalid(x.jar.in.Invalid)
 	}
 }
 
@@ -258,6 +262,7 @@ func (p *passing) rules() bool { return p.keeper != nil && p.owner == nil }
 func (p *passing) openCookies(r *http.Request) {
 	if p.rules() {
 		p.jar = p.receive(r, p.state, nil)
+		p.countInvalid(p.jar.in.Invalid)
 	}
 }
 

@@ -257,3 +257,20 @@ func TestJarInterim(t *testing.T) {
 		t.Errorf("kept is %q", got)
 	}
 }
+
+// Paths are those that the browser knows, not those that the application sees.
+func TestJarPaths(t *testing.T) {
+	a := app(t, cookieApp)
+	s := serve(t, storeOption("memory"), "handle_path /app/* {\nsession {\n\tcookies {\n\t\tkeep *\n\t}\n}\nrewrite * /in{uri}\nreverse_proxy "+a.host()+"\n}")
+	cookie := s.get("/app/dir/page?cookie=default%3D1&cookie="+escape("path=1; Path=/app/x%20y")+"&cookie="+escape("inside=1; Path=/in"), "").cookie()
+	for target, want := range map[string]string{
+		"/app/dir/": sees("default=1"), "/app/dir": sees("default=1"), "/app/dirx": sees(), "/app/x%20y/z": sees("path=1"), "/app/in": sees(),
+	} {
+		if r := s.get(target, cookie); r.body != want {
+			t.Errorf("%s: the application sees %s, want %s", target, r.body, want)
+		}
+		if got := a.last().URL.Path; !strings.HasPrefix(got, "/in/") {
+			t.Errorf("%s is rewritten to %s", target, got)
+		}
+	}
+}
