@@ -1,6 +1,7 @@
 package caddysession
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -286,4 +287,4 @@ func (p *passing) sendCookies(header http.Header) {
 	}
 }
 
-var errNoSession = fmt.Errorf("it is to be kept, and the matcher leaves the request without a session")
+var errNoSession = errors.New("it is to be kept, and the matcher leaves the request without a session")
