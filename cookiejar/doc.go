@@ -11,11 +11,13 @@
 // application gets to see), setcookie.go (which cookies the application may not
 // set), host.go (one spelling for every host).
 //
-// For the application's cookies: rules.go (what becomes of which name), keeper.go
-// (what a request looks like then) and response.go (what a response does), parse.go
-// and date.go (what a Set-Cookie line says), jar.go (the cookies that are kept),
-// context.go and match.go (which go with a request), wrap.go and cookieparser.go
-// (sealed and signed values), harden.go (attributes).
+// For the application's cookies: rules.go (what becomes of which name),
+// rules_validate.go and table.go (which rules contradict each other, and which one
+// counts), keeper.go (what a request looks like then) and response.go (what a
+// response does), parse.go and date.go (what a Set-Cookie line says), jar.go and
+// jarstore.go (the cookies that are kept), context.go and match.go (which go with a
+// request), wrap.go and cookieparser.go (sealed and signed values), harden.go
+// (attributes).
 //
 // Two rules hold the package together. Reading is strict and removing is
 // generous: a pair is read only under the exact name, but removed under every
