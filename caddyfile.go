@@ -107,6 +107,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			partitioned
 //			persistent
 //		}
+//		cookies {
+//			...
+//		}
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -127,6 +130,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"on_store_error": func() error { return parseWord(d, &h.OnStoreError) },
 		"encryption":     func() error { return parseWord(d, &h.Encryption) },
 		"cookie":         func() error { return h.parseCookie(d) },
+		"cookies":        func() error { return h.parseCookies(d) },
 	}.parse(d, "forward")
 	if err != nil {
 		return err

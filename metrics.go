@@ -3,6 +3,7 @@ package caddysession
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -22,7 +23,7 @@ var events = prometheus.NewCounterVec(prometheus.CounterOpts{
 // a rate needs a first value.
 var counters = func() map[session.Event]prometheus.Counter {
 	counters := map[session.Event]prometheus.Counter{}
-	for _, e := range session.Events {
+	for _, e := range slices.Concat(session.Events, cookieEvents) {
 		counters[e] = events.WithLabelValues(string(e))
 	}
 	return counters

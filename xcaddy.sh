@@ -113,13 +113,16 @@ run() {
 }
 
 # need_for_tests installs what the tests need and is not there: the race
-# detector a C compiler, the tests a Redis and a PHP.
+# detector a C compiler, the tests a Redis, a PHP, an application in PHP and a
+# browser.
 need_for_tests() {
 	local compiler missing=() packages=()
 	compiler=$(cd "$root" && go env CC)
 	have "${compiler%% *}" || { missing+=("a C compiler (gcc)") && packages+=(gcc libc6-dev); }
 	have redis-server || { missing+=(redis-server) && packages+=(redis-server); }
 	have php-cgi || { missing+=(php-cgi) && packages+=(php-cgi); }
+	[[ -e /usr/share/dokuwiki/doku.php ]] || { missing+=(dokuwiki) && packages+=(dokuwiki); }
+	have chromium || have chromium-browser || have google-chrome || { missing+=(chromium) && packages+=(chromium); }
 	((${#packages[@]} == 0)) && return
 
 	local list

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-session/caddy-session/e2e/history"
 )
 
-// browser is what several requests at once share a cookie in.
-type browser struct {
+// visitor is what several requests at once share a cookie in.
+type visitor struct {
 	user string
 
 	mu     sync.Mutex
@@ -38,7 +38,7 @@ var often = []struct {
 }
 
 // surf makes requests until stop is closed.
-func (w *world) surf(b *browser, random *rand.Rand, stop <-chan struct{}) {
+func (w *world) surf(b *visitor, random *rand.Rand, stop <-chan struct{}) {
 	for turn := random.IntN(2); ; turn++ {
 		select {
 		case <-stop:

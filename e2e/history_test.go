@@ -172,7 +172,7 @@ func (w *world) run(duration time.Duration, faults []fault) {
 		stop := make(chan struct{})
 		var surfing sync.WaitGroup
 		for i := range 6 {
-			b := &browser{user: []string{"alice", "bob"}[i%2]}
+			b := &visitor{user: []string{"alice", "bob"}[i%2]}
 			for j := range 3 {
 				random := rand.New(rand.NewPCG(seed, round<<16+uint64(10*i+j+1)))
 				surfing.Go(func() { w.surf(b, random, stop) })
