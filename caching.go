@@ -74,6 +74,32 @@ func sharedCacheable(header http.Header) bool {
 	return false
 }
 
+// makePrivate forbids shared caches to store a response from which we have taken
+// a Set-Cookie, or to which we have added one. Caches that store nothing with a
+// Set-Cookie, as most do, would have kept off it; many applications say public
+// without meaning it.
+func makePrivate(header http.Header) {
+	for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control"} {
+		if !forbids(directives(header[name])) {
+			delete(header, name)
+		}
+	}
+	if forbids(directives(header["Cache-Control"])) {
+		return
+	}
+	var kept []string
+	for _, line := range header["Cache-Control"] {
+		for directive := range strings.SplitSeq(line, ",") {
+			directive = strings.TrimSpace(directive)
+			name, _, _ := strings.Cut(directive, "=")
+			if name = strings.ToLower(strings.TrimSpace(name)); name != "" && name != "public" && name != "s-maxage" {
+				kept = append(kept, directive)
+			}
+		}
+	}
+	header["Cache-Control"] = []string{strings.Join(append(kept, "private"), ", ")}
+}
+
 func forbids(directives map[string]bool) bool { return directives["no-store"] || directives["private"] }
 
 // directives returns the names of the directives that come without a list of

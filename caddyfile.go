@@ -120,6 +120,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			partitioned
 //			persistent
 //		}
+//		cookies {
+//			...
+//		}
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -142,6 +145,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"on_end":         func() error { return parseWord(d, &h.OnEnd) },
 		"record":         func() error { return h.parseRecord(d) },
 		"cookie":         func() error { return h.parseCookie(d) },
+		"cookies":        func() error { return h.parseCookies(d) },
 	}.parse(d, "forward")
 	if err != nil {
 		return err

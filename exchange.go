@@ -34,6 +34,8 @@ type exchange struct {
 	interrupt context.CancelFunc // ends the request, nil if nothing needs to
 	watched   *connection        // the response stays open, nil if it does not
 
+	jar jarExchange
+
 	writer hookWriter
 	room   [4]headerField // for the header as it was before
 	failed bool           // no response of the application goes out
@@ -127,6 +129,7 @@ func (x *exchange) inject() error {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
+	x.injectCookies()
 	repl, ok := x.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	switch {
 	case !ok:
@@ -157,6 +160,7 @@ func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err err
 		// Of trailers, and of what the site itself has set before us; and the
 		// access log shows it, after a panic too.
 		x.protocol.StripResponse(w.Header())
+		x.stripCookieTrailers(w.Header())
 	}()
 	x.state.asked = true
 	defer x.unwatch()
@@ -176,6 +180,7 @@ func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err err
 func (x *exchange) interim(header http.Header) {
 	x.protocol.StripResponse(header)
 	x.dropCookies(header, x.state.cookie)
+	x.cleanCookies(header, x.state)
 }
 
 // minControl lets an application sign out whatever max_data is.
@@ -190,7 +195,9 @@ const clientClosedRequest = 499
 func (x *exchange) final(header http.Header, status int) error {
 	patch, err := x.protocol.Take(header, max(x.manager.Policy.MaxData, minControl))
 	x.dropCookies(header, x.state.cookie)
+	x.stripCookieTrailers(header)
 	if x.failed {
+		x.cleanCookies(header, x.state)
 		// Another page for everybody with this cookie, and caches may keep
 		// a 404: what error routes send depends on the session, too.
 		setCaching(header, status, x.state.sentCookie(header), x.session != nil || x.blind)
@@ -219,11 +226,13 @@ func (x *exchange) final(header http.Header, status int) error {
 		}
 	}
 	result := session.Result{Session: x.session}
+	patch = x.keepCookies(header, patch)
 	if patch != nil && patch.Writes() {
 		if result, err = x.commit(patch); err != nil {
 			return err
 		}
 	}
+	x.sendCookies(header, result.Session)
 	if line := x.setCookie(result); line != "" {
 		x.state.sendCookie(header, line)
 		if x.actions != nil && sharedCacheable(header) {
@@ -235,6 +244,9 @@ func (x *exchange) final(header http.Header, status int) error {
 	}
 	x.result = result.Session
 	setCaching(header, status, x.state.sentCookie(header), x.session != nil || result.Session != nil || x.blind)
+	if x.jar.private {
+		makePrivate(header)
+	}
 
 	x.touch = !result.Committed && (patch == nil || !patch.NoTouch) && status != clientClosedRequest
 	return nil
@@ -314,7 +326,8 @@ func (x *exchange) logID(s *session.Session) {
 
 // where tells which request a log line is about, without its query, which may
 // hold secrets.
-func (x *exchange) where() zap.Field {
-	return zap.Dict("request",
-		zap.String("method", x.request.Method), zap.String("host", x.request.Host), zap.String("path", x.request.URL.Path))
+func (x *exchange) where() zap.Field { return where(x.request) }
+
+func where(r *http.Request) zap.Field {
+	return zap.Dict("request", zap.String("method", r.Method), zap.String("host", r.Host), zap.String("path", r.URL.Path))
 }

@@ -14,10 +14,11 @@ import (
 // configuration, in which they are registered again. No label is an id, a user
 // or a host.
 var (
-	requests = counter("requests_total", "Requests with sessions, by what their cookie was worth.", "outcome")
-	commits  = counter("commits_total", "What responses have done to sessions, by outcome.", "outcome")
-	touches  = counter("touches_total", "Uses of sessions that were written to the store.", "outcome")
-	mistakes = counter("control_errors_total", "Responses whose session headers were not obeyed, by reason.", "reason")
+	requests     = counter("requests_total", "Requests with sessions, by what their cookie was worth.", "outcome")
+	commits      = counter("commits_total", "What responses have done to sessions, by outcome.", "outcome")
+	touches      = counter("touches_total", "Uses of sessions that were written to the store.", "outcome")
+	cookieCounts = counter("cookies_total", "What has become of the applications' own cookies.", "outcome")
+	mistakes     = counter("control_errors_total", "Responses whose session headers were not obeyed, by reason.", "reason")
 
 	operations = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "session", Name: "store_operation_seconds",
@@ -53,6 +54,9 @@ var counters = func() map[session.Event]prometheus.Counter {
 		session.EventDropped, session.EventRefused, session.EventFailed} {
 		counters[e] = commits.WithLabelValues(string(e))
 	}
+	for _, e := range cookieEvents {
+		counters[e] = cookieCounts.WithLabelValues(string(e))
+	}
 	return counters
 }()
 
@@ -67,7 +71,7 @@ func count(e session.Event) { counters[e].Inc() }
 // a configuration.
 func registerMetrics(registry prometheus.Registerer, store *sharedStore) error {
 	var already prometheus.AlreadyRegisteredError
-	for _, c := range []prometheus.Collector{requests, commits, touches, mistakes, operations, recordBytes, (*storeGauges)(store)} {
+	for _, c := range []prometheus.Collector{requests, commits, touches, cookieCounts, mistakes, operations, recordBytes, (*storeGauges)(store)} {
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return fmt.Errorf("registering metrics: %w", err)
 		}

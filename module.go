@@ -121,6 +121,10 @@ type Handler struct {
 	// The session cookie.
 	Cookie cookiejar.Cookie `json:"cookie,omitzero"`
 
+	// What becomes of the application's own cookies. Default: all pass
+	// untouched.
+	Cookies *cookiejar.Rules `json:"cookies,omitempty"`
+
 	matchers    caddyhttp.MatcherSets
 	manager     *session.Manager
 	protocol    *session.Protocol
@@ -128,6 +132,7 @@ type Handler struct {
 	streams     *connections
 	keepOpen    bool
 	storeName   string
+	keeper      *cookiejar.Keeper // nil without Cookies
 	logger      *zap.Logger
 }
 
@@ -159,6 +164,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.protocol = protocol
 	h.cookieNames = h.Cookie.Names()
+	if err := h.provisionCookies(policy); err != nil {
+		return err
+	}
 
 	sets, err := ctx.LoadModule(h, "MatcherSetsRaw")
 	if err != nil {
@@ -235,6 +243,9 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 		return p, nil, err
 	}
 	protocol, err := session.NewProtocol(h.HeaderPrefix, h.Forward, p)
+	if err == nil {
+		err = h.checkCookies(protocol)
+	}
 	return p, protocol, err
 }
 
@@ -255,6 +266,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	cookiejar.Strip(r.Header, h.cookieNames...) // not before: the matcher may look at it
 	switch {
 	case err != nil:
+		h.closeCookies(r, state)
 		return err
 	case !matched:
 		return h.pass(w, r, next, state)
@@ -266,9 +278,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	err = x.open(w, state.cookies)
 	state.session, state.subjectKey = x.session, x.manager.Policy.SubjectKey
 	if err != nil {
+		h.closeCookies(r, state)
 		return err
 	}
+	x.openCookies()
 	if err := x.inject(); err != nil {
+		h.closeCookies(r, state)
 		return err
 	}
 	err = x.serve(w, next)
@@ -276,6 +291,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		// Error routes share the header map: a proxy in one of them must
 		// not get a session that nobody commits.
 		h.protocol.StripRequest(r.Header)
+		h.closeCookies(r, state)
 	}
 	return err
 }

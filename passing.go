@@ -15,7 +15,8 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	if state.owner == nil {
 		state.session = nil // that of the route before the error
 	}
-	p := &passing{Handler: h, state: state, owner: state.owner}
+	p := &passing{Handler: h, state: state, owner: state.owner, request: r}
+	p.openCookies(r)
 	p.writer = wrap(w, p)
 	defer func() { p.strip(w.Header()) }() // of trailers; and the access log shows it, after a panic too
 	err := next.ServeHTTP(&p.writer, r)
@@ -26,15 +27,23 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 // passing keeps the responses of requests clean that have no session here.
 type passing struct {
 	*Handler
-	writer hookWriter
-	state  *requestState
-	owner  *Handler // the handler around this one that has the session, or nil
+	request *http.Request
+	writer  hookWriter
+	state   *requestState
+	owner   *Handler // the handler around this one that has the session, or nil
+	jar     jarExchange
 }
 
-func (p *passing) interim(header http.Header) { p.strip(header) }
+func (p *passing) interim(header http.Header) {
+	p.strip(header)
+	if p.rules() {
+		p.cleanCookies(header, p.state)
+	}
+}
 
 func (p *passing) final(header http.Header, _ int) error {
 	p.strip(header)
+	p.sendCookies(header)
 	return nil
 }
 
@@ -52,4 +61,5 @@ func (p *passing) strip(header http.Header) {
 	session.Strip(header, managed)
 	session.StripList(header, "Trailer", managed)
 	p.dropCookies(header, p.state.cookie)
+	p.stripCookieTrailers(header)
 }

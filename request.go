@@ -21,6 +21,14 @@ type requestState struct {
 	// session cookie out.
 	cookies []string
 
+	// reread tells that a handler has rewritten the Cookie lines by its rules:
+	// the next one with rules starts from cookies again.
+	reread bool
+
+	// kept is the handler whose rules the cookies of the response have gone
+	// through, nil if none has rules.
+	kept *Handler
+
 	// owner is the handler that runs the session, nil outside of it.
 	owner *Handler
 
@@ -82,6 +90,7 @@ func (h *Handler) stripRequest(r *http.Request, state *requestState) {
 		}
 	}
 	session.Strip(r.Header, managed)
+	managed = h.withCookie(r, managed)
 	// reverse_proxy removes what Connection names after we have injected.
 	session.StripList(r.Header, "Connection", managed)
 	session.StripList(r.Header, "Trailer", managed)

@@ -113,7 +113,8 @@ run() {
 }
 
 # need_for_tests installs what the tests need and is not there: the race
-# detector a C compiler, the tests a Redis, a PHP and a Prometheus.
+# detector a C compiler, the tests a Redis, a PHP, a Prometheus, an application in
+# PHP and a browser.
 need_for_tests() {
 	local compiler missing=() packages=()
 	compiler=$(cd "$root" && go env CC)
@@ -121,6 +122,8 @@ need_for_tests() {
 	have redis-server || { missing+=(redis-server) && packages+=(redis-server); }
 	have php-cgi || { missing+=(php-cgi) && packages+=(php-cgi); }
 	have prometheus || { missing+=(prometheus) && packages+=(prometheus); }
+	[[ -e /usr/share/dokuwiki/doku.php ]] || { missing+=(dokuwiki) && packages+=(dokuwiki); }
+	have chromium || have chromium-browser || have google-chrome || { missing+=(chromium) && packages+=(chromium); }
 	((${#packages[@]} == 0)) && return
 
 	local list
@@ -153,7 +156,10 @@ run_tests() {
 		. | ./* | "$module"*) exec go test -race "$@" ;;
 		esac
 	done
-	exec go test -race ./... "$@"
+	# One package after the other, since they start servers and watch the clock;
+	# what takes long to compile is compiled before, with all cores.
+	go build -race ./...
+	exec go test -race -p 1 ./... "$@"
 }
 
 help() {

@@ -1,6 +1,7 @@
 package cookiejar_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -111,5 +112,45 @@ func BenchmarkDropSetCookie(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		cookiejar.DropSetCookie(h, names...)
+	}
+}
+
+// benchmarkReceive measures what a request with so many kept cookies costs, from
+// the jar's text on.
+func benchmarkReceive(b *testing.B, cookies int) {
+	v := newVisitor(b, cookiejar.Rules{Keep: []string{"PHPSESSID", "c*"}})
+	for i := range cookies {
+		v.set(site, fmt.Sprintf("c%d=0123456789abcdef0123456789abcdef; Path=/; HttpOnly", i))
+	}
+	jar := []byte(v.text())
+	r := &http.Request{Method: "GET", Header: typicalHeader()}
+	lines := []string{typicalCookies}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Header["Cookie"] = lines
+		c := cookiejar.NewContext(r, "app.example.com", "/page", true, v.now)
+		v.keeper.Receive(r.Header, c, string(jar))
+	}
+	if got := strings.Count(r.Header.Get("Cookie"), "0123456789abcdef0123456789abcdef"); got != cookies {
+		b.Errorf("%d cookies", got)
+	}
+}
+
+func BenchmarkReceive0(b *testing.B)  { benchmarkReceive(b, 0) }
+func BenchmarkReceive1(b *testing.B)  { benchmarkReceive(b, 1) }
+func BenchmarkReceive10(b *testing.B) { benchmarkReceive(b, 10) }
+
+// BenchmarkStoreSame is a response that sets a cookie as it is already.
+func BenchmarkStoreSame(b *testing.B) {
+	v := keeping(b)
+	const line = "PHPSESSID=0123456789abcdef0123456789abcdef; Path=/; HttpOnly"
+	v.set(site, line)
+	jar, c := v.text(), v.context(site)
+	b.ReportAllocs()
+	for b.Loop() {
+		taken := v.keeper.Take(http.Header{"Set-Cookie": {line}}, "", v.now)
+		if cookiejar.StoreKept(jar, c, taken.Kept, time.Minute).Changes != nil {
+			b.Fatal("it is written")
+		}
 	}
 }

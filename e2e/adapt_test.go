@@ -24,6 +24,8 @@ func TestAdapt(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no files: %v", err)
 	}
+	t.Setenv("COOKIE_KEY", cookieKey)
+	t.Setenv("OLD_COOKIE_KEY", cookieKey)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
 			text, err := os.ReadFile(file)

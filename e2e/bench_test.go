@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	caddysession "github.com/caddy-session/caddy-session"
+	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
@@ -25,7 +26,7 @@ func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 func (s *sink) WriteHeader(int)             {}
 
 // provisioned returns a session handler on a store, as Caddy makes it.
-func provisioned(b *testing.B, store string) *caddysession.Handler {
+func provisioned(b *testing.B, store string, rules *cookiejar.Rules) *caddysession.Handler {
 	b.Helper()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{AppsRaw: caddy.ModuleMap{"session": []byte(`{"store": ` + store + `}`)}})
 	if err != nil {
@@ -36,7 +37,7 @@ func provisioned(b *testing.B, store string) *caddysession.Handler {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { app.(caddy.CleanerUpper).Cleanup() })
-	h := new(caddysession.Handler)
+	h := &caddysession.Handler{Cookies: rules}
 	if err := h.Provision(ctx); err != nil {
 		b.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func BenchmarkRequest(b *testing.B) {
 				case "near":
 					store = fmt.Sprintf(`{"module": "redis", "address": %q, "timeout": "5s", "near_cache": {}}`, redistest.Start(b).Addr)
 				}
-				h := provisioned(b, store)
+				h := provisioned(b, store, nil)
 				serve = func(w http.ResponseWriter, r *http.Request) error { return h.ServeHTTP(w, r, next) }
 			}
 			cookie := bench.cookie

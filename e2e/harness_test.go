@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,9 @@ import (
 const timeout = 10 * time.Second
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		childMain()
+	}
 	dir, err := os.MkdirTemp("", "caddy-session-e2e")
 	if err != nil {
 		panic(err)
@@ -109,11 +113,11 @@ func (s *server) try(globals, sites string) error {
 	return err
 }
 
-// goroutines counts those with text in their stacks.
-func goroutines(text string) (n int) {
+// goroutines counts those with one of the texts in their stacks.
+func goroutines(texts ...string) (n int) {
 	buf := make([]byte, 1<<20)
 	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(g, text) {
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(g, text) }) {
 			n++
 		}
 	}

@@ -85,7 +85,7 @@ func TestLogLines(t *testing.T) {
 	visitor := s.get("/?set=a%3Db", "").cookie()
 	alice := s.get("/?set=user%3Dalice", visitor).cookie()
 	line("info", sessionID(alice), "session committed", `"event":"renewed"`)
-	s.get("/?set=secret%3D4711", alice)
+	s.get("/?set=secret%3Dswordfish", alice)
 	line("debug", sessionID(alice), "session committed", `"event":"patched"`)
 	s.get("/?set=nonsense", alice)
 	line("error", "", "refusing a response", "not KEY=VALUE")
@@ -101,7 +101,7 @@ func TestLogLines(t *testing.T) {
 	line("info", sessionID(cookies[0]), "session ended", `"event":"evicted"`)
 	s.get("/?control=revoke-others", cookies[3])
 	line("info", sessionID(cookies[2]), "session ended", `"event":"revoked"`)
-	for _, private := range []string{"4711", "nonsense"} {
+	for _, private := range []string{"swordfish", "nonsense"} {
 		for _, logger := range []string{`"logger":"http.handlers.session"`, `"logger":"session"`, `"logger":"events"`} {
 			if lines := s.logged(logger, private); lines != nil {
 				t.Errorf("logged: %s", lines)

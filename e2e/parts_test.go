@@ -24,12 +24,17 @@ func program(t testing.TB, names ...string) string {
 			return path
 		}
 	}
-	message := "not installed: " + strings.Join(names, ", ")
-	if os.Getenv("CI") != "" {
-		t.Fatal(message)
-	}
-	t.Skip(message)
+	missing(t, strings.Join(names, ", "))
 	return ""
+}
+
+// missing ends a test that needs what is not installed: in CI it fails.
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal("not installed: " + what)
+	}
+	t.Skip("not installed: " + what)
 }
 
 // storeOption is the global option for one store; arg may end in a block.

@@ -61,9 +61,15 @@ func php(t *testing.T) (addr, root string) {
 			t.Fatal(err)
 		}
 	}
+	return startPHP(t, path, "-n", "-d", "cgi.fix_pathinfo=0", "-d", "display_errors=1"), root
+}
+
+// startPHP starts a FastCGI server with a few processes and returns its address.
+func startPHP(t *testing.T, path string, arguments ...string) (addr string) {
+	t.Helper()
 	addr = freeAddr(t)
 	var output bytes.Buffer
-	cmd := exec.Command(path, "-n", "-d", "cgi.fix_pathinfo=0", "-d", "display_errors=1", "-b", addr)
+	cmd := exec.Command(path, append(arguments, "-b", addr)...)
 	cmd.Env = append(os.Environ(), "PHP_FCGI_CHILDREN=4", "PHP_FCGI_MAX_REQUESTS=0")
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end its children with it
@@ -85,7 +91,7 @@ func php(t *testing.T) (addr, root string) {
 		}
 		return err == nil
 	})
-	return addr, root
+	return addr
 }
 
 func TestPHP(t *testing.T) {

@@ -100,6 +100,7 @@ func TestReadmeCaddyfiles(t *testing.T) {
 	if len(blocks) < 5 {
 		t.Errorf("the README has only %d Caddyfiles", len(blocks))
 	}
+	t.Setenv("COOKIE_KEY", cookieKey)
 	for i, text := range blocks {
 		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
 			if got := string(caddyfile.Format([]byte(text))); got != text {
@@ -147,6 +148,8 @@ func TestReadmeIsComplete(t *testing.T) {
 		least               int
 	}{
 		{"caddyfile.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 30},
+		{"cookies_caddyfile.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 11},
+		{"cookies.go", "event", `session.Event = "([a-z_]+)"`, 4},
 		{"session/event.go", "event", `Event = "([a-z_]+)"`, 20},
 		{"session/control.go", "directive", `(?m)^\t+case "([a-z-]+)":$`, 7},
 	} {
@@ -176,7 +179,7 @@ func TestReadmeLinks(t *testing.T) {
 	readme := repoFile(t, "README.md")
 	headings := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^##+ (.*)$`).FindAllStringSubmatch(readme, -1) {
-		headings["#"+strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")] = true
+		headings["#"+strings.NewReplacer(" ", "-", "'", "").Replace(strings.ToLower(m[1]))] = true
 	}
 	for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readme, -1) {
 		switch target := m[1]; {

@@ -26,9 +26,11 @@ type Forward struct {
 // their spelling; the names of forward headers do so in requests. It is
 // immutable.
 type Protocol struct {
+	prefix  string
 	folded  string              // the prefix as fold writes it
 	custom  map[string]struct{} // folded forward names outside the prefix
 	forward []Forward           // with canonical header names
+	taken   map[string]string   // all names by what they fold to
 	whole   bool                // data goes in one header, not by forward lines
 	exposed int
 
@@ -48,13 +50,13 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 	}
 	name := func(suffix string) string { return textproto.CanonicalMIMEHeaderKey(prefix + suffix) }
 	p := &Protocol{
-		folded: fold(prefix), custom: map[string]struct{}{}, whole: len(forward) == 0, exposed: policy.Exposed,
+		prefix: prefix, folded: fold(prefix), custom: map[string]struct{}{}, whole: len(forward) == 0, exposed: policy.Exposed,
 		id: name("Id"), user: name("User"), version: name("Version"), data: name("Data"),
 		set: name("Set"), unset: name("Unset"), control: name("Control"),
 	}
-	taken := map[string]string{}
+	p.taken = map[string]string{}
 	for _, ours := range []string{p.id, p.user, p.version, p.data, p.set, p.unset, p.control} {
-		taken[fold(ours)] = ours
+		p.taken[fold(ours)] = ours
 	}
 	for _, f := range forward {
 		header := f.Header
@@ -68,16 +70,43 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 		if f.Key == policy.SubjectKey && f.Header == p.user {
 			continue // it is there anyway
 		}
-		if other, clash := taken[fold(header)]; clash {
-			return nil, fmt.Errorf("forward %s: the header %s can't be told from %s: name another header", f.Key, f.Header, other)
-		}
-		taken[fold(header)] = f.Header
-		if !p.underPrefix(f.Header) {
-			p.custom[fold(f.Header)] = struct{}{}
+		if err := p.take(f.Key, f.Header); err != nil {
+			return nil, err
 		}
 		p.forward = append(p.forward, f)
 	}
 	return p, nil
+}
+
+// take makes a request header belong to us.
+func (p *Protocol) take(key, header string) error {
+	if other, clash := p.taken[fold(header)]; clash {
+		return fmt.Errorf("forward %s: the header %s can't be told from %s: name another header", key, header, other)
+	}
+	p.taken[fold(header)] = header
+	if !p.underPrefix(header) {
+		p.custom[fold(header)] = struct{}{}
+	}
+	return nil
+}
+
+// HeaderName returns the canonical name of a request header that is asked for
+// as header, or by default made of the prefix, kind, and the key as in Forward.
+func (p *Protocol) HeaderName(kind, key, header string) string {
+	if header == "" {
+		header = p.prefix + kind + fold(key)
+	}
+	return textproto.CanonicalMIMEHeaderKey(header)
+}
+
+// Reserve makes one more request header belong to us, which the caller is to
+// set. key says in errors what it is for. It is for setting up only: not for when
+// the Protocol is in use.
+func (p *Protocol) Reserve(key, header string) error {
+	if err := checkForward(key, header); err != nil {
+		return err
+	}
+	return p.take(key, header)
 }
 
 func (p *Protocol) underPrefix(name string) bool {

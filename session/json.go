@@ -205,11 +205,7 @@ func skipValue(object []byte, i int) int {
 	for depth := 0; i < len(object); i++ {
 		switch object[i] {
 		case '"':
-			for i++; i < len(object) && object[i] != '"'; i++ {
-				if object[i] == '\\' {
-					i++
-				}
-			}
+			i = skipString(object, i+1)
 			if depth == 0 {
 				return min(i+1, len(object))
 			}
@@ -229,6 +225,23 @@ func skipValue(object []byte, i int) int {
 		}
 	}
 	return i
+}
+
+// skipString returns the index of the quote that ends the string which goes on
+// at i. Most have no escapes, and long ones are skipped fast.
+func skipString(object []byte, i int) int {
+	for i < len(object) {
+		end := bytes.IndexByte(object[i:], '"')
+		if end < 0 {
+			break
+		}
+		escape := bytes.IndexByte(object[i:i+end], '\\')
+		if escape < 0 {
+			return i + end
+		}
+		i += escape + 2
+	}
+	return len(object)
 }
 
 // isQuoted is unquote(quoted) == s without an allocation in the common case.

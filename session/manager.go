@@ -268,9 +268,17 @@ func (m *Manager) put(ctx context.Context, id string, expect uint64, e Entry) er
 	if err == nil || isVerdict(err) {
 		return err
 	}
+	// done repeats what was done if it has to survive a failover: the answer
+	// that got lost would have told whether it does.
+	done := func() error {
+		if !e.Durable {
+			return nil
+		}
+		return m.confirm(ctx, func(ctx context.Context) error { return m.Store.Put(ctx, id, e.Version, e) })
+	}
 	got, readErr := m.decide(ctx, id)
 	if readErr == nil && bytes.Equal(got.Value, e.Value) {
-		return nil
+		return done()
 	}
 	if readErr != nil || expect == 0 || got.Version != expect || ctx.Err() != nil {
 		return err
@@ -279,12 +287,13 @@ func (m *Manager) put(ctx context.Context, id string, expect uint64, e Entry) er
 		return err
 	}
 	if got, readErr := m.decide(ctx, id); readErr == nil && bytes.Equal(got.Value, e.Value) {
-		return nil
+		return done()
 	}
 	return err
 }
 
-// remove is Store.Delete with the same read and second try.
+// remove is Store.Delete with the same read and second try. Deletions always
+// have to survive a failover.
 func (m *Manager) remove(ctx context.Context, id string, expect uint64) error {
 	err := m.Store.Delete(ctx, id, expect)
 	if err == nil || isVerdict(err) {
@@ -292,7 +301,7 @@ func (m *Manager) remove(ctx context.Context, id string, expect uint64) error {
 	}
 	got, readErr := m.decide(ctx, id)
 	if errors.Is(readErr, ErrNotFound) {
-		return nil
+		return m.confirm(ctx, func(ctx context.Context) error { return m.Store.Delete(ctx, id, 0) })
 	}
 	if readErr != nil || expect != 0 && got.Version != expect || ctx.Err() != nil {
 		return err
@@ -301,6 +310,17 @@ func (m *Manager) remove(ctx context.Context, id string, expect uint64) error {
 		return nil // the first one was done, late
 	}
 	return err
+}
+
+// confirm does a write again that was done already. Whatever goes wrong with
+// it, the first one stands.
+func (m *Manager) confirm(ctx context.Context, write func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), decideTimeout)
+	defer cancel()
+	if err := write(ctx); err != nil {
+		return fmt.Errorf("%w: %v", ErrNotReplicated, err) // no verdict on the entry
+	}
+	return nil
 }
 
 // decide is the read that decides about a lost write. It has time of its own:

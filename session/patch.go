@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -16,6 +17,11 @@ type Patch struct {
 	Unset []string
 	// Private is like Set for the private object, which no header reaches.
 	Private []map[string]any
+	// Edit, if it is not nil, returns one more of these for the private object
+	// as it is when the patch is applied (nil if it is empty), which may be
+	// several times. It must be quick and do nothing else. A nil result
+	// changes nothing.
+	Edit func(private []byte) map[string]any
 
 	Renew        bool           // a new secret
 	Clear        bool           // drop all data first, and take a new id
@@ -27,7 +33,9 @@ type Patch struct {
 }
 
 // sets reports whether the patch is enough to create a session.
-func (p *Patch) sets() bool { return len(p.Set) > 0 || len(p.Private) > 0 }
+func (p *Patch) sets() bool { return len(p.Set) > 0 || p.setsPrivate() }
+
+func (p *Patch) setsPrivate() bool { return len(p.Private) > 0 || p.Edit != nil }
 
 // changes reports whether there is anything to commit on a session.
 func (p *Patch) changes() bool {
@@ -48,12 +56,32 @@ type content struct {
 
 // apply returns what the content becomes. Errors are *MalformedError: the
 // patch can't be applied to any session, or not within the policy's limits.
+//
+// The private object goes with the subject, as the id does: what is in it is
+// not for the next user of the browser.
 func (p *Patch) apply(c content, policy Policy) (content, error) {
 	if p.Clear {
 		c = content{}
-	} else if !p.sets() && len(p.Unset) == 0 {
-		return c, nil
 	}
+	next := c
+	var err error
+	if p.Clear || len(p.Set) > 0 || len(p.Unset) > 0 || len(c.data) == 0 && p.sets() {
+		if next, err = p.applyData(c, policy); err != nil {
+			return content{}, err
+		}
+	}
+	if c.subject != "" && next.subject != c.subject {
+		next.private = nil
+	}
+	if p.setsPrivate() {
+		if next.private, err = p.applyPrivate(next.private); err != nil {
+			return content{}, err
+		}
+	}
+	return next, nil
+}
+
+func (p *Patch) applyData(c content, policy Policy) (content, error) {
 	data, err := mergeAll(c.data, p.Set)
 	if err != nil {
 		return content{}, err
@@ -61,24 +89,38 @@ func (p *Patch) apply(c content, policy Policy) (content, error) {
 	for _, key := range p.Unset {
 		delete(data, key)
 	}
-	next := content{private: c.private}
-	if next.subject, err = subjectOf(data[policy.SubjectKey]); err != nil {
+	if c.subject, err = subjectOf(data[policy.SubjectKey]); err != nil {
 		return content{}, malformed("Set", fmt.Errorf("key %q: %w", policy.SubjectKey, err))
 	}
-	if next.data, err = encodeObject(data, policy.MaxData); err != nil {
+	if c.data, err = encodeObject(data, policy.MaxData, "max_data"); err != nil {
 		return content{}, malformed("Set", err)
 	}
-	if len(p.Private) == 0 {
-		return next, nil
+	return c, nil
+}
+
+// maxPrivate bounds the private object in bytes. It has room for the largest
+// cookie jar.
+const maxPrivate = 1 << 20
+
+func (p *Patch) applyPrivate(stored []byte) ([]byte, error) {
+	patches := p.Private
+	if p.Edit != nil {
+		if patch := p.Edit(stored); patch != nil {
+			patches = append(slices.Clip(patches), patch)
+		}
 	}
-	private, err := mergeAll(c.private, p.Private)
+	if len(patches) == 0 {
+		return stored, nil
+	}
+	object, err := mergeAll(stored, patches)
 	if err != nil {
-		return content{}, err
+		return nil, err
 	}
-	if next.private, err = encodeObject(private, maxMaxData); err != nil {
-		return content{}, malformed("Set", err)
+	encoded, err := encodeObject(object, maxPrivate, "private data")
+	if err != nil {
+		return nil, malformed("private", err)
 	}
-	return next, nil
+	return encoded, nil
 }
 
 func mergeAll(stored []byte, patches []map[string]any) (map[string]any, error) {
@@ -144,7 +186,7 @@ func subjectOf(value any) (string, error) {
 // maxSubject bounds the subject, which stands in the clear in every record.
 const maxSubject = 1 << 10
 
-func encodeObject(object map[string]any, limit int) ([]byte, error) {
+func encodeObject(object map[string]any, limit int, limitName string) ([]byte, error) {
 	if err := checkCounts(object); err != nil {
 		return nil, err
 	}
@@ -153,7 +195,7 @@ func encodeObject(object map[string]any, limit int) ([]byte, error) {
 		return nil, err
 	}
 	if len(encoded) > limit {
-		return nil, fmt.Errorf("the session would have %d bytes, more than the %d of max_data", len(encoded), limit)
+		return nil, fmt.Errorf("the session would have %d bytes, more than the %d of %s", len(encoded), limit, limitName)
 	}
 	return encoded, nil
 }

@@ -205,8 +205,13 @@ func (r *record) open(t Token, header, body []byte) error {
 		return nil
 	}
 	// A worker may have edited a plain record, and lookup relies on the form.
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, data); err != nil || both && !json.Valid(private) {
+	var compact, compactPrivate bytes.Buffer
+	err := json.Compact(&compact, data)
+	if both && err == nil {
+		err = json.Compact(&compactPrivate, private)
+		r.private = compactPrivate.Bytes()
+	}
+	if err != nil {
 		return fmt.Errorf("%w: the body is not JSON", errCorrupt)
 	}
 	r.data = compact.Bytes()

@@ -162,6 +162,19 @@ func TestRecordRoundTrip(t *testing.T) {
 	})
 }
 
+// A worker may write a plain record with spaces in it.
+func TestPlainBodyIsCompacted(t *testing.T) {
+	token, r := golden(t)
+	value := strings.Replace(string(r.encode(token)), `{"jar":1}`, `{ "jar" : 1 }`, 1)
+	got, header, body, err := decodeRecord([]byte(value))
+	if err == nil {
+		err = got.open(token, header, body)
+	}
+	if err != nil || string(got.private) != `{"jar":1}` || PrivateValue(got.private, "jar") != "1" {
+		t.Errorf("private is %s, %v", got.private, err)
+	}
+}
+
 // Every change of a byte of the header line is noticed: it is corrupt, of a
 // newer format, bound to another token, or does not open.
 func TestEveryByteOfTheHeaderCounts(t *testing.T) {

@@ -29,6 +29,21 @@ func (s *Session) Data() []byte { return s.data }
 // Private returns the private object as Data does, nil if it is empty.
 func (s *Session) Private() []byte { return s.private }
 
+// PrivateValue returns the JSON text of one top-level key of the private object,
+// "" if it is not there.
+func (s *Session) PrivateValue(key string) string {
+	if s == nil {
+		return ""
+	}
+	return PrivateValue(s.private, key)
+}
+
+// PrivateValue is Session.PrivateValue for what a Patch's Edit is given.
+func PrivateValue(private []byte, key string) string {
+	value, _ := lookup(private, key)
+	return string(value)
+}
+
 // Created returns when the session began, and Deadline when it ends at last.
 func (s *Session) Created() time.Time  { return s.created }
 func (s *Session) Deadline() time.Time { return s.deadline }

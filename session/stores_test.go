@@ -25,15 +25,16 @@ func stores(t *testing.T, f func(t *testing.T, store session.Store, passes bool)
 		defer store.Close()
 		f(t, store, false)
 	})
-	t.Run("redis", func(t *testing.T) {
-		server := redistest.Start(t)
-		store, err := redisstore.New(redisstore.Options{Addresses: []string{server.Addr}, Timeout: 5 * time.Second})
+	inRedis := func(t *testing.T, addresses ...string) {
+		store, err := redisstore.New(redisstore.Options{Addresses: addresses, Timeout: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer store.Close()
 		f(t, store, false)
-	})
+	}
+	t.Run("redis", func(t *testing.T) { inRedis(t, redistest.Start(t).Addr) })
+	t.Run("cluster", func(t *testing.T) { inRedis(t, redistest.StartCluster(t, "").Addrs()...) })
 	t.Run("redis near-cache", func(t *testing.T) {
 		server := redistest.Start(t)
 		store, err := redisstore.NewNear(redisstore.Options{Addresses: []string{server.Addr}, Timeout: 5 * time.Second}, redisstore.NearOptions{})

@@ -169,8 +169,9 @@ func TestFrozenFlood(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d calls in %v, the slowest in %v", flood, time.Since(begin), slowest)
-	// The race detector makes so many goroutines slow by themselves.
-	if slowest > timeout+10*slack {
+	// A busy machine makes so many goroutines slow by itself; a call that waits
+	// for room would wait for ever.
+	if slowest > timeout+50*slack {
 		t.Errorf("a call took %v with a timeout of %v", slowest, timeout)
 	}
 	server.Resume()

@@ -226,8 +226,8 @@ func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
 		if answer := res[0].Error(); answer != nil {
 			err = answer
 		}
-	} else if answer := outcome(res[0]); answer != nil {
-		err = answer
+	} else if answer := outcome(res[0]); answer != nil && !(answer == session.ErrNotFound && errors.Is(err, session.ErrNotReplicated)) {
+		err = answer // but that it is gone is no answer unless it stays so
 	}
 	return s.finish(err, doing, id)
 }

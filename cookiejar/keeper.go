@@ -1,0 +1,293 @@
+package cookiejar
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Keeper applies Rules to requests and responses. It does not change and may be
+// used by many goroutines.
+type Keeper struct {
+	table   *table
+	own     []string // names of the session cookie
+	keys    []secrets
+	harden  Harden
+	forward []ForwardCookie
+	fits    func(string) bool
+}
+
+// NewKeeper returns the keeper for valid rules. keys are Rules.Keys with their
+// placeholders replaced; own are the names of the session cookie. fits says
+// whether a value is small enough to be forwarded in a header: cookies of the
+// names in Rules.Forward are ignored if theirs is not.
+func NewKeeper(r Rules, keys, own []string, fits func(string) bool) (*Keeper, error) {
+	k := &Keeper{table: newTable(r), own: own, harden: r.Harden, forward: r.Forward, fits: fits}
+	for i, key := range keys {
+		if err := checkKey(i, key); err != nil {
+			return nil, err
+		}
+		s, err := newSecrets(key)
+		if err != nil {
+			return nil, err
+		}
+		k.keys = append(k.keys, s)
+	}
+	return k, nil
+}
+
+// Incoming is what the cookies of a request turned out to be.
+type Incoming struct {
+	// Forward are the values of the cookies in Rules.Forward, in that order;
+	// nil where there is none.
+	Forward []*string
+
+	// Invalid are the cookies that were removed because they did not verify.
+	Invalid []Ignored
+
+	stale []wrapped // made under an old key
+}
+
+// Stale reports whether there are values under an old key, to be sent again.
+func (in Incoming) Stale() bool { return len(in.stale) > 0 }
+
+// Receive makes the Cookie header of a request what the application is to see:
+// cookies of managed names go, whatever the client sent under them, in every
+// spelling that some server could read; sealed and signed ones that verify are
+// unwrapped in their place; and those of the jar, as its JSON text, are put in
+// front. Everything else stays byte for byte, as with Strip.
+//
+// The jar's cookies come first because most servers take the first of two, and
+// since a quote that another cookie leaves open swallows what comes behind it.
+func (k *Keeper) Receive(h http.Header, c Context, jar string) Incoming {
+	r := receiver{Keeper: k, context: c}
+	if len(k.forward) > 0 {
+		r.in.Forward = make([]*string, len(k.forward))
+	}
+	var line string
+	if jar != "" {
+		line = r.kept(jar)
+	}
+	for key, lines := range h {
+		if !isHeader(key, "Cookie") {
+			continue
+		}
+		if kept, changed := r.lines(lines); !changed {
+			continue
+		} else if len(kept) == 0 {
+			delete(h, key)
+		} else {
+			h[key] = kept
+		}
+	}
+	if line == "" {
+		return r.in
+	}
+	if others := h["Cookie"]; len(others) > 0 {
+		others = slices.Clone(others)
+		others[0] = line + "; " + trimSeparator(others[0])
+		h["Cookie"] = others
+	} else {
+		h["Cookie"] = []string{line}
+	}
+	return r.in
+}
+
+// receiver is one Receive.
+type receiver struct {
+	*Keeper
+	context Context
+	in      Incoming
+}
+
+// kept returns the part of the header that the jar makes.
+func (r *receiver) kept(jar string) string {
+	var room [12]kept
+	var order [12]int
+	all := readJar(room[:0], jar)
+	chosen := selectKept(order[:0], all, &r.context)
+	size := 0
+	for _, i := range chosen {
+		one := &all[i]
+		size += len(one.name) + len(one.value) + len("=; ")
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for _, i := range chosen {
+		one := &all[i]
+		// The rules may have been others when it was stored.
+		if p, _ := r.table.lookup(one.name); p != keep || slices.Contains(r.own, one.name) || !r.see(one.name, one.value) {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		if one.name != "" {
+			b.WriteString(one.name)
+			b.WriteByte('=')
+		}
+		b.WriteString(one.value)
+	}
+	return b.String()
+}
+
+// see notes the value of a cookie that the application gets in a header. It
+// returns false if that would be too large.
+func (r *receiver) see(name, value string) bool {
+	for i, f := range r.forward {
+		if f.Name != name {
+			continue
+		}
+		if !r.fits(value) {
+			r.in.Invalid = append(r.in.Invalid, Ignored{name, errForward})
+			return false
+		}
+		if r.in.Forward[i] == nil {
+			first := value // its own variable: not every call is to allocate
+			r.in.Forward[i] = &first
+		}
+	}
+	return true
+}
+
+// lines rewrites lines as stripLines does.
+func (r *receiver) lines(lines []string) (kept []string, changed bool) {
+	for i, line := range lines {
+		out, cut := r.line(line)
+		if cut && !changed {
+			changed = true
+			kept = make([]string, i, len(lines))
+			copy(kept, lines)
+		}
+		if changed && !(cut && out == "") {
+			kept = append(kept, out)
+		}
+	}
+	return kept, changed
+}
+
+func (r *receiver) line(line string) (out string, changed bool) {
+	var b strings.Builder
+	for start, end := 0, 0; start <= len(line); start = end + 1 {
+		end = len(line)
+		if i := strings.IndexByte(line[start:], ';'); i >= 0 {
+			end = start + i
+		}
+		pair := line[start:end]
+		now, stays := r.pair(pair)
+		if (!stays || now != pair) && !changed {
+			changed = true
+			b.Grow(len(line))
+			b.WriteString(line[:max(start-1, 0)])
+		}
+		switch {
+		case !changed, !stays:
+		case b.Len() == 0:
+			b.WriteString(trimSeparator(now))
+		default:
+			b.WriteByte(';')
+			b.WriteString(now)
+		}
+	}
+	if !changed {
+		return line, false
+	}
+	return b.String(), true
+}
+
+// pair returns what becomes of a pair of the Cookie header, and false if that is
+// nothing.
+func (r *receiver) pair(pair string) (string, bool) {
+	name, value, ok := strings.Cut(pair, "=")
+	name = trim(name)
+	if !ok {
+		value = "" // PHP takes it for a cookie without value
+	}
+	if name == "" {
+		// A cookie without a name, or nothing. Servers that skip the "=" find
+		// a name behind it.
+		p, _ := r.table.lookup("")
+		return pair, trim(pair) == "" || p == pass && r.table.passes(innerName(value)) && !r.smuggles(pair)
+	}
+	p, w := r.table.lookup(name)
+	switch p {
+	case pass:
+		return pair, r.table.passes(name) && !r.smuggles(pair)
+	case seal, sign:
+		if !ok {
+			return "", false
+		}
+		value, valid := r.open(p, w, name, trimBlank(value))
+		if !valid {
+			return "", false
+		}
+		blank := len(pair) - len(trimSeparator(pair))
+		return pair[:blank] + name + "=" + value, true
+	}
+	return "", false
+}
+
+// innerName returns the name that a server may find in the value of a cookie
+// without a name.
+func innerName(value string) string {
+	for old := ""; old != value; {
+		old, value = value, strings.TrimLeft(trim(value), "=")
+	}
+	name, _, _ := strings.Cut(value, "=")
+	return name
+}
+
+// smuggles reports whether a server that parts cookies by commas too, as
+// RFC 2109 had it, would find one of ours in a pair. By RFC 6265bis 4.1.1 no pair
+// has a comma.
+func (r *receiver) smuggles(pair string) bool {
+	_, rest, more := strings.Cut(pair, ",")
+	for more {
+		var part string
+		part, rest, more = strings.Cut(rest, ",")
+		name, _, ok := strings.Cut(part, "=")
+		if name = trim(name); ok && isPlainName(name) && !r.table.passes(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// isPlainName reports whether a name is one that somebody might give a cookie,
+// and not a part of JSON.
+func isPlainName(name string) bool {
+	return name != "" && !strings.ContainsAny(name, `"{}:\`)
+}
+
+// open returns the value that the application gets for a wrapped one.
+func (r *receiver) open(p policy, rule Wrapped, name, text string) (value string, valid bool) {
+	session := ""
+	if rule.Bound {
+		session = r.context.Session
+	}
+	var w wrapped
+	var key int
+	var err error
+	switch {
+	case rule.Bound && session == "":
+		err = errUnbound
+	case rule.Format == FormatCookieParser:
+		// Without attributes, it can't be sent anew under another key.
+		w.value, _, err = openNode(r.keys, text)
+	case p == sign:
+		w, key, err = openSigned(r.keys, name, session, text, r.context)
+	default:
+		w, key, err = openSealed(r.keys, name, session, text, r.context)
+	}
+	if err != nil {
+		r.in.Invalid = append(r.in.Invalid, Ignored{name, err})
+		return "", false
+	}
+	if !r.see(name, w.value) {
+		return "", false
+	}
+	if key > 0 {
+		r.in.stale = append(r.in.stale, w)
+	}
+	return w.value, true
+}

@@ -1,0 +1,183 @@
+package cookiejar
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Taken is what Take found.
+type Taken struct {
+	// Kept are the cookies for the jar, in order.
+	Kept []SetCookie
+	// Lines is how many lines were for the jar, good or bad.
+	Lines int
+	// Ignored are those for the jar that user agents would ignore.
+	Ignored []Ignored
+}
+
+// Take removes from a response the Set-Cookie lines that browsers must not see:
+// of kept and of dropped names. Those to be sealed or signed stay, for Send. The
+// line own is ours, or "".
+func (k *Keeper) Take(h http.Header, own string, now time.Time) (t Taken) {
+	k.each(h, own, func(line string) (string, bool) {
+		p, _ := k.policyOf(line)
+		if p != keep {
+			return line, p != drop
+		}
+		t.Lines++
+		cookie, err := ParseSetCookie(line, now)
+		if err == nil && k.isForwarded(cookie.Name) && !k.fits(cookie.Value) {
+			err = errForward
+		}
+		if err != nil {
+			t.Ignored = append(t.Ignored, Ignored{SetCookieName(line), err})
+		} else {
+			t.Kept = append(t.Kept, cookie)
+		}
+		return "", false
+	})
+	return t
+}
+
+// Clean removes the Set-Cookie lines of all managed names, without regard to
+// what they say: for 1xx responses and for those that come to nothing.
+func (k *Keeper) Clean(h http.Header, own string) {
+	k.each(h, own, func(line string) (string, bool) {
+		p, _ := k.policyOf(line)
+		return line, p == pass
+	})
+}
+
+// Send seals and signs what has to be in the Set-Cookie lines of a response,
+// hardens them, and adds what the request showed to be under an old key, unless
+// the response sets it itself. again allows to add lines. It returns what could
+// not be sent, and how many lines were added.
+func (k *Keeper) Send(h http.Header, c Context, in Incoming, own string, again bool) (ignored []Ignored, added int) {
+	var set []string
+	k.each(h, own, func(line string) (string, bool) {
+		p, w := k.policyOf(line)
+		if p == seal || p == sign {
+			name := SetCookieName(line)
+			set = append(set, name)
+			wrapped, err := k.wrap(line, p, w, c)
+			if err != nil {
+				ignored = append(ignored, Ignored{name, err})
+				return "", false
+			}
+			line = wrapped
+		}
+		return k.harden.line(line, c.Secure, c.Now), true
+	})
+	if !again {
+		return ignored, 0
+	}
+	for _, w := range in.stale {
+		if slices.Contains(set, w.name) || w.session != "" && w.session != c.Session {
+			continue
+		}
+		p, _ := k.table.lookup(w.name)
+		h.Add("Set-Cookie", k.harden.line(w.again(k.text(p, w, w.scope(c)), c.Now), c.Secure, c.Now))
+		added++
+	}
+	return ignored, added
+}
+
+// each calls f for the Set-Cookie lines of h but own, with what f returns
+// instead; false removes a line. h gets a new slice if anything changes.
+func (k *Keeper) each(h http.Header, own string, f func(line string) (string, bool)) {
+	for key, lines := range h {
+		if !isHeader(key, "Set-Cookie") {
+			continue
+		}
+		var kept []string
+		changed := false
+		for i, line := range lines {
+			now, stays := line, true
+			if line != own || own == "" {
+				now, stays = f(line)
+			}
+			if !changed && (!stays || now != line) {
+				changed = true
+				kept = append(make([]string, 0, len(lines)), lines[:i]...)
+			}
+			if changed && stays {
+				kept = append(kept, now)
+			}
+		}
+		switch {
+		case !changed:
+		case len(kept) == 0:
+			delete(h, key)
+		default:
+			h[key] = kept
+		}
+	}
+}
+
+// policyOf returns what becomes of a Set-Cookie line. A nameless cookie comes
+// back as its bare value, in which servers may find a name: one of ours goes.
+func (k *Keeper) policyOf(line string) (policy, Wrapped) {
+	name, value := splitSetCookie(line)
+	p, w := k.table.lookup(name)
+	if name == "" && p == pass && !k.table.passes(innerName(value)) {
+		return drop, w
+	}
+	return p, w
+}
+
+func (k *Keeper) isForwarded(name string) bool {
+	return slices.ContainsFunc(k.forward, func(f ForwardCookie) bool { return f.Name == name })
+}
+
+// wrap returns a Set-Cookie line with its value sealed or signed. One that
+// deletes loses its value.
+func (k *Keeper) wrap(line string, p policy, rule Wrapped, c Context) (string, error) {
+	cookie, err := ParseSetCookie(line, c.Now)
+	if err == nil && cookie.Name == "" {
+		err = errNoName
+	}
+	if err != nil {
+		return "", err
+	}
+	end := strings.IndexByte(line, ';')
+	if end < 0 {
+		end = len(line)
+	}
+	head, rest := line[:strings.IndexByte(line, '=')+1], line[end:]
+	if cookie.Deletes(c.Now) {
+		return head + rest, nil
+	}
+	if k.isForwarded(cookie.Name) && !k.fits(cookie.Value) {
+		return "", errForward
+	}
+	w := wrapped{name: cookie.Name, value: cookie.Value}
+	if rule.Bound {
+		if w.session = c.Session; w.session == "" {
+			return "", errUnbound
+		}
+	}
+	var text string
+	if rule.Format == FormatCookieParser {
+		if text = signNode(k.keys[0], w.value); text == "" {
+			return "", errUTF8
+		}
+	} else {
+		var scope string
+		w.attributes, scope = attributesOf(cookie, rest, c)
+		text = k.text(p, w, scope)
+	}
+	if len(cookie.Name)+len(text) > maxPair {
+		return "", errWrapped
+	}
+	return head + text + rest, nil
+}
+
+// text returns a value in the form in which the browser gets it.
+func (k *Keeper) text(p policy, w wrapped, scope string) string {
+	if p == sign {
+		return w.signed(k.keys[0], scope)
+	}
+	return w.sealed(k.keys[0], scope)
+}

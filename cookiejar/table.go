@@ -1,0 +1,212 @@
+package cookiejar
+
+import (
+	"slices"
+	"strings"
+)
+
+// policy is what becomes of cookies.
+type policy byte
+
+const (
+	pass policy = iota
+	keep
+	seal
+	sign
+	drop
+)
+
+func (p policy) String() string { return [...]string{"pass", "keep", "seal", "sign", "drop"}[p] }
+
+// rule is a name or pattern with its policy.
+type rule struct {
+	name    string // without the "*"
+	pattern bool
+	policy  policy
+	wrapped Wrapped
+}
+
+func (r rule) String() string {
+	if r.pattern {
+		return r.name + "*"
+	}
+	return r.name
+}
+
+func (r *rule) fits(name string) bool {
+	return r.name == name || r.pattern && strings.HasPrefix(name, r.name)
+}
+
+// rules returns all rules, the most exact ones first.
+func (r Rules) rules() []rule {
+	var all []rule
+	add := func(p policy, w Wrapped) {
+		for _, name := range w.Names {
+			prefix, pattern := strings.CutSuffix(name, "*")
+			all = append(all, rule{prefix, pattern, p, w})
+		}
+	}
+	add(keep, Wrapped{Names: r.Keep})
+	add(drop, Wrapped{Names: r.Drop})
+	add(pass, Wrapped{Names: r.Pass})
+	for _, w := range r.Seal {
+		add(seal, w)
+	}
+	for _, w := range r.Sign {
+		add(sign, w)
+	}
+	slices.SortStableFunc(all, func(a, b rule) int {
+		if a.pattern != b.pattern {
+			if a.pattern {
+				return 1
+			}
+			return -1
+		}
+		return len(b.name) - len(a.name)
+	})
+	return all
+}
+
+func (r Rules) defaultPolicy() policy {
+	switch r.Default {
+	case "keep":
+		return keep
+	case "drop":
+		return drop
+	}
+	return pass
+}
+
+// table finds the rule for a name.
+type table struct {
+	rules    []rule // the most exact ones first
+	folded   []rule // the same with names as foldCookie writes them
+	fallback policy
+}
+
+func newTable(r Rules) *table {
+	t := &table{rules: r.rules(), fallback: r.defaultPolicy()}
+	for _, one := range t.rules {
+		one.name = foldCookie(one.name)
+		t.folded = append(t.folded, one)
+	}
+	return t
+}
+
+// lookup returns what becomes of the cookie called name, and how it is wrapped.
+func (t *table) lookup(name string) (policy, Wrapped) {
+	for i := range t.rules {
+		if t.rules[i].fits(name) {
+			return t.rules[i].policy, t.rules[i].wrapped
+		}
+	}
+	return t.fallback, Wrapped{}
+}
+
+// passes reports whether no server could take a cookie called name for one that
+// we manage.
+//
+// PHP reads "a.b", "a b" and "a[b" as a_b, and "a[b]" as a member of a; PHP
+// before 7.4 and others decode percent signs in names; ASP.NET knows no case;
+// Python trims all that Unicode has of white space.
+func (t *table) passes(name string) bool {
+	name = decodeName(name)
+	if t.findFolded(name) != pass {
+		return false
+	}
+	i := strings.IndexByte(name, '[')
+	return i <= 0 || t.findFolded(name[:i]) == pass
+}
+
+// findFolded is lookup for a name in any of the spellings that fold to the same.
+func (t *table) findFolded(name string) policy {
+	for i := range t.folded {
+		if t.folded[i].fitsFolded(name) {
+			return t.folded[i].policy
+		}
+	}
+	return t.fallback
+}
+
+// fitsFolded is fits(foldCookie(name)) without an allocation: this runs for every
+// cookie of every request.
+func (r *rule) fitsFolded(name string) bool {
+	if len(name) < len(r.name) || len(name) > len(r.name) && !r.pattern {
+		return false
+	}
+	for i := range len(r.name) {
+		if foldByte(name[i]) != r.name[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// decodeName decodes percent signs and plus signs, as some servers do in names;
+// some then stop at a zero byte. At the ends, it drops what may be white space to
+// any, or a quote: all that is not ASCII, as no configured name has it.
+func decodeName(name string) string {
+	if strings.ContainsAny(name, "%+") {
+		name = percentDecode(strings.ReplaceAll(name, "+", " "))
+		name, _, _ = strings.Cut(name, "\x00")
+	}
+	for name != "" && isEdge(name[0]) {
+		name = name[1:]
+	}
+	for name != "" && isEdge(name[len(name)-1]) {
+		name = name[:len(name)-1]
+	}
+	return name
+}
+
+func isEdge(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' }
+
+// foldCookie maps a name to what servers can't tell apart.
+func foldCookie(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		b[i] = foldByte(c)
+	}
+	return string(b)
+}
+
+func foldByte(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + ('a' - 'A')
+	case c == ' ', c == '.', c == '[':
+		return '_'
+	}
+	return c
+}
+
+// percentDecode decodes what is an escape and leaves the rest alone.
+func percentDecode(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if i+2 < len(s) && s[i] == '%' {
+			if high, low := unhex(s[i+1]), unhex(s[i+2]); high >= 0 && low >= 0 {
+				b = append(b, byte(high<<4|low))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
+
+func unhex(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

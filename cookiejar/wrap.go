@@ -1,0 +1,274 @@
+package cookiejar
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// minKey is the least length of a secret in bytes: as text has less than eight
+// bits of chance in a byte, less would not be worth 256-bit algorithms.
+const minKey = 32
+
+func checkKey(i int, key string) error {
+	if len(key) < minKey {
+		return fmt.Errorf("keys: number %d has %d bytes, fewer than %d: use a random one, such as from openssl rand -base64 32", i+1, len(key), minKey)
+	}
+	return nil
+}
+
+// secrets are the keys derived from one configured secret, each for one purpose.
+type secrets struct {
+	sign []byte
+	seal cipher.AEAD
+	raw  []byte // as cookie-parser uses it
+}
+
+const (
+	signLabel = "caddy-session cookie sign 1"
+	sealLabel = "caddy-session cookie seal 1"
+)
+
+// newSecrets derives the keys with both steps of HKDF-SHA256 (RFC 5869), never
+// the second alone: that is an HMAC under the secret itself, as is a signature
+// of cookie-parser, so one of those could be a key here.
+func newSecrets(secret string) (secrets, error) {
+	s := secrets{raw: []byte(secret)}
+	var err error
+	if s.sign, err = hkdf.Key(sha256.New, s.raw, nil, signLabel, 32); err != nil {
+		return s, err
+	}
+	key, err := hkdf.Key(sha256.New, s.raw, nil, sealLabel, 32)
+	if err != nil {
+		return s, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return s, err
+	}
+	s.seal, err = cipher.NewGCMWithRandomNonce(block)
+	return s, err
+}
+
+// wrapped is a value in the form in which the browser holds it:
+//
+//	signed  VALUE.ATTRIBUTES.SIGNATURE   base64url but for the value
+//	sealed  SEALED                       base64url of nonce, ciphertext, tag
+//
+// The attributes are those that the application has set, so that a value under
+// an old key can be sent anew with them, and so that the scope and the expiry
+// hold whatever the browser does. They are a line of text: the expiry in seconds
+// since 1970 (0 ends with the browser), and the rest of the Set-Cookie line as it
+// came, without expiry and with the path.
+//
+//	1790000000; Path=/; HttpOnly; SameSite=Lax
+//
+// The signature is the HMAC-SHA256 of name, scope (the host or the Domain), session
+// (empty if not bound), attributes and value, each preceded by its length. Sealed
+// are scope, attributes and value; name and session are authenticated with them.
+type wrapped struct {
+	name       string
+	session    string // "" if not bound
+	attributes string
+	value      string
+}
+
+var (
+	errForged  = errors.New("it does not verify")
+	errExpired = errors.New("it has expired")
+	errScope   = errors.New("it belongs to another host or path")
+	errUnbound = errors.New("it is bound, and there is no session to bind it to")
+	errUTF8    = errors.New("it is not UTF-8, as the format cookie-parser asks for")
+	errWrapped = errors.New("its name and value would have more than 4096 bytes")
+)
+
+// signed returns the signed form under a key, for a host or Domain.
+func (w wrapped) signed(s secrets, scope string) string {
+	return w.value + "." + base64.RawURLEncoding.EncodeToString([]byte(w.attributes)) + "." +
+		base64.RawURLEncoding.EncodeToString(w.signature(s, scope))
+}
+
+func (w wrapped) signature(s secrets, scope string) []byte {
+	mac := hmac.New(sha256.New, s.sign)
+	mac.Write(lengthPrefixed(w.name, scope, w.session, w.attributes, w.value))
+	return mac.Sum(nil)
+}
+
+// sealed is signed for the sealed form.
+func (w wrapped) sealed(s secrets, scope string) string {
+	plain := lengthPrefixed(scope, w.attributes, w.value)
+	return base64.RawURLEncoding.EncodeToString(s.seal.Seal(nil, nil, plain, lengthPrefixed(w.name, w.session)))
+}
+
+// openSigned reads the signed form under the first of the keys that made it.
+func openSigned(all []secrets, name, session, text string, c Context) (w wrapped, key int, err error) {
+	rest, encoded, ok := cutLast(text, ".")
+	value, attributes, ok2 := cutLast(rest, ".")
+	signature, err := strict64.DecodeString(encoded)
+	if !ok || !ok2 || err != nil {
+		return w, 0, errForged
+	}
+	decoded, err := strict64.DecodeString(attributes)
+	if err != nil {
+		return w, 0, errForged
+	}
+	w = wrapped{name, session, string(decoded), value}
+	a := readAttributes(w.attributes, c)
+	for i, s := range all {
+		if hmac.Equal(signature, w.signature(s, a.scope)) {
+			return w, i, a.check(c)
+		}
+	}
+	return w, 0, errForged
+}
+
+// openSealed is openSigned for the sealed form.
+func openSealed(all []secrets, name, session, text string, c Context) (w wrapped, key int, err error) {
+	sealed, err := strict64.DecodeString(text)
+	if err != nil {
+		return w, 0, errForged
+	}
+	for i, s := range all {
+		plain, err := s.seal.Open(nil, nil, sealed, lengthPrefixed(name, session))
+		if err != nil {
+			continue
+		}
+		parts := cutPrefixed(string(plain), 3)
+		if parts == nil {
+			return w, 0, errForged
+		}
+		w = wrapped{name, session, parts[1], parts[2]}
+		a := readAttributes(w.attributes, c)
+		if a.scope != parts[0] {
+			return w, i, errScope
+		}
+		return w, i, a.check(c)
+	}
+	return w, 0, errForged
+}
+
+var strict64 = base64.RawURLEncoding.Strict()
+
+// attributes is what the attributes of a wrapped value say.
+type attributes struct {
+	ok      bool
+	expires int64
+	scope   string
+	path    string
+}
+
+// readAttributes reads attributes that may be anybody's: they mean something
+// once they are verified.
+func readAttributes(text string, c Context) (a attributes) {
+	expires, rest, _ := strings.Cut(text, ";")
+	n, err := strconv.ParseInt(expires, 10, 64)
+	cookie, parseErr := ParseSetCookie("x=;"+rest, c.Now)
+	a = attributes{err == nil && parseErr == nil, n, cookie.Domain, cookie.Path}
+	if a.scope == "" {
+		a.scope = c.Host
+	}
+	return a
+}
+
+// check holds a verified value to its scope, as the browser should.
+func (a attributes) check(c Context) error {
+	switch {
+	case !a.ok:
+		return errForged
+	case a.expires != 0 && a.expires <= c.Now.Unix():
+		return errExpired
+	case a.scope != c.Host && !domainMatch(c.Host, a.scope), !pathMatch(c.Path, a.path):
+		return errScope
+	}
+	return nil
+}
+
+// attributesOf returns the attributes of a Set-Cookie line, and the scope; rest
+// is the line from the first ';' on.
+func attributesOf(cookie SetCookie, rest string, c Context) (text, scope string) {
+	b := []byte("0")
+	if !cookie.Expires.IsZero() {
+		b = strconv.AppendInt(nil, cookie.expiry(), 10)
+	}
+	for attribute := range strings.SplitSeq(strings.TrimPrefix(rest, ";"), ";") {
+		name, _, _ := strings.Cut(attribute, "=")
+		switch name = trimBlank(name); {
+		case name == "", strings.EqualFold(name, "Expires"), strings.EqualFold(name, "Max-Age"), strings.EqualFold(name, "Path"):
+		default:
+			b = append(b, ';')
+			b = append(b, attribute...)
+		}
+	}
+	path := cookie.Path
+	if path == "" {
+		path = defaultPath(c.Path)
+	}
+	b = append(b, "; Path="...)
+	b = append(b, path...)
+	if scope = cookie.Domain; scope == "" {
+		scope = c.Host
+	}
+	return string(b), scope
+}
+
+// again returns the Set-Cookie line with a new value and the attributes of a
+// verified one.
+func (w wrapped) again(value string, now time.Time) string {
+	expires, rest, _ := strings.Cut(w.attributes, ";")
+	line := w.name + "=" + value + ";" + rest
+	if n, _ := strconv.ParseInt(expires, 10, 64); n != 0 {
+		line += "; Max-Age=" + strconv.FormatInt(n-now.Unix(), 10)
+	}
+	return line
+}
+
+// scope returns the host or domain that a verified value belongs to.
+func (w wrapped) scope(c Context) string { return readAttributes(w.attributes, c).scope }
+
+func lengthPrefixed(parts ...string) []byte {
+	size := 4 * len(parts)
+	for _, part := range parts {
+		size += len(part)
+	}
+	b := make([]byte, 0, size)
+	for _, part := range parts {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
+		b = append(b, part...)
+	}
+	return b
+}
+
+// cutPrefixed reverses lengthPrefixed, and returns nil for anything else.
+func cutPrefixed(s string, n int) (parts []string) {
+	for range n {
+		if len(s) < 4 {
+			return nil
+		}
+		size := binary.BigEndian.Uint32([]byte(s[:4]))
+		if s = s[4:]; uint64(size) > uint64(len(s)) {
+			return nil
+		}
+		parts, s = append(parts, s[:size]), s[size:]
+	}
+	if s != "" {
+		return nil
+	}
+	return parts
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return "", s, false
+	}
+	return s[:i], s[i+len(sep):], true
+}

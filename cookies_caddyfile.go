@@ -1,0 +1,99 @@
+package caddysession
+
+import (
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-session/caddy-session/cookiejar"
+)
+
+// parseCookies sets up what becomes of the application's own cookies. Syntax:
+//
+//	cookies {
+//		keep    <names...>
+//		seal    <names...> {
+//			bound
+//		}
+//		sign    <names...> {
+//			bound
+//			format cookie-parser
+//		}
+//		drop    <names...>
+//		pass    <names...>
+//		default pass|keep|drop
+//		harden  [secure] [http_only] [same_site=lax|strict]
+//		keys    <secrets...>
+//		forward <name> [<header>]
+//	}
+func (h *Handler) parseCookies(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Err("what becomes of cookies goes into a block: cookies { ... }")
+	}
+	rules := new(cookiejar.Rules)
+	h.Cookies = rules
+	return settings{
+		"keep":    func() error { return parseNames(d, &rules.Keep) },
+		"seal":    func() error { return parseWrapped(d, &rules.Seal) },
+		"sign":    func() error { return parseWrapped(d, &rules.Sign) },
+		"drop":    func() error { return parseNames(d, &rules.Drop) },
+		"pass":    func() error { return parseNames(d, &rules.Pass) },
+		"default": func() error { return parseWord(d, &rules.Default) },
+		"harden":  func() error { return parseHarden(d, &rules.Harden) },
+		"keys":    func() error { return parseNames(d, &rules.Keys) },
+		"forward": func() error {
+			args := d.RemainingArgs()
+			if len(args) < 1 || len(args) > 2 {
+				return d.Err("write: forward NAME, or forward NAME HEADER")
+			}
+			rules.Forward = append(rules.Forward, cookiejar.ForwardCookie{Name: args[0], Header: strings.Join(args[1:], "")})
+			return nil
+		},
+	}.parse(d, "keep", "seal", "sign", "drop", "pass", "forward")
+}
+
+func parseNames(d *caddyfile.Dispenser, to *[]string) error {
+	setting := d.Val()
+	names := d.RemainingArgs()
+	if len(names) == 0 {
+		return d.Errf("%s needs at least one value", setting)
+	}
+	*to = append(*to, names...)
+	return nil
+}
+
+func parseWrapped(d *caddyfile.Dispenser, to *[]cookiejar.Wrapped) error {
+	var w cookiejar.Wrapped
+	if err := parseNames(d, &w.Names); err != nil {
+		return err
+	}
+	err := settings{
+		"bound":  func() error { return parseFlag(d, &w.Bound) },
+		"format": func() error { return parseWord(d, &w.Format) },
+	}.parse(d)
+	*to = append(*to, w)
+	return err
+}
+
+func parseHarden(d *caddyfile.Dispenser, h *cookiejar.Harden) error {
+	var words []string
+	if err := parseNames(d, &words); err != nil {
+		return err
+	}
+	for _, word := range words {
+		sameSite, ok := strings.CutPrefix(word, "same_site=")
+		switch {
+		case word == "secure" && !h.Secure:
+			h.Secure = true
+		case word == "http_only" && !h.HTTPOnly:
+			h.HTTPOnly = true
+		case ok && h.SameSite == "" && sameSite != "":
+			h.SameSite = sameSite
+		case word == "secure", word == "http_only", ok && sameSite != "":
+			return d.Errf("harden has %s twice", strings.TrimSuffix(word, "="+sameSite))
+		default:
+			return d.Errf("harden %s: use secure, http_only, same_site=lax or same_site=strict", word)
+		}
+	}
+	return nil
+}
