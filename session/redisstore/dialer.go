@@ -275,6 +275,8 @@ func (d *dialer) answers(address string, conf *tls.Config) bool {
 	switch code, _, _ := strings.Cut(strings.TrimSpace(line), " "); code {
 	case "+PONG", "-NOAUTH", "-NOPERM":
 		return true
+	case "-MISCONF": // it can't save its data, but serves reads
+		return true
 	}
 	return false // it is loading its data, say, or has too many clients
 }
