@@ -297,6 +297,6 @@ func (d *dialer) giveUp() {
 	}
 	d.mu.Unlock()
 	for _, conn := range conns {
-		conn.Close()
+		conn.leave()
 	}
 }

@@ -16,6 +16,9 @@ var (
 
 	// errNoAnswer is what a connection fails with that was given up.
 	errNoAnswer = fmt.Errorf("the server does not answer: %w", context.DeadlineExceeded)
+
+	// errLeft is what a connection fails with that dialer.giveUp has closed.
+	errLeft = errors.New("the server was read-only, so it is looked up again")
 )
 
 // publicError returns err fit for a log. A server that does not know a command
