@@ -44,9 +44,11 @@ func isWrongType(err error) bool {
 	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
+// isReadOnly reports whether the server is a replica. Before Redis 7 what a
+// script fails with is wrapped into an error of its own.
 func isReadOnly(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(e.Error(), "READONLY")
+	return ok && (strings.HasPrefix(e.Error(), "READONLY ") || strings.Contains(e.Error(), ": -READONLY "))
 }
 
 // isLost reports whether a connection broke, so that a new one may work:

@@ -38,3 +38,19 @@ func TestReadOnlyIsNotDown(t *testing.T) {
 		t.Errorf("it is logged to be down: %v", lines)
 	}
 }
+
+// Before Redis 7 a script does not pass on the code of what it fails with.
+func TestIsReadOnly(t *testing.T) {
+	c := admin(t, redistest.Start(t).Addr)
+	for text, want := range map[string]bool{
+		"READONLY You can't write against a read only replica.":                                                                                  true,
+		"ERR Error running script (call to f_e0e1f9): @user_script:9: @user_script: 9: -READONLY You can't write against a read only replica.":   true,
+		"ERR Error running script (call to f_e0e1f9): @user_script:9: @user_script: 9: -OOM command not allowed when used memory > 'maxmemory'.": false,
+		"OOM command not allowed when used memory > 'maxmemory'.":                                                                                false,
+	} {
+		err := c.Do(t.Context(), c.B().Eval().Script("return redis.error_reply(ARGV[1])").Numkeys(0).Arg(text).Build()).Error()
+		if err == nil || redisstore.IsReadOnly(err) != want {
+			t.Errorf("%v: got %t", err, !want)
+		}
+	}
+}
