@@ -104,9 +104,10 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	defer unlock()
 
 	current := s
-	if !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.deadline) {
+	if !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.deadline) || p.IfVersion != nil && *p.IfVersion != s.version {
 		// Nothing would notice that the session has ended, or too late; and a
-		// parallel request may have set another TTL or a later deadline.
+		// parallel request may have set another TTL or a later deadline, or
+		// made the version that is asked for.
 		if current, err = m.reload(ctx, s, now); err != nil {
 			return Result{}, err
 		}

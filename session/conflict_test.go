@@ -409,3 +409,23 @@ func TestEndlessConflictsEndWithTheCommitTimeout(t *testing.T) {
 		}
 	})
 }
+
+// if-version is about what is stored, not about what the request was opened
+// with: that may come from memory, or a parallel request has committed since.
+func TestIfVersionIsWhatIsStored(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		old := e.create(`{"a":1}`)
+		e.commit(old, set(`{"b":1}`))
+		r, err := e.try(old, setControl(`{"c":1}`, "if-version=2"))
+		if err != nil {
+			e.Fatal(err)
+		}
+		e.data(r.Session, `{"a":1,"b":1,"c":1}`)
+		if _, err := e.try(old, setControl(`{"d":1}`, "if-version=1")); !errors.Is(err, session.ErrVersion) {
+			e.Errorf("the version before: error %v", err)
+		}
+		if _, err := e.try(old, setControl(`{"d":1}`, "if-version=4")); !errors.Is(err, session.ErrVersion) {
+			e.Errorf("a version to come: error %v", err)
+		}
+	})
+}
