@@ -155,7 +155,7 @@ func (m *Manager) write(ctx context.Context, c change, now time.Time) error {
 	if !c.replaced {
 		return m.put(ctx, c.was.ID(), c.was.version, e)
 	}
-	if err := m.remove(ctx, c.was.ID(), c.was.version); err != nil {
+	if err := m.claim(ctx, c.was.ID(), c.was.version); err != nil {
 		return err
 	}
 	m.unindex(c.was.ID(), c.was.indexKey())
