@@ -256,16 +256,17 @@ func (d *dialer) needed(address string) bool {
 func (d *dialer) answers(address string, conf *tls.Config) bool {
 	ctx, cancel := context.WithTimeout(d.ctx, max(d.cfg.timeout, minDialTimeout))
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, d.cfg.network, address)
+	raw, err := (&net.Dialer{}).DialContext(ctx, d.cfg.network, address)
 	if err != nil {
 		return false
 	}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	defer conn.Close()
+	defer raw.Close()
+	defer context.AfterFunc(ctx, func() { raw.Close() })()
+	conn := raw
 	if conf != nil {
-		conn = tls.Client(conn, forServer(conf, address))
+		conn = tls.Client(raw, forServer(conf, address))
 	}
-	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+	if _, err := conn.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
 		return false
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
