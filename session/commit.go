@@ -109,9 +109,10 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	defer unlock()
 
 	current := s
-	if !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.deadline) {
+	if !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.deadline) || p.IfVersion != nil && *p.IfVersion != s.version {
 		// Nothing would notice that the session has ended, or too late; and a
-		// parallel request may have set another TTL or a later deadline.
+		// parallel request may have set another TTL or a later deadline, or
+		// made the version that is asked for.
 		if current, err = m.reload(ctx, s, now); err != nil {
 			return Result{}, err
 		}
@@ -161,7 +162,7 @@ func (m *Manager) write(ctx context.Context, c change, now time.Time) error {
 	if !c.replaced {
 		return m.put(ctx, c.was.ID(), c.was.version, e)
 	}
-	if err := m.remove(ctx, c.was.ID(), c.was.version); err != nil {
+	if err := m.claim(ctx, c.was.ID(), c.was.version); err != nil {
 		return err
 	}
 	m.unindex(c.was.ID(), c.was.indexKey())

@@ -173,7 +173,6 @@ func TestAmbiguousWriteIsDecidedByOneRead(t *testing.T) {
 		{"create", "Put", "", set(`{"new":1}`)},
 		{"update", "Put", `{"a":1}`, set(`{"new":1}`)},
 		{"renew", "Put", `{"a":1}`, setControl(`{"new":1}`, "renew")},
-		{"replace, delete", "Delete", `{"a":1}`, setControl(`{"new":1}`, "clear")},
 		{"replace, create", "Put", `{"a":1}`, setControl(`{"new":1}`, "clear")},
 		{"destroy", "Delete", `{"a":1}`, control("destroy")},
 	}
@@ -256,6 +255,55 @@ func TestLostUpdateIsTriedAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Whoever can't tell that it was its own deletion must not go on from the data:
+// the session may have been destroyed.
+func TestReplacementNeedsItsOwnDeletion(t *testing.T) {
+	for name, lost := range map[string]func(e *env, s *session.Session){
+		"its own": func(e *env, s *session.Session) {
+			e.faults(nil, once(failing("Delete")), nil)
+		},
+		"another's": func(e *env, s *session.Session) {
+			e.faults(once(func(op, id string) error {
+				if op != "Delete" {
+					return nil
+				}
+				e.store.Store.Delete(e.Context(), id, 0)
+				return errBroken
+			}), nil, nil)
+		},
+		"another's, between the two tries": func(e *env, s *session.Session) {
+			deletes := 0
+			e.faults(func(op, id string) error {
+				if op != "Delete" {
+					return nil
+				}
+				if deletes++; deletes == 1 {
+					return errBroken
+				}
+				e.store.Store.Delete(e.Context(), id, 0)
+				return nil
+			}, nil, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, nil, func(e *env) {
+				for _, patch := range []func(*env) *session.Patch{set(`{"user":null}`), setControl(`{"new":1}`, "clear")} {
+					s := e.create(`{"user":"alice","secret":"x"}`)
+					lost(e, s)
+					if r, err := e.try(s, patch); !errors.Is(err, errBroken) {
+						e.Errorf("got %+v, %v", r, err)
+					}
+					e.faults(nil, nil, nil)
+					e.dead(s)
+					if n := len(e.dump()); n != 0 {
+						e.Errorf("%d sessions live on", n)
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestLostDeletionIsTriedAgain(t *testing.T) {
@@ -406,6 +454,26 @@ func TestEndlessConflictsEndWithTheCommitTimeout(t *testing.T) {
 		_, err := e.try(s, set(`{"b":1}`))
 		if took := time.Since(start); err == nil || errors.Is(err, session.ErrConflict) || took > 2500*time.Millisecond {
 			e.Errorf("error %v after %v", err, took)
+		}
+	})
+}
+
+// if-version is about what is stored, not about what the request was opened
+// with: that may come from memory, or a parallel request has committed since.
+func TestIfVersionIsWhatIsStored(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		old := e.create(`{"a":1}`)
+		e.commit(old, set(`{"b":1}`))
+		r, err := e.try(old, setControl(`{"c":1}`, "if-version=2"))
+		if err != nil {
+			e.Fatal(err)
+		}
+		e.data(r.Session, `{"a":1,"b":1,"c":1}`)
+		if _, err := e.try(old, setControl(`{"d":1}`, "if-version=1")); !errors.Is(err, session.ErrVersion) {
+			e.Errorf("the version before: error %v", err)
+		}
+		if _, err := e.try(old, setControl(`{"d":1}`, "if-version=4")); !errors.Is(err, session.ErrVersion) {
+			e.Errorf("a version to come: error %v", err)
 		}
 	})
 }

@@ -312,6 +312,23 @@ func (m *Manager) remove(ctx context.Context, id string, expect uint64) error {
 	return err
 }
 
+// claim is remove for a session that another one is to take the place of. Only
+// one may do so: who can't tell whether it was its own deletion that worked must
+// not go on from data that somebody else has ended.
+func (m *Manager) claim(ctx context.Context, id string, expect uint64) error {
+	err := m.Store.Delete(ctx, id, expect)
+	if err == nil || isVerdict(err) {
+		return err
+	}
+	if got, readErr := m.decide(ctx, id); readErr != nil || got.Version != expect || ctx.Err() != nil {
+		return err
+	}
+	if again := m.Store.Delete(ctx, id, expect); !errors.Is(again, ErrNotFound) {
+		return again
+	}
+	return err
+}
+
 // confirm does a write again that was done already. Whatever goes wrong with
 // it, the first one stands.
 func (m *Manager) confirm(ctx context.Context, write func(context.Context) error) error {

@@ -37,6 +37,7 @@ const (
 // newClient connects and returns a client that connects anew when it has to. A
 // single address is asked whether it belongs to a Cluster.
 func newClient(cfg config, d *dialer) (rueidis.Client, error) {
+	var this attempt
 	option := rueidis.ClientOption{
 		InitAddress: cfg.addresses,
 		Username:    cfg.username,
@@ -46,7 +47,11 @@ func newClient(cfg config, d *dialer) (rueidis.Client, error) {
 		TLSConfig:   cfg.tls,
 		Dialer:      net.Dialer{Timeout: max(cfg.timeout, minDialTimeout), KeepAlive: pingInterval},
 		DialCtxFn: func(call context.Context, address string, _ *net.Dialer, conf *tls.Config) (net.Conn, error) {
-			return d.dial(call, address, conf)
+			conn, err := d.dial(call, address, conf)
+			if err != nil {
+				return nil, err
+			}
+			return this.take(conn)
 		},
 
 		// Calls have deadlines of their own, and a watched connection is not
@@ -69,11 +74,12 @@ func newClient(cfg config, d *dialer) (rueidis.Client, error) {
 		}
 	}
 	client, err := rueidis.NewClient(option)
+	if err != nil && client != nil { // a single client is returned with the error
+		client.Close()
+	}
+	this.end(err)
 	if err == nil {
 		return client, nil
-	}
-	if client != nil { // a single client is returned with the error
-		client.Close()
 	}
 	if cfg.sentinel == nil && len(cfg.addresses) > 1 && strings.Contains(err.Error(), "cluster support disabled") {
 		err = errors.New("this is no Cluster, and only those have several addresses (for Sentinels, give the name of their primary with sentinel)")

@@ -256,16 +256,17 @@ func (d *dialer) needed(address string) bool {
 func (d *dialer) answers(address string, conf *tls.Config) bool {
 	ctx, cancel := context.WithTimeout(d.ctx, max(d.cfg.timeout, minDialTimeout))
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, d.cfg.network, address)
+	raw, err := (&net.Dialer{}).DialContext(ctx, d.cfg.network, address)
 	if err != nil {
 		return false
 	}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	defer conn.Close()
+	defer raw.Close()
+	defer context.AfterFunc(ctx, func() { raw.Close() })()
+	conn := raw
 	if conf != nil {
-		conn = tls.Client(conn, forServer(conf, address))
+		conn = tls.Client(raw, forServer(conf, address))
 	}
-	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+	if _, err := conn.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
 		return false
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
@@ -274,6 +275,8 @@ func (d *dialer) answers(address string, conf *tls.Config) bool {
 	}
 	switch code, _, _ := strings.Cut(strings.TrimSpace(line), " "); code {
 	case "+PONG", "-NOAUTH", "-NOPERM":
+		return true
+	case "-MISCONF": // it can't save its data, but serves reads
 		return true
 	}
 	return false // it is loading its data, say, or has too many clients
@@ -295,6 +298,6 @@ func (d *dialer) giveUp() {
 	}
 	d.mu.Unlock()
 	for _, conn := range conns {
-		conn.Close()
+		conn.leave()
 	}
 }

@@ -16,6 +16,9 @@ var (
 
 	// errNoAnswer is what a connection fails with that was given up.
 	errNoAnswer = fmt.Errorf("the server does not answer: %w", context.DeadlineExceeded)
+
+	// errLeft is what a connection fails with that dialer.giveUp has closed.
+	errLeft = errors.New("the server was read-only, so it is looked up again")
 )
 
 // publicError returns err fit for a log. A server that does not know a command
@@ -41,9 +44,11 @@ func isWrongType(err error) bool {
 	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
+// isReadOnly reports whether the server is a replica. Before Redis 7 what a
+// script fails with is wrapped into an error of its own.
 func isReadOnly(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(e.Error(), "READONLY")
+	return ok && (strings.HasPrefix(e.Error(), "READONLY ") || strings.Contains(e.Error(), ": -READONLY "))
 }
 
 // isLost reports whether a connection broke, so that a new one may work:

@@ -158,6 +158,7 @@ func (l *link) learn(kind *health, err error) {
 		if isReadOnly(err) {
 			l.dialer.giveUp()
 		}
+	case errors.Is(err, errLeft): // our own doing
 	case !errors.Is(err, errClosed):
 		l.reach.failed(publicError(err))
 	}

@@ -28,6 +28,7 @@ type watched struct {
 	since  time.Time // when the first unanswered byte was sent; zero for none
 	closed bool
 	late   bool // closed by the timer
+	left   bool // closed by leave
 }
 
 // watch returns conn, watched. It is closed too when ctx is done. The functions
@@ -90,6 +91,14 @@ func (w *watched) Close() error {
 	return w.Conn.Close()
 }
 
+// leave closes a connection that works.
+func (w *watched) leave() {
+	w.mu.Lock()
+	w.left = true
+	w.mu.Unlock()
+	w.Close()
+}
+
 // expire closes the connection if its time is up, and reports whether it was:
 // while the timer fired an answer may have come, and the next write too.
 func (w *watched) expire() bool {
@@ -116,8 +125,11 @@ func (w *watched) explain(err error) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.late {
+	switch {
+	case w.late:
 		return errNoAnswer
+	case w.left:
+		return errLeft
 	}
 	return err
 }
