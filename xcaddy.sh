@@ -99,7 +99,7 @@ build_with_go() (
 # up_to_date reports whether ./caddy is newer than everything it is made of.
 up_to_date() {
 	[[ -x $root/caddy ]] || return
-	[[ -z $(find "$root" \( -name .git -o -name .data \) -prune -o \
+	[[ -z $(find "$root" \( -name .git -o -name .data -o -path "$root/bench" \) -prune -o \
 		\( -name '*.go' ! -name '*_test.go' -o -name go.mod \) -newer "$root/caddy" -print) ]]
 }
 

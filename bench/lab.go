@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// lab is everything that runs.
+type lab struct {
+	options
+	dir        string // temporary
+	began      time.Time
+	contenders []*contender
+	missing    []string // what is not measured, and why
+	processes  []*process
+
+	upstream, redis int // ports
+	redisServer     *process
+}
+
+// start starts all servers and signs in everywhere. What can't be started is
+// noted as missing, unless it is Caddy or the upstream.
+func (l *lab) start(ctx context.Context) error {
+	l.contenders = l.chosen()
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	l.upstream, l.redis = ports[0], ports[1]
+	if _, err := l.launch(ctx, "upstream", nil, ports[:1],
+		filepath.Join(l.cache, "bin", "upstream"), "-listen", address(l.upstream)); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(l.contenders, func(c *contender) bool { return c.redis }) {
+		l.redisServer, err = l.launch(ctx, "redis", nil, ports[1:], "redis-server", "--bind", "127.0.0.1",
+			"--port", strconv.Itoa(l.redis), "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
+		if err != nil {
+			l.lose(fmt.Errorf("no Redis: %w", err), func(c *contender) bool { return c.redis })
+		}
+	}
+	for _, group := range []struct {
+		ids   []string
+		start func(context.Context, []*contender) error
+	}{
+		{[]string{"bare", "nocookie", "embedded", "kept", "keepalive", "compression"}, l.startCaddy},
+		{[]string{"bare-redis", "redis"}, l.startCaddy},
+		{[]string{"bare-near", "near"}, l.startCaddy},
+		{[]string{"gogc200"}, l.startCaddy},
+		{[]string{"gogc400"}, l.startCaddy},
+		{[]string{"nginx"}, l.startNginx},
+		{[]string{"apache-bare", "apache", "apache-crypto"}, l.startApache},
+		{[]string{"scs"}, l.startScs},
+		{[]string{"express"}, l.startExpress},
+		{[]string{"express-self"}, l.startExpress},
+	} {
+		of := func(c *contender) bool { return slices.Contains(group.ids, c.id) }
+		if group.ids[0] == "bare" {
+			l.withoutKept()
+		}
+		var members []*contender
+		for _, c := range l.contenders {
+			if of(c) {
+				members = append(members, c)
+			}
+		}
+		if len(members) == 0 {
+			continue
+		}
+		if err := group.start(ctx, members); err != nil {
+			if group.ids[0] == "bare" || ctx.Err() != nil {
+				return err
+			}
+			l.lose(err, of)
+			continue
+		}
+		for _, c := range members {
+			if err := c.signIn(ctx); err != nil {
+				if c.id == "bare" || ctx.Err() != nil {
+					return err
+				}
+				l.lose(err, func(other *contender) bool { return other == c })
+			}
+		}
+	}
+	return nil
+}
+
+// lose takes contenders out that can't be measured, and says so.
+func (l *lab) lose(why error, which func(*contender) bool) {
+	l.contenders = slices.DeleteFunc(l.contenders, func(c *contender) bool {
+		if !which(c) {
+			return false
+		}
+		if !c.hidden {
+			reason := strings.Join(strings.Fields(why.Error()), " ")
+			l.missing = append(l.missing, fmt.Sprintf("%s: %s", c.name, reason))
+			fmt.Fprintf(os.Stderr, "bench: not measured: %s: %s\n", c.name, reason)
+		}
+		return true
+	})
+}
+
+// find returns the contender with this id, or nil.
+func (l *lab) find(id string) *contender {
+	for _, c := range l.contenders {
+		if c.id == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// withoutKept leaves the kept cookie out where Caddy does not know the setting.
+func (l *lab) withoutKept() {
+	probe := filepath.Join(l.dir, "probe.caddyfile")
+	site := "http://localhost {\n\tsession {\n\t\tcookies {\n\t\t\tkeep appsid\n\t\t}\n\t}\n}\n"
+	err := os.WriteFile(probe, []byte(site), 0o600)
+	if err == nil {
+		err = exec.Command(l.caddy, "adapt", "--config", probe).Run()
+	}
+	if err != nil {
+		l.lose(fmt.Errorf("this build has no jar (the setting `cookies`)"), func(c *contender) bool { return c.id == "kept" })
+	}
+}
+
+func (l *lab) launch(ctx context.Context, name string, env []string, ports []int, program string, arguments ...string) (*process, error) {
+	p, err := launch(ctx, l.dir, name, env, ports, program, arguments...)
+	if err == nil {
+		l.processes = append(l.processes, p)
+	}
+	return p, err
+}
+
+// stop stops all servers, the last one first. It may be called again.
+func (l *lab) stop() {
+	for _, p := range slices.Backward(l.processes) {
+		p.stop()
+	}
+	l.processes = nil
+}
