@@ -100,6 +100,9 @@ func (l *lab) lose(why error, which func(*contender) bool) {
 		}
 		if !c.hidden {
 			reason := strings.Join(strings.Fields(why.Error()), " ")
+			if most := 300; len(reason) > most {
+				reason = "… " + reason[len(reason)-most:] // logs end with what matters
+			}
 			l.missing = append(l.missing, fmt.Sprintf("%s: %s", c.name, reason))
 			fmt.Fprintf(os.Stderr, "bench: not measured: %s: %s\n", c.name, reason)
 		}

@@ -60,7 +60,7 @@ func parse(arguments []string) (options, error) {
 	fs := flag.NewFlagSet("./bench/run", flag.ContinueOnError)
 	fs.IntVar(&o.rounds, "rounds", 7, "how many times each contender runs")
 	fs.IntVar(&o.seconds, "seconds", 4, "how long each run takes")
-	fs.IntVar(&o.warmup, "warmup", 2, "how long each contender runs once before it counts")
+	fs.IntVar(&o.warmup, "warmup", 5, "how long each contender runs once before it counts")
 	fs.IntVar(&o.connections, "connections", 32, "wrk's connections; with more than 32, Caddy without tuning reconnects to the upstream all the time")
 	fs.IntVar(&o.threads, "threads", 1, "wrk's threads")
 	fs.StringVar(&only, "only", "", "comma-separated contenders: "+strings.Join(names(), ", "))

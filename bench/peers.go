@@ -133,8 +133,9 @@ func (l *lab) startApache(ctx context.Context, members []*contender) error {
 		}
 		fmt.Fprintf(&config, "User %s\nGroup #%s\n", name, u.Gid)
 	}
-	// Without the spare threads, Apache closes connections to have fewer.
-	config.WriteString("KeepAlive On\nMaxKeepAliveRequests 0\nMaxSpareThreads 400\nProxyRequests Off\n")
+	// As many threads as it may have by default, from the start: Apache closes
+	// connections when it is short of threads and when it has too many.
+	config.WriteString("StartServers 16\nMinSpareThreads 75\nMaxSpareThreads 400\nKeepAlive On\nMaxKeepAliveRequests 0\nProxyRequests Off\n")
 	for i, c := range members {
 		fmt.Fprintf(&config, "Listen %s\n<VirtualHost %[1]s>\n\tProxyPass / http://%s/\n\tProxyPreserveHost On\n\tRequestHeader unset X-Session-User\n",
 			address(ports[i]), address(l.upstream))
