@@ -10,7 +10,7 @@ import (
 // The chart's measures, in pixels.
 const (
 	chartWidth  = 820
-	chartLabels = 360 // what the names take
+	chartLabels = 380 // what the names take
 	chartRow    = 28
 	chartTop    = 70
 	chartBottom = 44

@@ -73,6 +73,13 @@ func parse(arguments []string) (options, error) {
 	}
 	if only != "" {
 		o.only = strings.Split(only, ",")
+		named := func(name string) bool { return slices.Contains(tuningNames(), name) }
+		switch tunes := slices.ContainsFunc(o.only, named); {
+		case tunes:
+			o.tuning = true
+		case o.tuning:
+			o.only = append(o.only, tuningNames()...)
+		}
 	}
 	problem := ""
 	switch {
@@ -87,7 +94,6 @@ func parse(arguments []string) (options, error) {
 		if !slices.Contains(append(names(), tuningNames()...), name) {
 			problem = fmt.Sprintf("-only: there is no contender %q", name)
 		}
-		o.tuning = o.tuning || slices.Contains(tuningNames(), name)
 	}
 	if problem != "" {
 		fmt.Fprintln(os.Stderr, "bench:", problem)

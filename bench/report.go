@@ -55,12 +55,12 @@ func (s spread) format(number string) string {
 }
 
 func (l *lab) writeNotes(b *strings.Builder, all samples) {
-	rounds := fmt.Sprintf("Medians of %d rounds", l.rounds)
 	if l.rounds == 1 {
-		rounds = "One round"
+		fmt.Fprintf(b, "\nOne round of %d s for each. ", l.seconds)
+	} else {
+		fmt.Fprintf(b, "\nMedians of %d rounds of %d s for each, with the smallest and largest in parentheses. Each round runs everything, "+
+			"every other one backwards. Ratios are those of one round. ", l.rounds, l.seconds)
 	}
-	fmt.Fprintf(b, "\n%s of %d s for each, with the smallest and largest in parentheses. Each round runs everything, every other one "+
-		"backwards. Ratios are those of one round. ", rounds, l.seconds)
 	for _, pair := range [][2]string{{"bare-redis", "Redis"}, {"bare-near", "the near-cache"}} {
 		if list := all[pair[0]]; len(list) > 0 {
 			fmt.Fprintf(b, "What uses %s is compared to a bare site of the same process, which made %s requests/s at %s µs. ",
