@@ -195,6 +195,13 @@ func (a *application) last() *http.Request {
 // query parameters set, unset, control ask for; other parameters named h.NAME
 // become headers, and status the status.
 func scripted(w http.ResponseWriter, r *http.Request) {
+	scriptedHeaders(w, r)
+	fmt.Fprintf(w, "user=%s data=%s version=%s id=%s\n", r.Header.Get("X-Session-User"),
+		r.Header.Get("X-Session-Data"), r.Header.Get("X-Session-Version"), r.Header.Get("X-Session-Id"))
+}
+
+// scriptedHeaders is scripted without the body.
+func scriptedHeaders(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
 	for name, values := range r.URL.Query() {
 		for _, value := range values {
@@ -209,8 +216,6 @@ func scripted(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.WriteHeader(status)
-	fmt.Fprintf(w, "user=%s data=%s version=%s id=%s\n", r.Header.Get("X-Session-User"),
-		r.Header.Get("X-Session-Data"), r.Header.Get("X-Session-Version"), r.Header.Get("X-Session-Id"))
 }
 
 // raw sends bytes as they are and returns all that comes back until the server

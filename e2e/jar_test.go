@@ -24,23 +24,6 @@ func cookieApp(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%q", r.Header["Cookie"])
 }
 
-func scriptedHeaders(w http.ResponseWriter, r *http.Request) {
-	status := http.StatusOK
-	for name, values := range r.URL.Query() {
-		for _, value := range values {
-			switch {
-			case name == "set" || name == "unset" || name == "control":
-				w.Header().Add("X-Session-"+name, value)
-			case name == "status":
-				fmt.Sscan(value, &status)
-			case strings.HasPrefix(name, "h."):
-				w.Header().Add(name[2:], value)
-			}
-		}
-	}
-	w.WriteHeader(status)
-}
-
 // setting returns a target that makes cookieApp set cookies.
 func setting(lines ...string) string {
 	target := "/dir/page?"
