@@ -289,8 +289,8 @@ func serveFile(t *testing.T, text string, addrs ...string) *server {
 		}
 	}
 	options := fmt.Sprintf("admin off\npersist_config off\nlog {\n\toutput file %s\n}\n", s.log.path)
-	if strings.Contains(text, "admin off") {
-		text = strings.Replace(text, "admin off", options, 1)
+	if admin := regexp.MustCompile(`(?m)^\tadmin .*$`); admin.MatchString(text) {
+		text = admin.ReplaceAllLiteralString(text, options)
 	} else {
 		text = "{\n" + options + "}\n" + text
 	}
