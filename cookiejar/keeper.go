@@ -237,17 +237,36 @@ func innerName(value string) string {
 	return name
 }
 
-// smuggles reports whether a server that parts cookies by commas too, as
-// RFC 2109 had it, would find one of ours in a pair. By RFC 6265bis 4.1.1 no pair
-// has a comma.
+// smuggles reports whether a server would find one of ours in a pair that parts
+// cookies by commas too, as RFC 2109 had it, or by white space, as Python's
+// http.cookies does, where the last of two wins. By RFC 6265bis 4.1.1 no pair has
+// either.
 func (r *receiver) smuggles(pair string) bool {
-	_, rest, more := strings.Cut(pair, ",")
-	for more {
-		var part string
-		part, rest, more = strings.Cut(rest, ",")
-		name, _, ok := strings.Cut(part, "=")
-		if name = trim(name); ok && isPlainName(name) && !r.table.passes(name) {
-			return true
+	pair = trim(pair)
+	if strings.IndexByte(pair, ',') < 0 && strings.IndexByte(pair, ' ') < 0 && strings.IndexByte(pair, '\t') < 0 {
+		return false
+	}
+	// One pass, as the pair may be long: start and end are those of what would
+	// be a name if "=" came next; start is -1 in what no comma or space has ended.
+	start, end, blank := -1, 0, false
+	for i := range len(pair) {
+		switch c := pair[i]; {
+		case c == ',':
+			start, end, blank = i+1, i+1, false
+		case c == ' ' || c == '\t':
+			blank = true
+		case c != '=':
+			if blank {
+				start, blank = i, false
+			}
+			end = i + 1
+		case start >= 0 && end <= start:
+			start = i + 1 // "=" before the name
+		default:
+			if start >= 0 && isPlainName(pair[start:end]) && !r.table.passes(pair[start:end]) {
+				return true
+			}
+			start, blank = -1, false
 		}
 	}
 	return false

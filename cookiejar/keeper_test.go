@@ -75,6 +75,7 @@ func TestReceiveForgeries(t *testing.T) {
 	for _, gone := range []string{
 		"PHPSESSID=x", " PHPSESSID\t=x", "PHPSESSID", "phpsessid=x", "PHPSESSID[=x", "PHPSESSID[a][b]=x", "%50HPSESSID=x", "+PHPSESSID=x", "PHPSESSID%00a=x",
 		"=PHPSESSID=x", "= =PHPSESSID=x", "=PHPSESSID", "a=b,PHPSESSID=x", "a,PHPSESSID=x", "a=b,c, PHPSESSID =x", ",PHPSESSID=x", "=a,PHPSESSID=x",
+		"a=b PHPSESSID=x", "a=b\tPHPSESSID\t= x", " a = b PHPSESSID=x", `a="b" PHPSESSID=x`, "a=b, =PHPSESSID=x", "a= b=c PHPSESSID=x",
 		"\xa0PHPSESSID=x", "\u3000PHPSESSID=x", "\x85PHPSESSID\xc2\xa0=x", `"PHPSESSID"=x`, "%c2%a0PHPSESSID=x",
 	} {
 		if got := v.send(site, gone); got != nil {
@@ -83,6 +84,7 @@ func TestReceiveForgeries(t *testing.T) {
 	}
 	for _, stays := range []string{
 		"a=PHPSESSID=x", "PHPSESSIDX=x", "XPHPSESSID=x", "a[PHPSESSID]=x", "a=b,PHPSESSID", `a={"b":1,"PHPSESSID=x":2}`, "PHP.SESSID=x", "=a=PHPSESSID=x", "",
+		"a=b PHPSESSID", "a=b XPHPSESSID=x", " a = PHPSESSID", "a=b c=PHPSESSID=x",
 	} {
 		if got := v.send(site, stays); !slices.Equal(got, []string{stays}) {
 			t.Errorf("%q became %q", stays, got)
