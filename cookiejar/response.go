@@ -141,6 +141,11 @@ func (k *Keeper) wrap(line string, p policy, rule Wrapped, c Context) (string, e
 	if err != nil {
 		return "", err
 	}
+	// Who has the line need not be a browser, which would refuse it: it could
+	// take the value to the other host.
+	if _, ok := cookieDomain(c.Host, cookie.Domain); !ok {
+		return "", errDomain
+	}
 	end := strings.IndexByte(line, ';')
 	if end < 0 {
 		end = len(line)

@@ -172,6 +172,22 @@ func TestWrapBound(t *testing.T) {
 	}
 }
 
+// TestWrapForAnotherHost has an application that makes values for hosts that are
+// not its own.
+func TestWrapForAnotherHost(t *testing.T) {
+	v := wrapping(t)
+	for _, name := range []string{"prefs", "lang"} {
+		for _, domain := range []string{"other.example.net", "x.app.example.com", "pp.example.com", "com"} {
+			got, ignored := v.sent(https, name+"=en; Domain="+domain, "a=b; Domain="+domain)
+			if !slices.Equal(got, []string{"a=b; Domain=" + domain}) || len(ignored) != 1 || ignored[0].Name != name {
+				t.Errorf("%s for %s: sent %q, ignored %v", name, domain, got, ignored)
+			}
+		}
+		pair := v.wrap(https, name+"=en; Domain=app.example.com")
+		v.accepts("its own host as Domain", "https://x.app.example.com/", pair, name+"=en")
+	}
+}
+
 func TestWrapDeletes(t *testing.T) {
 	v := wrapping(t)
 	for _, name := range []string{"prefs", "lang", "bseal", "node"} {
