@@ -242,6 +242,7 @@ func (x *exchange) watch(shut func(), patient bool) {
 	if x.keepOpen || x.result == nil {
 		return
 	}
+	x.unwatch() // a 101 may call itself an event stream, and a stream be hijacked later
 	x.watched = &connection{id: x.result.ID(), patient: patient, shut: shut}
 	x.streams.add(x.watched)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +146,26 @@ func TestConnectionsEndWithTheSession(t *testing.T) {
 			stays(t, "the WebSocket of nobody", nobody)
 		})
 	}
+}
+
+// A response that is of two kinds is one connection, and none when it has ended.
+func TestConnectionsAreForgotten(t *testing.T) {
+	a, ended := webSocketApp(t, "Content-Type: text/event-stream\r\n", func() {})
+	o := serveOperated(t, storeOption("memory"), "session\nreverse_proxy "+a.host())
+	r, _, c := o.upgrade(o.signIn("alice"), webSocketKey)
+	if r.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(r.Status)
+	}
+	open := func(n int) func() bool {
+		return func() bool {
+			_, stats := o.ask("GET", "/session/stats", "")
+			return strings.Contains(stats, fmt.Sprintf(`"open_connections":%d,`, n))
+		}
+	}
+	eventually(t, "one connection is open", open(1))
+	c.Close()
+	hangUp(t, ended)
+	eventually(t, "none is open", open(0))
 }
 
 func TestConnectionsAreKept(t *testing.T) {
