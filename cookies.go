@@ -92,7 +92,7 @@ func (h *Handler) receive(r *http.Request, state *requestState, s *session.Sessi
 		if len(state.cookies) > 0 {
 			r.Header["Cookie"] = state.cookies
 		}
-		cookiejar.Strip(r.Header, h.cookieNames...)
+		cookiejar.Strip(r.Header, state.names...)
 	}
 	state.reread, state.kept = true, nil
 	host, _ := cookiejar.CanonicalHost(r.Host)

@@ -255,6 +255,7 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	state := stateOf(r)
 	h.stripRequest(r, state)
+	state.addNames(h.cookieNames)
 	state.addPlaceholders(r)
 	state.running++
 	defer func() {

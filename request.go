@@ -21,6 +21,9 @@ type requestState struct {
 	// session cookie out.
 	cookies []string
 
+	// names are those of the session cookies of all handlers so far.
+	names []string
+
 	// reread tells that a handler has rewritten the Cookie lines by its rules:
 	// the next one with rules starts from cookies again.
 	reread bool
@@ -75,6 +78,15 @@ func stateOf(r *http.Request) *requestState {
 	s := &requestState{cookies: r.Header["Cookie"]}
 	caddyhttp.SetVar(r.Context(), stateVar, s)
 	return s
+}
+
+// addNames adds the names of a handler's session cookie.
+func (s *requestState) addNames(names []string) {
+	if s.names == nil {
+		s.names = slices.Clip(names) // most often there is one handler, and this is free
+		return
+	}
+	s.names = append(s.names, names...)
 }
 
 // String keeps the cookies out of {http.vars.caddy_session}.

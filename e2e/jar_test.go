@@ -195,6 +195,30 @@ func TestJarNotMatched(t *testing.T) {
 	}
 }
 
+// TestJarOfTwoHandlers: each handler's rules begin with what the client has sent,
+// but for the session cookies of all.
+func TestJarOfTwoHandlers(t *testing.T) {
+	a := app(t, cookieApp)
+	handler := func(name, matcher string) string {
+		return "session " + matcher + " {\n\tcookie {\n\t\tname " + name + "\n\t}\n\tcookies {\n\t\tkeep kept_" + name + "\n\t}\n}\n"
+	}
+	const cookies = "one=secret1; two=secret2; kept_one=x; kept_two=y; a=b"
+	t.Run("in a row", func(t *testing.T) {
+		s := serve(t, storeOption("memory"), handler("one", "/one/*")+handler("two", "")+"reverse_proxy "+a.host())
+		for target, want := range map[string]string{"/one/": "kept_two=y; a=b", "/": "kept_one=x; a=b"} {
+			if r := s.get(target, cookies); r.body != sees(want) {
+				t.Errorf("%s: %s, want %s", target, r.body, sees(want))
+			}
+		}
+	})
+	t.Run("after an error", func(t *testing.T) {
+		s := serve(t, storeOption("memory"), handler("one", "")+"error 404\nhandle_errors {\n"+handler("two", "")+"reverse_proxy "+a.host()+"\n}")
+		if r := s.get("/", cookies); r.body != sees("kept_one=x; a=b") {
+			t.Errorf("%s", r.body)
+		}
+	})
+}
+
 func TestJarPassesByteForByte(t *testing.T) {
 	odd := []string{
 		"Set-Cookie: a=b; Path=/; Secure; HttpOnly; SameSite=Lax",
