@@ -132,11 +132,11 @@ func (x *exchange) openCookies() {
 }
 
 // injectCookies sets the headers of forward lines.
-func (x *exchange) injectCookies() {
-	for i, value := range x.jar.in.Forward {
+func (h *Handler) injectCookies(header http.Header, in cookiejar.Incoming) {
+	for i, value := range in.Forward {
 		if value != nil {
-			f := x.Cookies.Forward[i]
-			x.request.Header[x.protocol.HeaderName(cookieKind, f.Name, f.Header)] = []string{session.EncodeValue(*value)}
+			f := h.Cookies.Forward[i]
+			header[h.protocol.HeaderName(cookieKind, f.Name, f.Header)] = []string{session.EncodeValue(*value)}
 		}
 	}
 }
@@ -264,6 +264,7 @@ func (p *passing) openCookies(r *http.Request) {
 	if p.rules() {
 		p.jar = p.receive(r, p.state, nil)
 		p.countInvalid(p.jar.in.Invalid)
+		p.injectCookies(r.Header, p.jar.in)
 	}
 }
 

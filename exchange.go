@@ -129,7 +129,7 @@ func (x *exchange) inject() error {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	x.injectCookies()
+	x.injectCookies(x.request.Header, x.jar.in)
 	repl, ok := x.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	switch {
 	case !ok:

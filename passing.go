@@ -21,6 +21,9 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	defer func() { p.strip(w.Header()) }() // of trailers; and the access log shows it, after a panic too
 	err := next.ServeHTTP(&p.writer, r)
 	p.writer.end()
+	if err != nil && p.rules() {
+		h.protocol.StripRequest(r.Header) // as exchange does, for error routes
+	}
 	return err
 }
 

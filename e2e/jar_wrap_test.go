@@ -138,8 +138,9 @@ func TestJarHardens(t *testing.T) {
 
 func TestJarForwards(t *testing.T) {
 	a := app(t, cookieApp)
-	s := serve(t, storeOption("memory"), "session {\n\tforward role\n\tcookies {\n\t\tkeep PHPSESSID\n\t\tsign lang\n\t\tseal prefs\n\t\tkeys "+cookieKey+
-		"\n\t\tforward lang\n\t\tforward PHPSESSID X-Remote-Session\n\t\tforward prefs\n\t}\n}\nreverse_proxy "+a.host())
+	site := "session {\n\tforward role\n\tcookies {\n\t\tkeep PHPSESSID\n\t\tsign lang\n\t\tseal prefs\n\t\tkeys " + cookieKey +
+		"\n\t\tforward lang\n\t\tforward PHPSESSID X-Remote-Session\n\t\tforward prefs\n\t}\n}\nreverse_proxy " + a.host()
+	s := serve(t, storeOption("memory"), site)
 	r := s.get(setting("PHPSESSID=x y%; Path=/", "lang=\xc3\xa9; Path=/"), "")
 	cookies := r.cookie() + "; " + cookieOf(r, "lang")
 	for _, forged := range []string{"X-Remote-Session", "x-remote-session", "X_Remote_Session", "X-Session-Cookie-Lang", "X-Session-Cookie-Prefs", "X~Remote~Session"} {
@@ -157,6 +158,18 @@ func TestJarForwards(t *testing.T) {
 	if got := a.last().Header; got.Get("X-Session-Cookie-Lang") != "%C3%A9" || len(under(got, "x-remote-session")) != 0 || got.Get("X-Session-Id") != "" {
 		t.Errorf("without a session: %q", got)
 	}
+	// Nor one that could be there.
+	s.load(storeOption("memory"), "session /never {\n\tcookies {\n\t\tsign lang\n\t\tkeys "+cookieKey+"\n\t\tforward lang\n\t}\n}\n"+
+		"error /error 404\nhandle_errors {\n\treverse_proxy "+a.host()+"\n}\nreverse_proxy "+a.host())
+	s.get("/", cookies, "X-Session-Cookie-Lang: evil", "X-Session-Cookie-Prefs: evil")
+	if got := a.last().Header; got.Get("X-Session-Cookie-Lang") != "%C3%A9" || len(under(got, "x-session-")) != 1 {
+		t.Errorf("not matched: %q", got)
+	}
+	s.get("/error", cookies, "X-Session-Cookie-Lang: evil")
+	if got := a.last().Header; len(under(got, "x-session-")) != 0 {
+		t.Errorf("after an error: %q", got)
+	}
+	s.load(storeOption("memory"), site)
 	// What would not fit is not taken.
 	if r := s.get(setting("lang="+strings.Repeat("%", 1400)), ""); cookieOf(r, "lang") != "" || len(s.logged("larger than exposed")) != 1 {
 		t.Errorf("too large: %q", r.raw)
