@@ -281,3 +281,25 @@ func TestJarPaths(t *testing.T) {
 		}
 	}
 }
+
+// A cookie that somebody has planted is worth nothing after a sign-in that
+// renews it, as the README has it for applications that do not know us.
+func TestJarAndFixation(t *testing.T) {
+	a := app(t, cookieApp)
+	s := serve(t, storeOption("memory"), "session {\n\tcookies {\n\t\tkeep *\n\t}\n}\nsession_renew /dir/login\nreverse_proxy "+a.host())
+	planted := s.get(setting("PHPSESSID=of nobody; Path=/"), "").cookie()
+	if r := s.get("/", planted); r.body != sees("PHPSESSID=of nobody") {
+		t.Fatalf("the application sees %s", r.body)
+	}
+	r := s.get(strings.Replace(setting("PHPSESSID=of the victim; Path=/"), "page", "login", 1), planted)
+	victim := r.cookie()
+	if victim == "" || victim == planted || len(setCookies(r)) != 0 {
+		t.Fatalf("signing in: %q", r.raw)
+	}
+	if r := s.get("/", planted); r.body != sees() {
+		t.Errorf("with the planted cookie the application sees %s", r.body)
+	}
+	if r := s.get("/", victim); r.body != sees("PHPSESSID=of the victim") {
+		t.Errorf("the victim's application sees %s", r.body)
+	}
+}
