@@ -19,14 +19,17 @@ const visitors = 60
 // slack is what an answer may take on top of the timeouts.
 const slack = 100 * time.Millisecond
 
-// patience is the longest that a task may wait for the store: for a call, and
-// where the session is loaded before the application is asked, for another one.
+// patience is the longest that a task may wait for the store. A write that is
+// not answered is followed by a read that decides whether it was done, and that
+// may meet another connection that has not been given up yet.
 func (what task) patience() time.Duration {
 	switch what {
-	case loads, signsIn:
+	case loads:
 		return redisstore.DefaultTimeout
+	case signsIn:
+		return 2 * redisstore.DefaultTimeout // write, decide
 	case commits:
-		return 2 * redisstore.DefaultTimeout
+		return 3 * redisstore.DefaultTimeout // load, write, decide
 	}
 	return 0
 }
