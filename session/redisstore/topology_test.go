@@ -202,7 +202,7 @@ func TestListDuringFailover(t *testing.T) {
 // Once a server does not answer, a hundred calls cost less than the time of
 // one; nor does any wait for a server that comes back only to be frozen again.
 func TestBreaker(t *testing.T) {
-	const timeout = 400 * time.Millisecond
+	const timeout = time.Second
 	server := redistest.Start(t)
 	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: timeout})
 	eventually(t, "the store works", func() bool { return works(s) })
