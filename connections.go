@@ -215,16 +215,24 @@ func (c *connections) tell(notifier session.Notifier) {
 	}
 }
 
-// interruptible lets the request of a session be ended from outside, by its
-// context. The caller calls the function that it returns.
+// interruptible lets a request with a session be ended from outside. The caller
+// calls the function that it returns. For HTTP/1 and 2 that is free: see
+// hookWriter.interrupt.
 func (x *exchange) interruptible() context.CancelFunc {
-	if x.keepOpen || x.session == nil {
+	if x.request.ProtoMajor < 3 || x.keepOpen || x.session == nil {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(x.request.Context())
 	x.request = x.request.WithContext(ctx)
-	x.interrupt = cancel
+	x.cancel = cancel
 	return cancel
+}
+
+func (x *exchange) interrupt() {
+	x.writer.interrupt()
+	if x.cancel != nil {
+		x.cancel()
+	}
 }
 
 // hijacked is called with a connection that HTTP is done with.
@@ -232,7 +240,7 @@ func (x *exchange) hijacked(conn net.Conn) { x.watch(func() { conn.Close() }, fa
 
 // flushed is called when a part of a response is sent before its end.
 func (x *exchange) flushed() {
-	if x.watched == nil && x.interrupt != nil {
+	if x.watched == nil && x.session != nil {
 		x.watch(x.interrupt, true)
 	}
 }

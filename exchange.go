@@ -30,9 +30,9 @@ type exchange struct {
 
 	actions []action // of the site itself
 
-	result    *session.Session   // as the response leaves it
-	interrupt context.CancelFunc // ends the request, nil if nothing needs to
-	watched   *connection        // the response stays open, nil if it does not
+	result  *session.Session   // as the response leaves it
+	cancel  context.CancelFunc // ends the request, nil if interrupt does so without it
+	watched *connection        // the response stays open, nil if it does not
 
 	jar jarExchange
 
@@ -146,7 +146,7 @@ func (x *exchange) inject() error {
 // or that the client gets none of it.
 func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err error) {
 	before := saveHeader(x.room[:0], w.Header())
-	x.writer = wrap(w, x)
+	x.writer.wrap(w, x)
 	rw := &x.writer
 	defer func() {
 		if rw.failure != nil {
@@ -256,7 +256,7 @@ func (x *exchange) sent() {
 	if x.touch {
 		x.manager.Touch(x.session, time.Now())
 	}
-	if x.interrupt != nil && isEventStream(x.writer.Header()) {
+	if x.session != nil && isEventStream(x.writer.Header()) {
 		x.watch(x.interrupt, false)
 	}
 }

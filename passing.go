@@ -17,7 +17,7 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	}
 	p := &passing{Handler: h, state: state, owner: state.owner, request: r}
 	p.openCookies(r)
-	p.writer = wrap(w, p)
+	p.writer.wrap(w, p)
 	defer func() { p.strip(w.Header()) }() // of trailers; and the access log shows it, after a panic too
 	err := next.ServeHTTP(&p.writer, r)
 	p.writer.end()

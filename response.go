@@ -2,9 +2,12 @@ package caddysession
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -35,13 +38,29 @@ type responseHooks interface {
 type hookWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	hooks   responseHooks
-	done    bool  // final was called
-	failure error // what it said
+	done    bool        // final was called
+	failure error       // what it said
+	ended   atomic.Bool // by interrupt
 }
 
-// wrap returns what a new hookWriter on w is set to.
-func wrap(w http.ResponseWriter, hooks responseHooks) hookWriter {
-	return hookWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hooks: hooks}
+// wrap makes a new hookWriter one on w.
+func (w *hookWriter) wrap(writer http.ResponseWriter, hooks responseHooks) {
+	w.ResponseWriter, w.hooks = writer, hooks
+}
+
+var errInterrupted = errors.New("the session of this response has ended")
+
+// interrupt ends the response from another goroutine, before the handler has
+// returned. On HTTP/1 and 2 it ends the request's context too, which is what
+// wakes a proxy that waits for an upstream: a read that fails tells a server
+// of HTTP/1 that the client has gone, and one of HTTP/2 resets a stream at its
+// deadline. On HTTP/3 it has no effect before the next write.
+func (w *hookWriter) interrupt() {
+	w.ended.Store(true) // whoever sets deadlines besides
+	controller := http.NewResponseController(w.ResponseWriter)
+	past := time.Unix(1, 0)
+	controller.SetWriteDeadline(past)
+	controller.SetReadDeadline(past)
 }
 
 func (w *hookWriter) WriteHeader(status int) {
@@ -73,6 +92,9 @@ func (w *hookWriter) finish(status int) error {
 func (w *hookWriter) begin() error {
 	if !w.done {
 		w.WriteHeader(http.StatusOK)
+	}
+	if w.ended.Load() {
+		return errInterrupted
 	}
 	return w.failure
 }

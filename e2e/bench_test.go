@@ -99,9 +99,9 @@ func BenchmarkRequest(b *testing.B) {
 				case "embedded":
 					store = fmt.Sprintf(`{"module": "embedded", "file": %q}`, filepath.Join(b.TempDir(), "sessions.db"))
 				case "redis":
-					store = fmt.Sprintf(`{"module": "redis", "address": %q, "timeout": "5s"}`, redistest.Start(b).Addr)
+					store = fmt.Sprintf(`{"module": "redis", "addresses": [%q], "timeout": "5s"}`, redistest.Start(b).Addr)
 				case "near":
-					store = fmt.Sprintf(`{"module": "redis", "address": %q, "timeout": "5s", "near_cache": {}}`, redistest.Start(b).Addr)
+					store = fmt.Sprintf(`{"module": "redis", "addresses": [%q], "timeout": "5s", "near_cache": {}}`, redistest.Start(b).Addr)
 				}
 				h := provisioned(b, store, nil)
 				serve = func(w http.ResponseWriter, r *http.Request) error { return h.ServeHTTP(w, r, next) }
