@@ -12,8 +12,8 @@ import (
 // response has a session.
 //
 // What the application says about caching is left alone, unless our cookie
-// goes out with it.
-func setCaching(header http.Header, status int, withCookie, live bool) {
+// goes out with it. memory is for lines, and nobody else's from now on.
+func setCaching(header http.Header, status int, withCookie, live bool, memory *[2]string) {
 	switch {
 	case withCookie:
 		// Policies for single kinds of caches forbid storing already, or
@@ -23,9 +23,15 @@ func setCaching(header http.Header, status int, withCookie, live bool) {
 		delete(header, "Pragma")
 	case status == http.StatusSwitchingProtocols:
 	case !saysCaching(header):
-		addVary(header, "Cookie")
+		if header["Vary"] == nil {
+			memory[0] = "Cookie"
+			header["Vary"] = memory[0:1:1]
+		} else {
+			addVary(header, "Cookie")
+		}
 		if live {
-			header.Set("Cache-Control", "private")
+			memory[1] = "private"
+			header["Cache-Control"] = memory[1:2:2]
 		}
 	}
 }

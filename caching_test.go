@@ -52,7 +52,7 @@ func TestSetCaching(t *testing.T) {
 		{"101 with our cookie", header(), 101, true, true, "Cache-Control: no-store"},
 	}
 	for _, tt := range tests {
-		setCaching(tt.header, tt.status, tt.withCookie, tt.live)
+		setCaching(tt.header, tt.status, tt.withCookie, tt.live, new([2]string))
 		if got := cachingLines(tt.header); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.why, got, tt.want)
 		}

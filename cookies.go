@@ -126,7 +126,8 @@ func browserPath(r *http.Request) string {
 
 func (x *exchange) openCookies() {
 	if x.keeper != nil {
-		x.jar = x.receive(x.request, x.state, x.session)
+		j := x.receive(x.request, x.state, x.session)
+		x.jar = &j
 		x.countInvalid(x.jar.in.Invalid)
 	}
 }
@@ -205,7 +206,7 @@ func (x *exchange) sendCookies(header http.Header, s *session.Session) {
 	if x.jar.context.Session = ""; s != nil {
 		x.jar.context.Session = s.ID()
 	}
-	x.send(header, &x.jar, x.state.cookie)
+	x.send(header, x.jar, x.state.cookie)
 	x.logIgnored(x.jar.stored.Ignored, x.request)
 	for _, name := range x.jar.stored.Evicted {
 		x.manager.Count(eventCookieEvicted)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -34,12 +33,16 @@ type exchange struct {
 	cancel  context.CancelFunc // ends the request, nil if interrupt does so without it
 	watched *connection        // the response stays open, nil if it does not
 
-	jar jarExchange
+	jar *jarExchange // nil without rules for cookies
 
 	writer hookWriter
-	room   [4]headerField // for the header as it was before
-	failed bool           // no response of the application goes out
-	touch  bool           // the session was used and not written
+	failed bool // no response of the application goes out
+	touch  bool // the session was used and not written
+
+	// Memory for what most requests need once.
+	tokens  [1]session.Token
+	before  [2]headerField // the response's header as it was before
+	caching [2]string      // for setCaching
 }
 
 // open loads the session that the request's cookies present. The error is what
@@ -99,7 +102,7 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 // none if there are more than anybody has by honest means.
 func (x *exchange) readTokens(cookies []string, name string) ([]session.Token, error) {
 	var room [cookiejar.MaxCandidates + 1]string
-	var tokens []session.Token
+	tokens := x.tokens[:0]
 	malformed := false
 	values, err := cookiejar.Values(room[:0], cookies, name, func(value string) bool {
 		t, ok := session.ParseToken(value)
@@ -129,15 +132,8 @@ func (x *exchange) inject() error {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	x.injectCookies(x.request.Header, x.jar.in)
-	repl, ok := x.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	switch {
-	case !ok:
-	case x.session != nil && x.session.Subject() != "":
-		repl.Set("http.auth.user.id", session.EncodeValue(x.session.Subject()))
-		x.state.named = true
-	case x.state.named: // before the error that brought the request here
-		repl.Delete("http.auth.user.id")
+	if x.jar != nil {
+		x.injectCookies(x.request.Header, x.jar.in)
 	}
 	return nil
 }
@@ -145,7 +141,7 @@ func (x *exchange) inject() error {
 // serve runs the application and makes sure that the response was committed,
 // or that the client gets none of it.
 func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err error) {
-	before := saveHeader(x.room[:0], w.Header())
+	before := saveHeader(x.before[:0], w.Header())
 	x.writer.wrap(w, x)
 	rw := &x.writer
 	defer func() {
@@ -200,7 +196,7 @@ func (x *exchange) final(header http.Header, status int) error {
 		x.cleanCookies(header, x.state)
 		// Another page for everybody with this cookie, and caches may keep
 		// a 404: what error routes send depends on the session, too.
-		setCaching(header, status, x.state.sentCookie(header), x.session != nil || x.blind)
+		setCaching(header, status, x.state.sentCookie(header), x.session != nil || x.blind, &x.caching)
 		return nil
 	}
 	mistake := malformedControl
@@ -243,8 +239,8 @@ func (x *exchange) final(header http.Header, status int) error {
 		}
 	}
 	x.result = result.Session
-	setCaching(header, status, x.state.sentCookie(header), x.session != nil || result.Session != nil || x.blind)
-	if x.jar.private {
+	setCaching(header, status, x.state.sentCookie(header), x.session != nil || result.Session != nil || x.blind, &x.caching)
+	if x.jar != nil && x.jar.private {
 		makePrivate(header)
 	}
 
@@ -313,13 +309,17 @@ func (x *exchange) refuse(err error) error {
 	return caddyhttp.Error(http.StatusBadGateway, err)
 }
 
-// logID puts the id into the access log. The session of the response takes the
-// place of the one that the request came with.
+// logID puts the id into the access log, if the server has one. The session of
+// the response takes the place of the one that the request came with.
 func (x *exchange) logID(s *session.Session) {
 	if s == nil {
 		return
 	}
-	if extra, ok := x.request.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+	ctx := x.request.Context()
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server != nil && server.Logs == nil {
+		return
+	}
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(zap.String("session", s.ID()))
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-session/caddy-session/session"
-	"github.com/caddy-session/caddy-session/session/redisstore"
 )
 
 // The collectors of this process. Caddy has a new registry for every
@@ -111,7 +110,7 @@ func (g *storeGauges) Collect(ch chan<- prometheus.Metric) {
 	if c, ok := session.As[session.Counter](g.measured); ok {
 		ch <- prometheus.MustNewConstMetric(liveCount, prometheus.GaugeValue, float64(c.Len()), g.name)
 	}
-	if c, ok := session.As[*redisstore.NearStore](g.measured); ok {
+	if c, ok := session.As[nearCached](g.measured); ok {
 		stats := c.NearCacheStats()
 		ch <- prometheus.MustNewConstMetric(nearHits, prometheus.CounterValue, float64(stats.Hits), g.name)
 		ch <- prometheus.MustNewConstMetric(nearMisses, prometheus.CounterValue, float64(stats.Misses), g.name)

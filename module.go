@@ -128,6 +128,7 @@ type Handler struct {
 	matchers    caddyhttp.MatcherSets
 	manager     *session.Manager
 	protocol    *session.Protocol
+	managed     func(string) bool // protocol.ManagesRequest
 	cookieNames []string
 	streams     *connections
 	keepOpen    bool
@@ -162,7 +163,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.protocol = protocol
+	h.protocol, h.managed = protocol, protocol.ManagesRequest
 	h.cookieNames = h.Cookie.Names()
 	if err := h.provisionCookies(policy); err != nil {
 		return err
@@ -272,7 +273,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case !matched:
 		return h.pass(w, r, next, state)
 	}
-	x := &exchange{Handler: h, request: r, state: state, started: time.Now()}
+	x := state.newExchange()
+	*x = exchange{Handler: h, request: r, state: state, started: time.Now()}
 	state.owner, state.exchange = h, x
 	defer func() { state.owner, state.exchange = nil, nil }()
 

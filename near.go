@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-session/caddy-session/session/nearcache"
 	"github.com/caddy-session/caddy-session/session/redisstore"
 )
 
@@ -25,6 +26,11 @@ type RedisNearCache struct {
 	// How long a session may be used after it was read, whatever happens to
 	// announcements. Default: 5s.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
+}
+
+// nearCached is a store with a cache that counts.
+type nearCached interface {
+	NearCacheStats() nearcache.Stats
 }
 
 // mayBeCached reports whether a session from the near-cache is good enough: the

@@ -25,7 +25,13 @@ func (s *requestState) addPlaceholders(r *http.Request) {
 
 // placeholder is the value of {session.KEY}, alias {http.session.KEY}. All of
 // them are known, so that one without a value is empty rather than literal.
+//
+// {http.auth.user.id} is the session's user where no authentication has set
+// another one, and unknown without one.
 func (s *requestState) placeholder(key string) (any, bool) {
+	if key == "http.auth.user.id" && s.session != nil && s.session.Subject() != "" {
+		return session.EncodeValue(s.session.Subject()), true
+	}
 	name, ok := strings.CutPrefix(strings.TrimPrefix(key, "http."), "session.")
 	if !ok {
 		return nil, false

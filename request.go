@@ -64,8 +64,8 @@ type requestState struct {
 	// error route.
 	left bool
 
-	// named tells that {http.auth.user.id} is from a session.
-	named bool
+	// first is the exchange of nearly all requests, in the same memory.
+	first exchange
 }
 
 const stateVar = "caddy_session"
@@ -78,6 +78,14 @@ func stateOf(r *http.Request) *requestState {
 	s := &requestState{cookies: r.Header["Cookie"]}
 	caddyhttp.SetVar(r.Context(), stateVar, s)
 	return s
+}
+
+// newExchange returns memory for an exchange.
+func (s *requestState) newExchange() *exchange {
+	if s.first.Handler == nil {
+		return &s.first
+	}
+	return new(exchange)
 }
 
 // addNames adds the names of a handler's session cookie.
@@ -95,7 +103,7 @@ func (*requestState) String() string { return "" }
 // stripRequest removes what clients must not send. A handler inside another
 // one leaves alone what the owner has put in.
 func (h *Handler) stripRequest(r *http.Request, state *requestState) {
-	managed := h.protocol.ManagesRequest
+	managed := h.managed
 	if owner := state.owner; owner != nil {
 		managed = func(name string) bool {
 			return h.protocol.ManagesRequest(name) && !owner.protocol.ManagesRequest(name)

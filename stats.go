@@ -7,7 +7,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/caddy-session/caddy-session/session"
-	"github.com/caddy-session/caddy-session/session/redisstore"
 )
 
 // adminNumbers is the answer of /session/stats. The counts are those of this
@@ -38,7 +37,7 @@ func adminStats(_ context.Context, app *App, _ adminQuery) (any, error) {
 		live := c.Len()
 		n.LiveSessions = &live
 	}
-	if c, ok := session.As[*redisstore.NearStore](store.Store); ok {
+	if c, ok := session.As[nearCached](store.Store); ok {
 		stats := c.NearCacheStats()
 		n.NearCache = &nearNumbers{Hits: stats.Hits, Misses: stats.Misses}
 	}

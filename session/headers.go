@@ -181,7 +181,11 @@ func (p *Protocol) Inject(h http.Header, s *Session) error {
 		set(2, p.user, EncodeValue(s.subject))
 	}
 	if p.whole {
-		set(3, p.data, string(s.data))
+		text := s.text
+		if text == "" {
+			text = string(s.data)
+		}
+		set(3, p.data, text)
 	}
 	for _, f := range p.forward {
 		if value, ok := lookup(s.data, f.Key); ok {

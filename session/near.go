@@ -9,8 +9,7 @@ import (
 )
 
 // NearCache is what a Store may offer besides: entries that it has read lately
-// and still holds in the memory of this process. Stores that keep sessions in
-// the process anyway have no use for it.
+// and still holds in the memory of this process.
 //
 // Only OpenCached asks for them. Every other path of the manager, above all
 // each one that decides about a write, calls Get, which always asks the store
@@ -20,8 +19,8 @@ type NearCache interface {
 	// perhaps out of date. nil means that Get has to be asked and nothing else.
 	//
 	// An entry shows what the store held when it was read. It must be gone
-	// before a Put, Touch or Delete of this process on its id returns, whatever
-	// the outcome, and as soon as the store hears of one by another process.
+	// before a Put, Touch or Delete of this process that has changed it
+	// returns, and as soon as the store hears of any other change.
 	Cached(id string, now time.Time) *CachedEntry
 }
 
@@ -67,7 +66,7 @@ func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
 		return nil
 	}
 	t.ID = strings.Clone(t.ID) // it is a part of a Cookie line, which may be long
-	s := &Session{token: t, record: r, expires: c.Expires}
+	s := &Session{token: t, record: r, expires: c.Expires, text: string(r.data)}
 	c.session.Store(s)
 	return s
 }

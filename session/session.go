@@ -11,6 +11,7 @@ type Session struct {
 	token Token
 	record
 	expires time.Time // when the store forgets it, unless it is touched
+	text    string    // the data once more, for sessions that many requests share, else ""
 }
 
 // ID returns the public id.

@@ -9,6 +9,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/session/nearcache"
 )
 
 // stuckAfter is how long closing a file that has failed may take. bbolt may
@@ -25,6 +27,8 @@ type file struct {
 	log         *zap.Logger
 	maxSessions int
 	count       atomic.Int64 // of sessions, as of the last commit
+
+	cache *nearcache.Cache // sessions as they are in the file
 
 	queue chan *op
 	quit  chan struct{} // closed to end the writer
@@ -56,6 +60,7 @@ func newFile(db *bolt.DB, opts Options, log *zap.Logger, count int64) *file {
 		path:        opts.Path,
 		log:         log,
 		maxSessions: opts.MaxSessions,
+		cache:       newCache(),
 		queue:       make(chan *op, maxBatch),
 		quit:        make(chan struct{}),
 		done:        make(chan struct{}),
@@ -114,7 +119,10 @@ func (f *file) gone() error {
 
 // close ends the writer, which closes the database.
 func (f *file) close() error {
-	f.stop.Do(func() { close(f.quit) })
+	f.stop.Do(func() {
+		close(f.quit)
+		f.cache.Close()
+	})
 	<-f.done
 	return f.err
 }

@@ -18,6 +18,7 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	if err != nil {
 		return session.Entry{}, fmt.Errorf("loading session %s: %w", id, err)
 	}
+	reading := f.cache.Begin(id)
 	// The touches first: when one has left the map, it is in the file already.
 	waiting, touched := f.waiting(id)
 	var expiry int64
@@ -43,7 +44,11 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	if ttl <= 0 {
 		return session.Entry{}, session.ErrNotFound
 	}
-	return session.Entry{Version: version, Value: value, TTL: ttl}, nil
+	e := session.Entry{Version: version, Value: value, TTL: ttl}
+	if version != 0 {
+		f.cache.Fill(reading, e)
+	}
+	return e, nil
 }
 
 // Put implements session.Store. If the context ends while it waits, the entry

@@ -61,6 +61,7 @@ func (f *file) touch(id string, expect uint64, ttl time.Duration) error {
 		f.flush.Reset(flushAfter)
 	}
 	f.touches[id] = touch{version, toMilli(now.Add(ttl))}
+	f.cache.Invalidate(id)
 	return nil
 }
 

@@ -28,6 +28,9 @@ type txn struct {
 	// committed: written, or overtaken.
 	settled map[string]touch
 
+	// changed are the ids of the sessions that were written or removed.
+	changed []string
+
 	meta, sessions, expiry, index *bolt.Bucket
 }
 
@@ -158,7 +161,8 @@ func (t *txn) fileUnder(key []byte, deadline int64) {
 
 // write stores a session over r, which was loaded from id.
 func (t *txn) write(id []byte, r record, expiry int64, stored []byte) {
-	t.forget(id, r)
+	t.overtake(id, r)
+	t.changed = append(t.changed, string(id))
 	if r.stored && r.filed != expiry {
 		t.remove(t.expiry, expiryKey(r.filed, id))
 	}
@@ -173,17 +177,18 @@ func (t *txn) write(id []byte, r record, expiry int64, stored []byte) {
 
 // drop removes the session r, which was loaded from id, if it is there.
 func (t *txn) drop(id []byte, r record) {
-	t.forget(id, r)
+	t.overtake(id, r)
 	if !r.stored {
 		return
 	}
+	t.changed = append(t.changed, string(id))
 	t.remove(t.expiry, expiryKey(r.filed, id))
 	t.remove(t.sessions, id)
 	t.count--
 }
 
-// forget marks the touch that waits for r as overtaken.
-func (t *txn) forget(id []byte, r record) {
+// overtake marks the touch that waits for r as overtaken.
+func (t *txn) overtake(id []byte, r record) {
 	if r.touch != (touch{}) {
 		t.settled[string(id)] = r.touch
 	}

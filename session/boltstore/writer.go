@@ -110,6 +110,9 @@ func (f *file) commit(batch []*op, sweeping bool) (more bool, err error) {
 		f.count.Store(t.count)
 		f.settle(t.settled, len(due) == flushSlice)
 	}
+	if t != nil {
+		f.forget(t.changed) // a commit that failed may have taken place
+	}
 	for _, o := range batch {
 		if err != nil {
 			o.result = err
