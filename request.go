@@ -72,11 +72,14 @@ const stateVar = "caddy_session"
 
 // stateOf returns the state of a request, made at the first call.
 func stateOf(r *http.Request) *requestState {
-	if s, ok := caddyhttp.GetVar(r.Context(), stateVar).(*requestState); ok {
+	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if s, ok := vars[stateVar].(*requestState); ok {
 		return s
 	}
 	s := &requestState{cookies: r.Header["Cookie"]}
-	caddyhttp.SetVar(r.Context(), stateVar, s)
+	if vars != nil {
+		vars[stateVar] = s
+	}
 	return s
 }
 

@@ -46,8 +46,7 @@ func stripLines(lines, names []string) (kept []string, changed bool) {
 		out, cut := stripLine(line, names)
 		if cut && !changed {
 			changed = true
-			kept = make([]string, i, len(lines))
-			copy(kept, lines)
+			kept = append(kept, lines[:i]...)
 		}
 		if changed && !(cut && out == "") {
 			kept = append(kept, out)
@@ -56,9 +55,10 @@ func stripLines(lines, names []string) (kept []string, changed bool) {
 	return kept, changed
 }
 
-// stripLine is stripLines for one line. It allocates once if it changes the
-// line, however many pairs go.
+// stripLine is stripLines for one line. It allocates only if what is kept is
+// more than one piece of the line, and then once.
 func stripLine(line string, names []string) (kept string, changed bool) {
+	first, last := 0, 0 // kept is line[first:last], or in b
 	var b strings.Builder
 	for start, end := 0, 0; start <= len(line); start = end + 1 {
 		end = len(line)
@@ -70,22 +70,30 @@ func stripLine(line string, names []string) (kept string, changed bool) {
 		case isPairOf(pair, names):
 			if !changed {
 				changed = true
-				b.Grow(len(line))
-				b.WriteString(line[:max(start-1, 0)])
+				last = max(start-1, 0)
 			}
 		case !changed:
 			// Nothing has gone yet: the line's beginning is kept as one piece.
-		case b.Len() == 0:
-			b.WriteString(trimSeparator(pair))
+		case first == last:
+			first, last = end-len(trimSeparator(pair)), end
+		case b.Len() == 0 && last == start-1:
+			last = end
 		default:
+			if b.Len() == 0 {
+				b.Grow(len(line))
+				b.WriteString(line[first:last])
+			}
 			b.WriteByte(';')
 			b.WriteString(pair)
 		}
 	}
-	if !changed {
+	switch {
+	case !changed:
 		return line, false
+	case b.Len() > 0:
+		return b.String(), true
 	}
-	return b.String(), true
+	return line[first:last], true
 }
 
 // isPairOf reports whether some server would take pair for a cookie called one

@@ -56,7 +56,9 @@ func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
 		return nil
 	}
 	if s := c.session.Load(); s != nil {
-		if !s.admits(t, scope, now) {
+		// The secret that has opened it before need not be hashed again.
+		same := subtle.ConstantTimeCompare(t.secret[:], s.token.secret[:]) == 1 && scope == s.scope
+		if !same || !now.Before(s.deadline) {
 			return nil
 		}
 		return s
@@ -67,7 +69,9 @@ func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
 	}
 	t.ID = strings.Clone(t.ID) // it is a part of a Cookie line, which may be long
 	s := &Session{token: t, record: r, expires: c.Expires, text: string(r.data)}
-	c.session.Store(s)
+	if scope == r.scope {
+		c.session.Store(s)
+	}
 	return s
 }
 
