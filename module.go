@@ -265,7 +265,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}()
 
 	matched, err := h.matches(r, state)
-	cookiejar.Strip(r.Header, h.cookieNames...) // not before: the matcher may look at it
+	h.stripCookies(r, state) // not before: the matcher may look at them
 	switch {
 	case err != nil:
 		h.closeCookies(r, state)

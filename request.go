@@ -24,6 +24,10 @@ type requestState struct {
 	// names are those of the session cookies of all handlers so far.
 	names []string
 
+	// oddCookie tells that there is a Cookie line whose name is not spelled
+	// so, which is not from net/http but may be from another handler.
+	oddCookie bool
+
 	// reread tells that a handler has rewritten the Cookie lines by its rules:
 	// the next one with rules starts from cookies again.
 	reread bool
@@ -112,7 +116,14 @@ func (h *Handler) stripRequest(r *http.Request, state *requestState) {
 			return h.protocol.ManagesRequest(name) && !owner.protocol.ManagesRequest(name)
 		}
 	}
-	session.Strip(r.Header, managed)
+	for name := range r.Header {
+		switch {
+		case managed(name):
+			delete(r.Header, name)
+		case len(name) == len("Cookie") && name != "Cookie" && strings.EqualFold(name, "Cookie"):
+			state.oddCookie = true
+		}
+	}
 	managed = h.withCookie(r, managed)
 	// reverse_proxy removes what Connection names after we have injected.
 	session.StripList(r.Header, "Connection", managed)
@@ -128,6 +139,15 @@ func (h *Handler) stripRequest(r *http.Request, state *requestState) {
 		state.guard = &trailerGuard{ReadCloser: r.Body, trailer: r.Trailer, managed: managed}
 		r.Body = state.guard
 	}
+}
+
+// stripCookies removes the session cookies, after stripRequest.
+func (h *Handler) stripCookies(r *http.Request, state *requestState) {
+	if state.oddCookie {
+		cookiejar.Strip(r.Header, h.cookieNames...)
+		return
+	}
+	cookiejar.StripKey(r.Header, "Cookie", h.cookieNames...)
 }
 
 // trailerGuard removes managed names from the trailers when the body has ended,

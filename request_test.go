@@ -17,7 +17,7 @@ func TestTrailersAreLeftAloneOnceTheBodyIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Handler{protocol: protocol}
+	h := &Handler{protocol: protocol, managed: protocol.ManagesRequest}
 	tests := []struct {
 		why  string
 		then func(*requestState, *http.Request)
@@ -53,5 +53,24 @@ func TestTrailersAreLeftAloneOnceTheBodyIsRead(t *testing.T) {
 				t.Error("a forged trailer is there at the end of the body")
 			}
 		})
+	}
+}
+
+// Whatever has spelled the name of a Cookie line otherwise than net/http does.
+func TestSessionCookieGoesInEachSpelling(t *testing.T) {
+	protocol, err := session.NewProtocol("", nil, session.DefaultPolicy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Handler{protocol: protocol, managed: protocol.ManagesRequest, cookieNames: []string{"sid"}}
+	for _, name := range []string{"Cookie", "cookie", "COOKIE"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header[name] = []string{"sid=secret; theme=dark"}
+		state := &requestState{}
+		h.stripRequest(r, state)
+		h.stripCookies(r, state)
+		if got := r.Header[name]; len(got) != 1 || got[0] != "theme=dark" {
+			t.Errorf("%s: %q is left", name, got)
+		}
 	}
 }

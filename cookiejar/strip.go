@@ -24,18 +24,22 @@ import (
 // shallow copy of h may share it. All spellings of the header's own name are
 // searched, not only the canonical one that net/http makes.
 func Strip(h http.Header, names ...string) {
-	for key, lines := range h {
-		if !isHeader(key, "Cookie") {
-			continue
+	for key := range h {
+		if isHeader(key, "Cookie") {
+			StripKey(h, key, names...) // safe in a range
 		}
-		// Deleting or replacing the current entry is safe in a range.
-		if kept, changed := stripLines(lines, names); !changed {
-			continue
-		} else if len(kept) == 0 {
-			delete(h, key)
-		} else {
-			h[key] = kept
-		}
+	}
+}
+
+// StripKey is Strip for the one spelling key of the header's name, which need
+// not be there.
+func StripKey(h http.Header, key string, names ...string) {
+	if kept, changed := stripLines(h[key], names); !changed {
+		return
+	} else if len(kept) == 0 {
+		delete(h, key)
+	} else {
+		h[key] = kept
 	}
 }
 
