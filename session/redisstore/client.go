@@ -58,6 +58,10 @@ func newClient(cfg config, d *dialer) (rueidis.Client, error) {
 		// waited for: this only has to be longer.
 		ConnWriteTimeout: 2 * max(cfg.timeout, minDialTimeout),
 
+		// One connection for each server, as in a Cluster: what is asked at
+		// the same time shares system calls, there and here.
+		PipelineMultiplex: -1,
+
 		BlockingPoolCleanup: poolIdle,
 		ReadBufferEachConn:  bufferSize,
 		WriteBufferEachConn: bufferSize,
