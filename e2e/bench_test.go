@@ -26,7 +26,7 @@ func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 func (s *sink) WriteHeader(int)             {}
 
 // provisioned returns a session handler on a store, as Caddy makes it.
-func provisioned(b *testing.B, store string, rules *cookiejar.Rules) *caddysession.Handler {
+func provisioned(b testing.TB, store string, rules *cookiejar.Rules) *caddysession.Handler {
 	b.Helper()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{AppsRaw: caddy.ModuleMap{"session": []byte(`{"store": ` + store + `}`)}})
 	if err != nil {
@@ -69,15 +69,74 @@ func prepare(r *http.Request, w http.ResponseWriter) *http.Request {
 	return r
 }
 
-// BenchmarkRequest measures the handler without a network in front of it: what
-// a case costs more than bare is what the session costs.
+// way is one way of a request through the handler, without a network in front
+// of it.
+type way struct {
+	name, store, cookie string // store "": without the handler
+	control             string // of each response
+	signedIn            bool
+}
+
+// start returns a function that serves a request, and returns it as the
+// application has seen it.
+func (c way) start(tb testing.TB) func() *http.Request {
+	tb.Helper()
+	var set []string
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		if set != nil {
+			w.Header()["X-Session-Set"] = set
+		}
+		w.WriteHeader(http.StatusOK)
+		_, err := w.Write([]byte("OK"))
+		return err
+	})
+	serve := next.ServeHTTP
+	if c.store != "" {
+		store := fmt.Sprintf(`{"module": %q}`, c.store)
+		switch c.store {
+		case "embedded":
+			store = fmt.Sprintf(`{"module": "embedded", "file": %q}`, filepath.Join(tb.TempDir(), "sessions.db"))
+		case "redis":
+			store = fmt.Sprintf(`{"module": "redis", "addresses": [%q], "timeout": "5s"}`, redistest.Start(tb).Addr)
+		case "near":
+			store = fmt.Sprintf(`{"module": "redis", "addresses": [%q], "timeout": "5s", "near_cache": {}}`, redistest.Start(tb).Addr)
+		}
+		h := provisioned(tb, store, nil)
+		serve = func(w http.ResponseWriter, r *http.Request) error { return h.ServeHTTP(w, r, next) }
+	}
+	w := &sink{http.Header{}}
+	if c.signedIn {
+		set = []string{`{"user":"alice","roles":["admin","editor"],"lang":"fr","cart":{"sku-1":2,"sku-2":1},"return":"/page/of/some/length"}`}
+		if err := serve(w, prepare(request(""), w)); err != nil {
+			tb.Fatal(err)
+		}
+		c.cookie, _, _ = strings.Cut(w.header.Get("Set-Cookie"), ";")
+		if c.cookie == "" {
+			tb.Fatal("no cookie")
+		}
+	}
+	if set = nil; c.control != "" {
+		set = []string{c.control}
+	}
+	r := request(c.cookie)
+	once := func() *http.Request {
+		served := prepare(r, w)
+		clear(w.header)
+		if err := serve(w, served); err != nil {
+			tb.Fatal(err)
+		}
+		return served
+	}
+	if user := once().Header.Get("X-Session-User"); (user == "alice") != c.signedIn {
+		tb.Fatalf("the application sees the user %q", user)
+	}
+	return once
+}
+
+// BenchmarkRequest measures what a request costs. What a case costs more than
+// bare is what the session costs.
 func BenchmarkRequest(b *testing.B) {
-	const data = `{"user":"alice","roles":["admin","editor"],"lang":"fr","cart":{"sku-1":2,"sku-2":1},"return":"/page/of/some/length"}`
-	for _, bench := range []struct {
-		name, store, cookie string
-		control             string // of each response
-		signedIn            bool
-	}{
+	for _, c := range []way{
 		{name: "bare"},
 		{name: "none", store: "memory"},
 		{name: "others", store: "memory", cookie: "theme=dark; _ga=GA1.1.123456789.1700000000"},
@@ -90,63 +149,46 @@ func BenchmarkRequest(b *testing.B) {
 		{name: "commit-embedded", store: "embedded", signedIn: true, control: `{"seen":"now"}`},
 		{name: "commit-redis", store: "redis", signedIn: true, control: `{"seen":"now"}`},
 	} {
-		b.Run(bench.name, func(b *testing.B) {
-			var set []string
-			next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
-				if set != nil {
-					w.Header()["X-Session-Set"] = set
-				}
-				w.WriteHeader(http.StatusOK)
-				_, err := w.Write([]byte("OK"))
-				return err
-			})
-			serve := next.ServeHTTP
-			if bench.store != "" {
-				store := fmt.Sprintf(`{"module": %q}`, bench.store)
-				switch bench.store {
-				case "embedded":
-					store = fmt.Sprintf(`{"module": "embedded", "file": %q}`, filepath.Join(b.TempDir(), "sessions.db"))
-				case "redis":
-					store = fmt.Sprintf(`{"module": "redis", "addresses": [%q], "timeout": "5s"}`, redistest.Start(b).Addr)
-				case "near":
-					store = fmt.Sprintf(`{"module": "redis", "addresses": [%q], "timeout": "5s", "near_cache": {}}`, redistest.Start(b).Addr)
-				}
-				h := provisioned(b, store, nil)
-				serve = func(w http.ResponseWriter, r *http.Request) error { return h.ServeHTTP(w, r, next) }
-			}
-			cookie := bench.cookie
-			if bench.signedIn {
-				set = []string{data}
-				w := &sink{http.Header{}}
-				if err := serve(w, prepare(request(""), w)); err != nil {
-					b.Fatal(err)
-				}
-				cookie, _, _ = strings.Cut(w.header.Get("Set-Cookie"), ";")
-				if cookie == "" {
-					b.Fatal("no cookie")
-				}
-			}
-			if set = nil; bench.control != "" {
-				set = []string{bench.control}
-			}
-
-			w := &sink{http.Header{}}
-			r := request(cookie)
-			var last *http.Request
+		b.Run(c.name, func(b *testing.B) {
+			once := c.start(b)
 			b.ReportAllocs()
 			before := cpuTime(b)
 			for b.Loop() {
-				last = prepare(r, w)
-				clear(w.header)
-				if err := serve(w, last); err != nil {
-					b.Fatal(err)
-				}
+				once()
 			}
 			// Of this process alone, without Redis, and without waiting for it.
 			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
-			if user := last.Header.Get("X-Session-User"); (user == "alice") != bench.signedIn {
-				b.Errorf("the application sees the user %q", user)
+		})
+	}
+}
+
+// Allocations are the part of the costs that no other process on the machine
+// can change. The handler chain and the request have some themselves.
+func TestAllocations(t *testing.T) {
+	chain := way{}.start(t)
+	bare := testing.AllocsPerRun(1000, func() { chain() })
+	for _, tt := range []struct {
+		way
+		most float64 // more than bare
+	}{
+		{way{name: "no cookie", store: "memory"}, 3},
+		{way{name: "cookies of others", store: "memory", cookie: "theme=dark; _ga=GA1.1.123456789.1700000000"}, 3},
+		{way{name: "malformed cookie", store: "memory", cookie: "theme=dark; sid=0123456789"}, 6},
+		{way{name: "embedded store", store: "embedded", signedIn: true}, 4},
+		{way{name: "near-cache", store: "near", signedIn: true}, 4},
+		{way{name: "redis", store: "redis", signedIn: true}, 45},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			once := tt.start(t)
+			// The near-cache takes a moment to begin, and so do pools.
+			var more float64
+			for start := time.Now(); time.Since(start) < 10*time.Second; {
+				if more = testing.AllocsPerRun(1000, func() { once() }) - bare; more <= tt.most {
+					t.Logf("%v allocations more than without a session", more)
+					return
+				}
 			}
+			t.Errorf("%v allocations more than without a session, want %v at most", more, tt.most)
 		})
 	}
 }

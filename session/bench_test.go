@@ -54,6 +54,28 @@ func BenchmarkSeal(b *testing.B) {
 	}
 }
 
+func BenchmarkParseToken(b *testing.B) {
+	bearer := NewToken().Bearer()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := ParseToken(bearer); !ok {
+			b.Fatal("it is no token")
+		}
+	}
+}
+
+// Of a response that asks for nothing, as most do.
+func BenchmarkTake(b *testing.B) {
+	pr := protocol(b, "")
+	h := http.Header{"Content-Type": {"text/html"}, "Content-Length": {"5"}, "Date": {"x"}, "Server": {"Caddy"}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if p, err := pr.Take(h, 1000); p != nil || err != nil {
+			b.Fatal(p, err)
+		}
+	}
+}
+
 func BenchmarkPatchApply(b *testing.B) {
 	p := Patch{Set: objects(b, `{"key03":"new","cart":{"sku1":2}}`)}
 	was := content{data: []byte(data500()), subject: "u"}
