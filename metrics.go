@@ -88,8 +88,8 @@ func gauge(name, help string) *prometheus.Desc {
 var (
 	storeUp    = gauge("store_up", "1 if the store answers, 0 if not.")
 	liveCount  = gauge("live_sessions", "Sessions in the store, for stores that know. Those that have expired in the last seconds may count.")
-	nearHits   = gauge("near_cache_hits_total", "Sessions that were read from the near-cache, for stores that have one.")
-	nearMisses = gauge("near_cache_misses_total", "Sessions that were not in the near-cache, for stores that have one.")
+	nearHits   = gauge("near_cache_hits_total", "Sessions that were read from memory, for stores that keep them there.")
+	nearMisses = gauge("near_cache_misses_total", "Sessions that were not in memory, for stores that keep them there.")
 	openStream = gauge("open_connections", "WebSockets and event streams that end with their session.")
 )
 

@@ -16,6 +16,7 @@
 // One goroutine writes. It commits whatever is waiting in one transaction, with
 // one fsync, so that many writers at a time cost little more than one. Reads go
 // past it. Touches wait in memory for the next commit, at most for flushAfter.
+// What was read lately stays in memory, see cache.go.
 package boltstore
 
 import (

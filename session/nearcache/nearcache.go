@@ -1,5 +1,5 @@
-// Package nearcache keeps sessions that were read from a store elsewhere in the
-// memory of this process, and never longer than the store vouches for them.
+// Package nearcache keeps sessions that were read from a store in the memory of
+// this process, and never longer than the store vouches for them.
 //
 // # Why nothing outdated stays
 //
