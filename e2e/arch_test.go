@@ -24,11 +24,11 @@ func TestDependencies(t *testing.T) {
 		needs     []string // packages of this module: these and no others
 		forbidden []string // what no import begins with
 	}{
-		{"", []string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/cookiejar"}, []string{redis, bbolt, "testing"}},
+		{"", []string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/session/nearcache", "/cookiejar"}, []string{redis, bbolt, "testing"}},
 		{"/session", nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		{"/cookiejar", nil, []string{caddy, redis, bbolt, "go.uber.org/", "testing"}},
 		{"/session/memstore", []string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
-		{"/session/boltstore", []string{"/session"}, []string{caddy, redis, "testing"}},
+		{"/session/boltstore", []string{"/session", "/session/nearcache"}, []string{caddy, redis, otter, "testing"}},
 		{"/session/redisstore", []string{"/session", "/session/nearcache"}, []string{caddy, bbolt, otter, "testing"}},
 		{"/session/nearcache", []string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
 		{"/session/storetest", []string{"/session"}, []string{caddy, redis, bbolt}},
