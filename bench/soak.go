@@ -1,0 +1,10 @@
+package main
+
+import (
+	"context"
+	"errors"
+)
+
+func parseSoak(arguments []string) (func(context.Context) error, error) {
+	return nil, errors.New("x")
+}
