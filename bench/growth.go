@@ -5,13 +5,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // growth measures what becomes of the costs as sessions grow in number, in size
@@ -116,39 +114,13 @@ func (g *growth) run(ctx context.Context) error {
 	return g.report()
 }
 
-func (g *growth) say(format string, values ...any) {
-	fmt.Fprintf(os.Stderr, "bench: %3.0f s: %s\n", time.Since(g.began).Seconds(), fmt.Sprintf(format, values...))
-}
-
-// server is a Caddy with one store.
-type server struct {
-	*process
-	admin admin
-	sites []string // their addresses
-	redis *process // nil if it has the embedded store
-}
-
-// startServer starts a Caddy. The store is what the setting says; ready waits
-// until the sites listen.
+// startServer starts a Caddy with a site for each setting of session.
 func (g *growth) startServer(ctx context.Context, name, store string, ready bool, sessions ...string) (*server, error) {
-	ports, err := freePorts(len(sessions) + 1)
-	if err != nil {
-		return nil, err
+	var sites []string
+	for _, session := range sessions {
+		sites = append(sites, session+g.proxy(""))
 	}
-	s := &server{admin: admin{address(ports[0])}}
-	c := caddyfile{admin: s.admin.address, store: store}
-	for i, setting := range sessions {
-		// With fewer connections to the application, connecting would be measured.
-		c.sites = append(c.sites, setting+"\treverse_proxy "+address(g.upstream)+
-			" {\n\t\ttransport http {\n\t\t\tkeepalive_idle_conns_per_host 256\n\t\t}\n\t}\n")
-		s.sites = append(s.sites, address(ports[i+1]))
-	}
-	var await []int
-	if ready {
-		await = ports
-	}
-	s.process, err = g.runCaddy(ctx, name, nil, c, ports[1:], await)
-	return s, err
+	return g.lab.startServer(ctx, name, store, ready, sites)
 }
 
 // The setting session of the sites.
@@ -161,12 +133,13 @@ func embeddedStore(file string) string {
 	return "embedded " + file + " {\n\t\t\tmax_sessions 100000000\n\t\t}"
 }
 
-// redisStore returns the setting for the store called redis or near.
-func redisStore(store string, port int) string {
+// redisStore returns the setting for the store called redis or near, with
+// further lines of its block.
+func redisStore(store string, port int, lines ...string) string {
 	if store == "near" {
-		return "redis " + address(port) + " {\n\t\t\tnear_cache\n\t\t}"
+		lines = append(lines, "near_cache")
 	}
-	return "redis " + address(port)
+	return "redis " + address(port) + " {\n\t\t\t" + strings.Join(lines, "\n\t\t\t") + "\n\t\t}"
 }
 
 func (g *growth) file(name string) string { return filepath.Join(g.dir, name+".db") }

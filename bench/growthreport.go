@@ -12,8 +12,8 @@ import (
 // report writes the tables to the standard output and all files.
 func (g *growth) report() error {
 	var md strings.Builder
-	g.writePoints(&md, "sessions", "stored sessions", func(n int) string { return thousands(n) })
-	g.writePoints(&md, "data", "data of a session", func(n int) string { return fmt.Sprintf("%.3g KiB", float64(n)/1024) })
+	g.writePoints(&md, "sessions", "stored sessions", thousands)
+	g.writePoints(&md, "data", "data of a session", dataSize)
 	g.writeParallel(&md)
 	g.writeSweep(&md)
 	g.writeStarts(&md)
@@ -40,6 +40,14 @@ func thousands(n int) string {
 		return fmt.Sprint(n)
 	}
 	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
+}
+
+// dataSize returns a number of bytes as people say it.
+func dataSize(n int) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%d KiB", n/1024)
 }
 
 // ofPoint returns the spread of a number that each sample of a point has.

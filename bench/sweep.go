@@ -78,7 +78,7 @@ func (g *growth) measureSweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stored, _, err := s.admin.metric(ctx, "caddy_session_live_sessions")
+	stored, _, err := s.metric(ctx, "caddy_session_live_sessions")
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (g *growth) measureSweep(ctx context.Context) error {
 			stop()
 		})
 	}
-	from, to, watchErr := g.watchSweep(running, s.admin, n)
+	from, to, watchErr := watchSweep(running, s, n)
 	if watchErr == nil {
 		sleepUntil(running, to.Add(calm))
 	}
@@ -138,11 +138,11 @@ func sweepWrites(address string, connections int, visitors []visitor) traffic {
 
 // watchSweep waits until n sessions have been swept, and returns when it began
 // and ended, to half a second.
-func (g *growth) watchSweep(ctx context.Context, a admin, n int) (from, to time.Time, err error) {
+func watchSweep(ctx context.Context, s *server, n int) (from, to time.Time, err error) {
 	most := time.Now().Add(calm + 30*time.Second + time.Duration(n)*time.Millisecond)
 	for time.Now().Before(most) {
 		now := time.Now()
-		stored, found, err := a.metric(ctx, "caddy_session_live_sessions")
+		stored, found, err := s.metric(ctx, "caddy_session_live_sessions")
 		switch {
 		case err != nil:
 			return from, to, err
