@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -95,12 +97,18 @@ func (s *soak) run(ctx context.Context) error {
 	if err := s.report(); err != nil {
 		return err
 	}
+	var failures []error
 	for _, b := range s.baths {
 		if n := b.wrong.Load(); n > 0 {
-			return fmt.Errorf("%d unexpected answers with the store %s", n, b.store)
+			kept := filepath.Join(s.out, "soak-"+b.store+".log")
+			log, err := os.ReadFile(b.log)
+			if err == nil {
+				err = os.WriteFile(kept, log, 0o644)
+			}
+			failures = append(failures, fmt.Errorf("%d unexpected answers with the store %s; what Caddy has logged is in %s", n, b.store, kept), err)
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 // start starts all servers.
@@ -219,7 +227,7 @@ func (b *bath) settle(ctx context.Context, before observation) (observation, err
 			return o, nil
 		}
 		if !sleepUntil(ctx, time.Now().Add(time.Second)) {
-			return o, errors.Join(ctx.Err())
+			return o, ctx.Err()
 		}
 	}
 }
