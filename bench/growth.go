@@ -33,7 +33,7 @@ var (
 	dataSizes = []int{100, 1 << 10, 8 << 10, 64 << 10}
 	parallel  = []int{1, 10, 100}
 
-	growthStores = []string{"embedded", "redis", "near"}
+	storeNames = []string{"embedded", "redis", "near"}
 )
 
 func parseGrowth(arguments []string) (func(context.Context) error, error) {

@@ -68,7 +68,7 @@ func (g *growth) partPoints(part string) []*point {
 		}
 	}
 	slices.SortStableFunc(points, func(a, b *point) int {
-		return slices.Index(growthStores, a.store) - slices.Index(growthStores, b.store)
+		return slices.Index(storeNames, a.store) - slices.Index(storeNames, b.store)
 	})
 	return points
 }

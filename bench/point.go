@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -157,6 +158,8 @@ func (g *growth) measureSessions(ctx context.Context) error {
 			add(store, s, visitors)
 		}
 	}
+	// Sizes are compared, so they come one after the other.
+	slices.SortStableFunc(points, func(a, b *point) int { return cmp.Compare(a.store, b.store) })
 	return g.measure(ctx, points)
 }
 
@@ -178,7 +181,7 @@ func (g *growth) measureData(ctx context.Context) error {
 	}
 	visitors["near"] = visitors["redis"]
 	var points []*point
-	for _, store := range growthStores {
+	for _, store := range storeNames {
 		s, err := g.startStore(ctx, store, g.file("data"), redis, port, largeSession)
 		if err != nil {
 			return err
@@ -191,7 +194,7 @@ func (g *growth) measureData(ctx context.Context) error {
 	return g.measure(ctx, points)
 }
 
-// startStore starts a Caddy on one of growthStores.
+// startStore starts a Caddy on one of storeNames.
 func (g *growth) startStore(ctx context.Context, store, file string, redis *process, port int, session string) (*server, error) {
 	if store == "embedded" {
 		return g.startServer(ctx, store, embeddedStore(file), true, session)
@@ -210,7 +213,7 @@ func (g *growth) measureParallel(ctx context.Context) error {
 		return err
 	}
 	var points []*point
-	for _, store := range growthStores {
+	for _, store := range storeNames {
 		s, err := g.startStore(ctx, store, g.file("parallel"), redis, port, plainSession)
 		if err != nil {
 			return err

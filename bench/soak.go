@@ -19,6 +19,11 @@ type soak struct {
 	duration time.Duration
 	visitors int
 	baths    []*bath
+
+	// stall is the longest that this program was kept waiting when it wanted
+	// to run, and so perhaps Caddy and Redis: more than Redis's timeout is a
+	// reason for a 503 that is not Caddy's.
+	stall time.Duration
 }
 
 // bath is a Caddy with one store, and its traffic.
@@ -54,11 +59,11 @@ func parseSoak(arguments []string) (func(context.Context) error, error) {
 	fs := o.flags("soak", "soak.md, soak.svg and soak.csv")
 	fs.DurationVar(&s.duration, "duration", 10*time.Minute, "how long the traffic goes on; afterwards it takes up to a minute until all has calmed down")
 	fs.IntVar(&s.visitors, "visitors", 16, "how many visitors each store has at a time")
-	fs.StringVar(&only, "only", "", "comma-separated stores: "+strings.Join(growthStores, ", "))
+	fs.StringVar(&only, "only", "", "comma-separated stores: "+strings.Join(storeNames, ", "))
 	if err := fs.Parse(arguments); err != nil {
 		return nil, err
 	}
-	o.only = growthStores
+	o.only = storeNames
 	if only != "" {
 		o.only = strings.Split(only, ",")
 	}
@@ -66,11 +71,11 @@ func parseSoak(arguments []string) (func(context.Context) error, error) {
 	switch {
 	case fs.NArg() > 0:
 		problem = "no arguments but flags: " + strings.Join(fs.Args(), " ")
-	case s.duration < 4*observeEvery || s.visitors < 1:
-		problem = fmt.Sprintf("-duration is at least %v, and there is a visitor", 4*observeEvery)
+	case s.duration < 6*observeEvery || s.visitors < 1:
+		problem = fmt.Sprintf("-duration is at least %v, and there is a visitor", 6*observeEvery)
 	}
 	for _, store := range o.only {
-		if !slices.Contains(growthStores, store) {
+		if !slices.Contains(storeNames, store) {
 			problem = fmt.Sprintf("-only: there is no store %q", store)
 		}
 	}
@@ -170,6 +175,7 @@ func (s *soak) observe(ctx context.Context) error {
 			wg.Go(func() { b.visits(running, i) })
 		}
 	}
+	wg.Go(func() { s.stall = longestStall(running) })
 	err := s.watch(running, began)
 	stop()
 	wg.Wait()
@@ -208,6 +214,14 @@ func (s *soak) watch(ctx context.Context, began time.Time) error {
 		}
 	}
 	return nil
+}
+
+// longestStall returns the longest delay of a timer until the context ends.
+func longestStall(ctx context.Context) (longest time.Duration) {
+	for due := time.Now().Add(10 * time.Millisecond); sleepUntil(ctx, due); due = time.Now().Add(10 * time.Millisecond) {
+		longest = max(longest, time.Since(due))
+	}
+	return longest
 }
 
 // settle looks until what there was before is all there is, or until that has

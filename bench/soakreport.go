@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 )
 
-// flat is up to how many percent a minute a slope counts as none.
+// flat is up to how many percent a minute a slope counts as none. More is
+// growth if it is also more than twice its standard error: traffic at random
+// goes up and down.
 const flat = 1
 
 // report writes the tables to the standard output and all files.
@@ -17,8 +20,9 @@ func (s *soak) report() error {
 	for _, b := range s.baths {
 		b.write(&md)
 	}
-	fmt.Fprintf(&md, "Slopes are those of the last two thirds, by least squares. The heap is what is in use after a garbage collection. "+
-		"For Redis, sessions are all keys, those of the index too. Every answer was checked.\n\n")
+	fmt.Fprintf(&md, "Slopes are those of the last two thirds, by least squares, with the standard error. The heap is what is in use after a garbage collection. "+
+		"For Redis, sessions are all keys, those of the index too. Every answer was checked. "+
+		"The machine has kept this program, too, waiting for up to %.0f ms.\n\n", ms(s.stall))
 	fmt.Fprintf(&md, "%s, %s. %s.\n\n```\n./bench/run soak --duration %v --visitors %d --only %s\n```\n", s.began.UTC().Format(time.DateOnly), machine(),
 		strings.Join(s.serverVersions(), ", "), s.duration, s.visitors, strings.Join(s.only, ","))
 	fmt.Print(md.String())
@@ -44,13 +48,14 @@ func (b *bath) write(md *strings.Builder) {
 		}
 	}
 	row("after", b.after)
-	heap, goroutines := b.slope(heapOf), b.slope(goroutinesOf)
+	heap, heapError := b.slope(heapOf)
+	goroutines, goroutinesError := b.slope(goroutinesOf)
 	verdict := "flat"
-	if max(heap, goroutines) > flat {
+	if max(heap-2*heapError, goroutines-2*goroutinesError) > flat {
 		verdict = "**not flat**"
 	}
-	fmt.Fprintf(md, "\n%s: %s; heap %+.2f %% and goroutines %+.2f %% per minute. Afterwards %+d goroutines and %+d open files, %d sessions. %d of %d answers were unexpected.\n\n",
-		b.store, verdict, heap, goroutines, b.after.goroutines-b.before.goroutines, b.after.files-b.before.files, b.after.sessions, b.after.wrong, b.after.requests)
+	fmt.Fprintf(md, "\n%s: %s; heap %+.2f (± %.2f) %% and goroutines %+.2f (± %.2f) %% per minute. Afterwards %+d goroutines and %+d open files, %d sessions. %d of %d answers were unexpected.\n\n",
+		b.store, verdict, heap, heapError, goroutines, goroutinesError, b.after.goroutines-b.before.goroutines, b.after.files-b.before.files, b.after.sessions, b.after.wrong, b.after.requests)
 	for _, wrong := range b.shown {
 		fmt.Fprintf(md, "- %s\n", wrong)
 	}
@@ -62,8 +67,9 @@ func (b *bath) write(md *strings.Builder) {
 func heapOf(o observation) float64       { return float64(o.heap) / 1e6 }
 func goroutinesOf(o observation) float64 { return float64(o.goroutines) }
 
-// slope returns by how many percent of its mean a number grows in a minute.
-func (b *bath) slope(number func(observation) float64) float64 {
+// slope returns by how many percent of its mean a number grows in a minute, and
+// the standard error of that.
+func (b *bath) slope(number func(observation) float64) (percent, standardError float64) {
 	list := b.during[len(b.during)/3:]
 	var x, y float64 // means
 	for _, o := range list {
@@ -75,7 +81,13 @@ func (b *bath) slope(number func(observation) float64) float64 {
 		xy += (o.at.Minutes() - x) * (number(o) - y)
 		xx += (o.at.Minutes() - x) * (o.at.Minutes() - x)
 	}
-	return 100 * xy / xx / y
+	slope := xy / xx
+	var squares float64 // of what is left
+	for _, o := range list {
+		rest := number(o) - y - slope*(o.at.Minutes()-x)
+		squares += rest * rest
+	}
+	return 100 * slope / y, 100 * math.Sqrt(squares/float64(len(list)-2)/xx) / y
 }
 
 func (s *soak) csv() string {

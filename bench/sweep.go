@@ -16,6 +16,10 @@ const (
 	sweepReads   = 1000
 	sweepCommits = 100
 
+	// sweepConnections is how many requests of a kind may be under way: more
+	// than ever are, unless they take longer than a second.
+	sweepConnections = 100
+
 	// calm is how long the traffic goes on before the sessions expire, and
 	// after they have been swept.
 	calm = 15 * time.Second
@@ -94,7 +98,7 @@ func (g *growth) measureSweep(ctx context.Context) error {
 	defer stop()
 	half := len(visitors) / 2
 	all := []sweep{{kind: "reads", began: time.Now()}, {kind: "commits", began: time.Now()}}
-	traffics := []traffic{reads(s.sites[0], 16, visitors[:half]), sweepWrites(s.sites[0], 8, visitors[half:])}
+	traffics := []traffic{reads(s.sites[0], sweepConnections, visitors[:half]), sweepWrites(s.sites[0], sweepConnections, visitors[half:])}
 	traffics[0].rate, traffics[1].rate = sweepReads, sweepCommits
 	failures := make([]error, len(all))
 	var wg sync.WaitGroup

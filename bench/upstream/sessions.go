@@ -35,11 +35,16 @@ func handleSessions(mux *http.ServeMux, body []byte) {
 	handle("/data", func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.Header.Get("X-Session-Data"))
 	})
+	// Never without a body: http.Transport reuses the connection of an answer
+	// without one before its request has got it, and if that request is
+	// cancelled in this moment, another one fails.
 	handle("/set", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Session-Set", r.URL.RawQuery)
+		io.WriteString(w, "set\n")
 	})
 	handle("/signout", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Session-Control", "destroy")
+		io.WriteString(w, "signed out\n")
 	})
 	handle("/large", func(w http.ResponseWriter, r *http.Request) {
 		for range 1 << 20 / len(body) {
