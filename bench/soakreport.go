@@ -105,6 +105,7 @@ func (s *soak) csv() string {
 // The chart's measures, in pixels, besides those of the other one.
 const (
 	panelLeft   = 64
+	panelTop    = chartTop + 20
 	panelHeight = 170
 	panelGap    = 60
 )
@@ -112,17 +113,17 @@ const (
 // chart draws heaps and goroutines over time.
 func (s *soak) chart() string {
 	var b strings.Builder
-	height := chartTop + 2*panelHeight + panelGap + chartBottom
+	height := panelTop + 2*panelHeight + panelGap + chartBottom
 	chartHead(&b, height, "Heap and goroutines during the soak",
 		"Heap after a garbage collection, and goroutines, of Caddy under mixed traffic",
 		fmt.Sprintf("%v, %d visitors for each store at a time.", s.duration, s.visitors))
 	x := chartWidth - 20
 	for i := len(s.baths) - 1; i >= 0; i-- {
 		x -= 90
-		fmt.Fprintf(&b, `<line class="line%d" x1="%d" x2="%d" y1="26" y2="26"/><text x="%d" y="30">%s</text>`+"\n", i, x-24, x-6, x, s.baths[i].store)
+		fmt.Fprintf(&b, `<line class="line%d" x1="%d" x2="%d" y1="46" y2="46"/><text x="%d" y="50">%s</text>`+"\n", i, x-24, x-6, x, s.baths[i].store)
 	}
-	s.panel(&b, chartTop, "heap, MB", heapOf)
-	s.panel(&b, chartTop+panelHeight+panelGap, "goroutines", goroutinesOf)
+	s.panel(&b, panelTop, "heap, MB", heapOf)
+	s.panel(&b, panelTop+panelHeight+panelGap, "goroutines", goroutinesOf)
 	b.WriteString("</svg>\n")
 	return b.String()
 }
@@ -140,7 +141,7 @@ func (s *soak) panel(b *strings.Builder, top int, name string, number func(obser
 	fmt.Fprintf(b, `<text class="dim" x="%d" y="%d">%s</text>`+"\n", panelLeft, top-8, name)
 	for i := range 5 {
 		y, value := float64(base)-float64(i)/4*panelHeight, most*1.1*float64(i)/4
-		fmt.Fprintf(b, `<line class="grid" x1="%d" x2="%.1f" y1="%.1f" y2="%[3]f"/><text class="dim" x="%d" y="%.1f" text-anchor="end">%.0f</text>`+"\n",
+		fmt.Fprintf(b, `<line class="grid" x1="%d" x2="%.1f" y1="%.1f" y2="%[3]f"/><text class="dim" x="%d" y="%.1f" text-anchor="end">%.3g</text>`+"\n",
 			panelLeft, panelLeft+width, y, panelLeft-8, y+4, value)
 		at := s.duration * time.Duration(i) / 4
 		fmt.Fprintf(b, `<text class="dim" x="%.1f" y="%d" text-anchor="middle">%v</text>`+"\n", panelLeft+width*float64(i)/4, base+18, at.Round(time.Second))
