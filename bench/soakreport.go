@@ -119,7 +119,7 @@ func (s *soak) chart() string {
 		fmt.Sprintf("%v, %d visitors for each store at a time.", s.duration, s.visitors))
 	x := chartWidth - 20
 	for i := len(s.baths) - 1; i >= 0; i-- {
-		x -= 90
+		x -= 110
 		fmt.Fprintf(&b, `<line class="line%d" x1="%d" x2="%d" y1="46" y2="46"/><text x="%d" y="50">%s</text>`+"\n", i, x-24, x-6, x, s.baths[i].store)
 	}
 	s.panel(&b, panelTop, "heap, MB", heapOf)
