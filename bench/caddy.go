@@ -10,41 +10,60 @@ import (
 
 // startCaddy starts one Caddy with a site for each contender.
 func (l *lab) startCaddy(ctx context.Context, members []*contender) error {
-	name := "caddy-" + members[0].id
+	c := caddyfile{admin: "off"}
+	switch members[len(members)-1].id {
+	case "redis":
+		c.store = "redis " + address(l.redis)
+	case "near":
+		c.store = "redis " + address(l.redis) + " {\n\t\t\tkey_prefix near:\n\t\t\tnear_cache\n\t\t}"
+	}
+	for _, m := range members {
+		c.sites = append(c.sites, site(m.id, address(l.upstream)))
+	}
 	ports, err := freePorts(len(members))
 	if err != nil {
 		return err
 	}
-	var config strings.Builder
-	config.WriteString("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tlog {\n\t\tlevel WARN\n\t}\n")
-	switch members[len(members)-1].id {
-	case "redis":
-		fmt.Fprintf(&config, "\tsession {\n\t\tstore redis %s\n\t}\n", address(l.redis))
-	case "near":
-		fmt.Fprintf(&config, "\tsession {\n\t\tstore redis %s {\n\t\t\tkey_prefix near:\n\t\t\tnear_cache\n\t\t}\n\t}\n", address(l.redis))
-	}
-	config.WriteString("}\n")
-	for i, c := range members {
-		fmt.Fprintf(&config, "\nhttp://:%d {\n\tbind 127.0.0.1\n%s}\n", ports[i], site(c.id, address(l.upstream)))
-	}
-	file := filepath.Join(l.dir, name+".caddyfile")
-	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
-		return err
-	}
-
-	home := filepath.Join(l.dir, name)
-	env := []string{"XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home}
+	var env []string
 	if percent, ok := strings.CutPrefix(members[0].id, "gogc"); ok {
 		env = append(env, "GOGC="+percent)
 	}
-	server, err := l.launch(ctx, name, env, ports, l.caddy, "run", "--config", file, "--adapter", "caddyfile")
+	server, err := l.runCaddy(ctx, "caddy-"+members[0].id, env, c, ports, ports)
 	if err != nil {
 		return err
 	}
-	for i, c := range members {
-		c.url, c.server = "http://"+address(ports[i]), server
+	for i, m := range members {
+		m.url, m.server = "http://"+address(ports[i]), server
 	}
 	return nil
+}
+
+// caddyfile is what the configurations here differ in.
+type caddyfile struct {
+	admin string   // where its API listens, or off
+	store string   // the setting store of sessions; empty for the default
+	sites []string // the directives of each
+}
+
+// runCaddy starts a Caddy whose sites have these ports, and waits until it
+// listens on those in await.
+func (l *lab) runCaddy(ctx context.Context, name string, env []string, c caddyfile, ports, await []int) (*process, error) {
+	var config strings.Builder
+	fmt.Fprintf(&config, "{\n\tadmin %s\n\tpersist_config off\n\tauto_https off\n\tlog {\n\t\tlevel WARN\n\t}\n", c.admin)
+	if c.store != "" {
+		fmt.Fprintf(&config, "\tsession {\n\t\tstore %s\n\t}\n", c.store)
+	}
+	config.WriteString("}\n")
+	for i, site := range c.sites {
+		fmt.Fprintf(&config, "\nhttp://:%d {\n\tbind 127.0.0.1\n%s}\n", ports[i], site)
+	}
+	file := filepath.Join(l.dir, name+".caddyfile")
+	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
+		return nil, err
+	}
+	home := filepath.Join(l.dir, name)
+	env = append(env, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
+	return l.launch(ctx, name, env, await, l.caddy, "run", "--config", file, "--adapter", "caddyfile")
 }
 
 // site returns the directives of a contender's site.

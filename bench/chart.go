@@ -45,32 +45,8 @@ func (l *lab) chart(all samples) string {
 	base := chartTop + len(bars)*chartRow
 
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d" role="img" aria-label="Throughput against bare Caddy">
-<style>
-	text { font: 13px system-ui, sans-serif; fill: #1c2430; }
-	.title { font-size: 15px; font-weight: 600; }
-	.dim { fill: #5b6675; font-size: 12px; }
-	.card { fill: #ffffff; stroke: #d9dee6; }
-	.grid { stroke: #e3e7ed; }
-	.bare { stroke: #5b6675; stroke-dasharray: 4 3; }
-	.ours { fill: #2563c9; }
-	.peer { fill: #9aa5b5; }
-	.range { stroke: #1c2430; stroke-width: 1.5; }
-	@media (prefers-color-scheme: dark) {
-		text { fill: #e4e9f0; }
-		.dim { fill: #9aa5b5; }
-		.card { fill: #161b22; stroke: #333e4e; }
-		.grid { stroke: #2a3340; }
-		.bare { stroke: #9aa5b5; }
-		.ours { fill: #5b95f0; }
-		.peer { fill: #5c6878; }
-		.range { stroke: #e4e9f0; }
-	}
-</style>
-<rect class="card" x="0.5" y="0.5" width="%d" height="%d" rx="8"/>
-<text class="title" x="20" y="30">Requests per second, against bare Caddy in the same round</text>
-<text class="dim" x="20" y="50">Bars are medians of %d rounds, lines go from the smallest to the largest. More is better.</text>
-`, chartWidth, height, chartWidth-1, height-1, l.rounds)
+	chartHead(&b, height, "Throughput against bare Caddy", "Requests per second, against bare Caddy in the same round",
+		fmt.Sprintf("Bars are medians of %d rounds, lines go from the smallest to the largest. More is better.", l.rounds))
 	for tick := 0.0; tick <= end+step/2; tick += step {
 		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text class="dim" x="%.1f" y="%d" text-anchor="middle">%.2f</text>`+"\n",
 			x(tick), x(tick), chartTop, base, x(tick), base+18, tick)
@@ -89,4 +65,41 @@ func (l *lab) chart(all samples) string {
 	fmt.Fprintf(&b, `<line class="bare" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`+"\n", x(1), x(1), chartTop-4, base)
 	b.WriteString("</svg>\n")
 	return b.String()
+}
+
+// chartHead begins a chart: its colours, which follow the browser's, and its
+// title.
+func chartHead(b *strings.Builder, height int, label, title, note string) {
+	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d" role="img" aria-label="%[3]s">
+<style>
+	text { font: 13px system-ui, sans-serif; fill: #1c2430; }
+	.title { font-size: 15px; font-weight: 600; }
+	.dim { fill: #5b6675; font-size: 12px; }
+	.card { fill: #ffffff; stroke: #d9dee6; }
+	.grid { stroke: #e3e7ed; }
+	.bare { stroke: #5b6675; stroke-dasharray: 4 3; }
+	.ours { fill: #2563c9; }
+	.peer { fill: #9aa5b5; }
+	.range { stroke: #1c2430; stroke-width: 1.5; }
+	.line0, .line1, .line2 { fill: none; stroke-width: 1.5; stroke: #2563c9; }
+	.line1 { stroke: #c2571a; }
+	.line2 { stroke: #2b8a57; }
+	@media (prefers-color-scheme: dark) {
+		text { fill: #e4e9f0; }
+		.dim { fill: #9aa5b5; }
+		.card { fill: #161b22; stroke: #333e4e; }
+		.grid { stroke: #2a3340; }
+		.bare { stroke: #9aa5b5; }
+		.ours { fill: #5b95f0; }
+		.peer { fill: #5c6878; }
+		.range { stroke: #e4e9f0; }
+		.line0 { stroke: #5b95f0; }
+		.line1 { stroke: #f0935b; }
+		.line2 { stroke: #5bc08a; }
+	}
+</style>
+<rect class="card" x="0.5" y="0.5" width="%d" height="%d" rx="8"/>
+<text class="title" x="20" y="30">%s</text>
+<text class="dim" x="20" y="50">%s</text>
+`, chartWidth, height, html.EscapeString(label), chartWidth-1, height-1, html.EscapeString(title), html.EscapeString(note))
 }

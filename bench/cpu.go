@@ -22,7 +22,11 @@ func cpuTime(pid int) (time.Duration, error) {
 
 // memory returns the bytes of memory that a process and all its descendants
 // have; what they share counts once, or in parts.
-func memory(pid int) (int64, error) {
+func memory(pid int) (int64, error) { return smaps(pid, "Pss") }
+
+// smaps returns the sum of a field of smaps_rollup, in bytes, of a process and
+// all its descendants; see proc_pid_smaps(5).
+func smaps(pid int, field string) (int64, error) {
 	family, err := tree(pid)
 	if err != nil {
 		return 0, err
@@ -33,7 +37,7 @@ func memory(pid int) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		_, after, _ := strings.Cut(string(text), "\nPss:")
+		_, after, _ := strings.Cut(string(text), "\n"+field+":")
 		var kib int64
 		if _, err := fmt.Sscan(after, &kib); err != nil {
 			return 0, err

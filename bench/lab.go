@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,23 +26,62 @@ type lab struct {
 	redisServer     *process
 }
 
+// openLab makes a lab in which nothing runs yet. It has to be closed.
+func openLab(o options) (*lab, error) {
+	if o.cache == "" {
+		return nil, errors.New("start it with ./bench/run")
+	}
+	var err error
+	if o.caddy, err = filepath.Abs(o.caddy); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "caddy-session-bench-")
+	if err != nil {
+		return nil, err
+	}
+	return &lab{options: o, dir: dir, began: time.Now()}, nil
+}
+
+// close stops all servers and removes their data.
+func (l *lab) close() {
+	l.stop()
+	os.RemoveAll(l.dir)
+}
+
+func (l *lab) startUpstream(ctx context.Context) error {
+	ports, err := freePorts(1)
+	if err != nil {
+		return err
+	}
+	l.upstream = ports[0]
+	_, err = l.launch(ctx, "upstream", nil, ports, filepath.Join(l.cache, "bin", "upstream"), "-listen", address(l.upstream))
+	return err
+}
+
+// startRedis starts a Redis that keeps nothing on disk.
+func (l *lab) startRedis(ctx context.Context, name string) (server *process, port int, err error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return nil, 0, err
+	}
+	server, err = l.launch(ctx, name, nil, ports, "redis-server", "--bind", "127.0.0.1",
+		"--port", strconv.Itoa(ports[0]), "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
+	return server, ports[0], err
+}
+
 // start starts all servers and signs in everywhere. What can't be started is
 // noted as missing, unless it is Caddy or the upstream.
 func (l *lab) start(ctx context.Context) error {
 	l.contenders = l.chosen()
-	ports, err := freePorts(2)
-	if err != nil {
-		return err
-	}
-	l.upstream, l.redis = ports[0], ports[1]
-	if _, err := l.launch(ctx, "upstream", nil, ports[:1],
-		filepath.Join(l.cache, "bin", "upstream"), "-listen", address(l.upstream)); err != nil {
+	if err := l.startUpstream(ctx); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(l.contenders, func(c *contender) bool { return c.redis }) {
-		l.redisServer, err = l.launch(ctx, "redis", nil, ports[1:], "redis-server", "--bind", "127.0.0.1",
-			"--port", strconv.Itoa(l.redis), "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
-		if err != nil {
+		var err error
+		if l.redisServer, l.redis, err = l.startRedis(ctx, "redis"); err != nil {
 			l.lose(fmt.Errorf("no Redis: %w", err), func(c *contender) bool { return c.redis })
 		}
 	}

@@ -5,6 +5,10 @@
 // Throughput is compared in pairs: in every round each contender runs shortly
 // after bare Caddy, and only the ratios of one round are compared, since a
 // machine that others use too is never the same for long.
+//
+// Two more commands look at sessions alone: growth at what becomes of the costs
+// as sessions grow, in number and in size, and soak at what becomes of Caddy
+// when it runs for long.
 package main
 
 import (
@@ -15,7 +19,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -37,8 +40,19 @@ type options struct {
 	cache       string
 }
 
+// commands by name. Each reads its arguments and returns what to run.
+var commands = map[string]func(arguments []string) (func(context.Context) error, error){
+	"growth": parseGrowth,
+	"soak":   parseSoak,
+	"speed":  parseSpeed,
+}
+
 func main() {
-	o, err := parse(os.Args[1:])
+	name, arguments := "speed", os.Args[1:]
+	if len(arguments) > 0 && commands[arguments[0]] != nil {
+		name, arguments = arguments[0], arguments[1:]
+	}
+	run, err := commands[name](arguments)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -47,17 +61,32 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func parse(arguments []string) (options, error) {
+// flags returns a command's set of flags, with those that all have.
+func (o *options) flags(command, files string) *flag.FlagSet {
+	o.cache = os.Getenv("BENCH_CACHE")
+	fs := flag.NewFlagSet(strings.TrimSpace("./bench/run "+command), flag.ContinueOnError)
+	fs.StringVar(&o.caddy, "caddy", "", "a Caddy with the plugin; none is built if this is given")
+	fs.StringVar(&o.out, "out", "", "the directory for "+files)
+	return fs
+}
+
+// usage is what a command returns if its arguments make no sense, and says why.
+func usage(problem string) error {
+	fmt.Fprintln(os.Stderr, "bench:", problem)
+	return errors.New(problem)
+}
+
+func parseSpeed(arguments []string) (func(context.Context) error, error) {
 	var o options
 	var only string
-	fs := flag.NewFlagSet("./bench/run", flag.ContinueOnError)
+	fs := o.flags("", "speed.md, speed.svg and speed.csv")
 	fs.IntVar(&o.rounds, "rounds", 7, "how many times each contender runs")
 	fs.IntVar(&o.seconds, "seconds", 4, "how long each run takes")
 	fs.IntVar(&o.warmup, "warmup", 5, "how long each contender runs once before it counts")
@@ -66,10 +95,8 @@ func parse(arguments []string) (options, error) {
 	fs.StringVar(&only, "only", "", "comma-separated contenders: "+strings.Join(names(), ", "))
 	fs.BoolVar(&o.tuning, "tuning", false, "also tune Caddy, without sessions: "+strings.Join(tuningNames(), ", "))
 	fs.StringVar(&o.headers, "headers", "browser", "the request headers: browser (what Firefox sends) or none")
-	fs.StringVar(&o.caddy, "caddy", "", "a Caddy with the plugin; none is built if this is given")
-	fs.StringVar(&o.out, "out", "", "the directory for speed.md, speed.svg and speed.csv")
 	if err := fs.Parse(arguments); err != nil {
-		return o, err
+		return nil, err
 	}
 	if only != "" {
 		o.only = strings.Split(only, ",")
@@ -96,35 +123,21 @@ func parse(arguments []string) (options, error) {
 		}
 	}
 	if problem != "" {
-		fmt.Fprintln(os.Stderr, "bench:", problem)
-		return o, errors.New(problem)
+		return nil, usage(problem)
 	}
-	o.cache = os.Getenv("BENCH_CACHE")
-	return o, nil
+	return func(ctx context.Context) error { return speed(ctx, o) }, nil
 }
 
-// run starts everything, measures, stops everything, and reports.
-func run(ctx context.Context, o options) (err error) {
-	if o.cache == "" {
-		return errors.New("start it with ./bench/run")
-	}
-	if o.caddy, err = filepath.Abs(o.caddy); err != nil {
-		return err
-	}
+// speed starts everything, measures, stops everything, and reports.
+func speed(ctx context.Context, o options) error {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		return errors.New("wrk is not installed: apt-get install wrk")
 	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("", "caddy-session-bench-")
+	l, err := openLab(o)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-
-	l := &lab{options: o, dir: dir, began: time.Now()}
-	defer l.stop()
+	defer l.close()
 	if err := l.start(ctx); err != nil {
 		return err
 	}

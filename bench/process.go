@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -18,6 +19,7 @@ type process struct {
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
+	once sync.Once // of stop
 }
 
 // launch starts a server that stays in the foreground, and waits until it
@@ -78,8 +80,11 @@ func (p *process) tail() string {
 	return string(said[max(0, len(said)-2000):])
 }
 
-// stop ends the server: asked first, and by force after some seconds.
-func (p *process) stop() {
+// stop ends the server: asked first, and by force after some seconds. It may be
+// called again: the id may be another process's then.
+func (p *process) stop() { p.once.Do(p.end) }
+
+func (p *process) end() {
 	pid := p.cmd.Process.Pid
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {

@@ -8,16 +8,14 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 )
 
 // versions returns the names and versions of what was measured.
 func (l *lab) versions() []string {
-	list := []string{"Go " + strings.TrimPrefix(runtime.Version(), "go"), "wrk " + said("wrk", "-v")}
-	list = append(list, "Caddy "+said(l.caddy, "version"))
-	if l.redisServer != nil {
-		list = append(list, "Redis "+said("redis-server", "--version"))
-	}
+	list := slices.DeleteFunc(l.serverVersions(), func(v string) bool { return l.redisServer == nil && strings.HasPrefix(v, "Redis") })
+	list = append(list, "wrk "+said("wrk", "-v"))
 	if l.shows("nginx") {
 		program, _ := l.nginx()
 		list = append(list, "nginx "+said(program, "-v"))
@@ -37,6 +35,12 @@ func (l *lab) versions() []string {
 		}
 	}
 	return list
+}
+
+// serverVersions returns those of Go, Caddy and Redis.
+func (l *lab) serverVersions() []string {
+	return []string{"Go " + strings.TrimPrefix(runtime.Version(), "go"), "Caddy " + said(l.caddy, "version"),
+		"Redis " + said("redis-server", "--version")}
 }
 
 var version = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)*`)

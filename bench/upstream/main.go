@@ -6,6 +6,8 @@
 //	/login    signs alice in, in the ways of caddy-session and of Apache, and
 //	          with ?cookie also with a cookie of its own
 //	/whoami   the session and the cookie that have arrived here, for checks
+//
+// For what sessions cost when there are many, or for long, see sessions.go.
 package main
 
 import (
@@ -43,5 +45,6 @@ func main() {
 	mux.HandleFunc("/whoami", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "session: %s\ncookie: %s\n", r.Header.Get("X-Session-User"), r.Header.Get("Cookie"))
 	})
+	handleSessions(mux, body)
 	log.Fatal(http.ListenAndServe(*listen, mux))
 }
