@@ -102,17 +102,17 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	if !p.changes() && p.IfVersion == nil && !p.RevokeOthers {
 		return Result{Session: s}, nil
 	}
-	unlock, err := m.locks.lock(ctx, s.ID())
+	unlock, waited, err := m.locks.lock(ctx, s.ID())
 	if err != nil {
 		return Result{}, fmt.Errorf("waiting to commit session %s: %w", s.ID(), err)
 	}
 	defer unlock()
 
 	current := s
-	if !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.deadline) || p.IfVersion != nil && *p.IfVersion != s.version {
-		// Nothing would notice that the session has ended, or too late; and a
-		// parallel request may have set another TTL or a later deadline, or
-		// made the version that is asked for.
+	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.deadline) || p.IfVersion != nil && *p.IfVersion != s.version {
+		// A parallel request is likely to have committed. Or nothing would notice
+		// that the session has ended, or too late; or it may have set another TTL
+		// or a later deadline, or made the version that is asked for.
 		if current, err = m.reload(ctx, s, now); err != nil {
 			return Result{}, err
 		}
@@ -229,7 +229,7 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 	if s == nil {
 		return Result{}, nil
 	}
-	unlock, err := m.locks.lock(ctx, s.ID())
+	unlock, _, err := m.locks.lock(ctx, s.ID())
 	if err != nil {
 		return Result{}, fmt.Errorf("waiting to end session %s: %w", s.ID(), err)
 	}

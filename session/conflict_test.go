@@ -477,3 +477,31 @@ func TestIfVersionIsWhatIsStored(t *testing.T) {
 		}
 	})
 }
+
+// In one process commits on one session wait for each other, so none of them
+// is tried in vain.
+func TestParallelCommitsDoNotConflict(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		const parallel = 10
+		s := e.create(`{}`)
+		e.faults(func(string, string) error {
+			time.Sleep(time.Millisecond)
+			return nil
+		}, nil, nil)
+		calls := e.calls(func() {
+			var wg sync.WaitGroup
+			for i := range parallel {
+				wg.Go(func() { e.commit(s, set(fmt.Sprintf(`{"k%d":1}`, i))) })
+			}
+			wg.Wait()
+		})
+		e.faults(nil, nil, nil)
+		e.counted(session.EventConflict, 0)
+		if calls["Put"] != parallel || calls["Get"] != parallel-1 {
+			e.Errorf("called %v, want %d Put, and a Get for each that has waited", calls, parallel)
+		}
+		if got := e.live(s); got.Version() != parallel+1 {
+			e.Errorf("version %d", got.Version())
+		}
+	})
+}

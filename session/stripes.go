@@ -21,13 +21,21 @@ func newStripes() stripes {
 	return s
 }
 
-// lock waits until the context ends; the returned function unlocks.
-func (s *stripes) lock(ctx context.Context, id string) (unlock func(), err error) {
+// lock waits until the context ends; the returned function unlocks. waited
+// tells that somebody else had the lock: what is known of the session is likely
+// to be out of date.
+func (s *stripes) lock(ctx context.Context, id string) (unlock func(), waited bool, err error) {
 	l := s.locks[maphash.String(s.seed, id)%uint64(len(s.locks))]
+	unlock = func() { <-l }
 	select {
 	case l <- struct{}{}:
-		return func() { <-l }, nil
+		return unlock, false, nil
+	default:
+	}
+	select {
+	case l <- struct{}{}:
+		return unlock, true, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, true, ctx.Err()
 	}
 }

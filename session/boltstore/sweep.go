@@ -9,9 +9,15 @@ const (
 	// sweepEvery is the pause after a sweep that has found everything.
 	sweepEvery = 10 * time.Second
 
-	// sweepSlice is how many keys one transaction sweeps at most. Operations
-	// that wait come between two slices.
-	sweepSlice = 1000
+	// sweepSlice is how many keys one transaction sweeps at most: each is on
+	// another page of the file, and commits wait for the whole transaction.
+	sweepSlice = 100
+
+	// sweepRest is how much longer than a slice the pause between two is, so
+	// that a sweep of however many leaves most of the disk to commits. It still
+	// removes more in a second than may be created, if max_sessions last for
+	// half an hour.
+	sweepRest = 3
 )
 
 // sweep removes a slice of what is dead, and reports whether to go on soon.

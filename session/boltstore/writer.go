@@ -41,11 +41,12 @@ func (f *file) write() {
 			return
 		}
 		batch = f.fill(batch)
+		start := time.Now()
 		more, _ := f.commit(batch, sweeping)
 		clear(batch)
 		batch = batch[:0]
 		if sweeping && more {
-			sweep.Reset(0)
+			sweep.Reset(sweepRest * time.Since(start))
 		} else if sweeping {
 			sweep.Reset(sweepEvery)
 		}
