@@ -11,13 +11,13 @@ const (
 
 	// sweepSlice is how many keys one transaction sweeps at most: each is on
 	// another page of the file, and commits wait for the whole transaction.
-	sweepSlice = 100
+	sweepSlice = 64
 
 	// sweepRest is how much longer than a slice the pause between two is, so
 	// that a sweep of however many leaves most of the disk to commits. It still
 	// removes more in a second than may be created, if max_sessions last for
 	// half an hour.
-	sweepRest = 3
+	sweepRest = 4
 )
 
 // sweep removes a slice of what is dead, and reports whether to go on soon.
