@@ -72,6 +72,10 @@ func site(id, upstream string) string {
 	switch id {
 	case "nocookie", "embedded", "redis", "near":
 		return "\tsession\n" + proxy + "\n"
+	case "headers":
+		return "\trequest_header X-Session-Id 7KcVyzyzAhxNBZB2SXfFhQ\n\trequest_header X-Session-User alice\n\trequest_header X-Session-Version 1\n" +
+			"\trequest_header X-Session-Data `{\"lang\":\"fr\",\"return\":\"/page/of/some/length\",\"roles\":[\"admin\",\"editor\"],\"user\":\"alice\"}`\n" +
+			"\theader Vary Cookie\n\theader Cache-Control private\n" + proxy + "\n"
 	case "kept":
 		return "\tsession {\n\t\tcookies {\n\t\t\tkeep appsid\n\t\t}\n\t}\n" + proxy + "\n"
 	case "keepalive":

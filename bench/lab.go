@@ -89,7 +89,7 @@ func (l *lab) start(ctx context.Context) error {
 		ids   []string
 		start func(context.Context, []*contender) error
 	}{
-		{[]string{"bare", "nocookie", "embedded", "kept", "keepalive", "compression"}, l.startCaddy},
+		{[]string{"bare", "headers", "nocookie", "embedded", "kept", "keepalive", "compression"}, l.startCaddy},
 		{[]string{"bare-redis", "redis"}, l.startCaddy},
 		{[]string{"bare-near", "near"}, l.startCaddy},
 		{[]string{"gogc200"}, l.startCaddy},
