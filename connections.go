@@ -215,11 +215,14 @@ func (c *connections) tell(notifier session.Notifier) {
 	}
 }
 
-// interruptible lets a request with a session be ended from outside. The caller
-// calls the function that it returns. For HTTP/1 and 2 that is free: see
-// hookWriter.interrupt.
+// interruptible lets a request with a session be ended from outside, by its
+// context. The caller calls the function that it returns.
+//
+// The context wakes a proxy that waits for an upstream. Pages and what belongs to
+// them go without, since every request would pay for it: they are cut off at the
+// next write.
 func (x *exchange) interruptible() context.CancelFunc {
-	if x.request.ProtoMajor < 3 || x.keepOpen || x.session == nil {
+	if x.keepOpen || x.session == nil || !mayStayOpen(x.request) {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(x.request.Context())
@@ -228,6 +231,14 @@ func (x *exchange) interruptible() context.CancelFunc {
 	return cancel
 }
 
+// mayStayOpen reports whether the response may be one that a script reads while
+// it lasts, or a program other than a browser (Fetch Metadata, section 2.1).
+func mayStayOpen(r *http.Request) bool {
+	destination := r.Header["Sec-Fetch-Dest"]
+	return len(destination) != 1 || destination[0] == "empty"
+}
+
+// interrupt ends the response: nothing more of it goes out.
 func (x *exchange) interrupt() {
 	x.writer.interrupt()
 	if x.cancel != nil {

@@ -30,7 +30,7 @@ type exchange struct {
 	actions []action // of the site itself
 
 	result  *session.Session   // as the response leaves it
-	cancel  context.CancelFunc // ends the request, nil if interrupt does so without it
+	cancel  context.CancelFunc // ends the request's context, nil if it has none of its own
 	watched *connection        // the response stays open, nil if it does not
 
 	jar *jarExchange // nil without rules for cookies
@@ -135,6 +135,7 @@ func (x *exchange) inject() error {
 	if x.jar != nil {
 		x.injectCookies(x.request.Header, x.jar.in)
 	}
+	x.state.showUser(x.request, x.session)
 	return nil
 }
 
@@ -168,6 +169,9 @@ func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err err
 		return err
 	}
 	rw.end()
+	if rw.cut.Load() {
+		panic(http.ErrAbortHandler) // or a client would take it for complete
+	}
 	return nil
 }
 

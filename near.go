@@ -20,7 +20,7 @@ import (
 // Redis user needs the permissions `+client|tracking` and `+client|trackinginfo`.
 type RedisNearCache struct {
 	// The most bytes that it may take, 1 MiB at least. A session counts 1 KiB
-	// and twice its record. Default: 67108864 (64 MiB).
+	// and three times its record. Default: 67108864 (64 MiB).
 	Size int64 `json:"size,omitempty"`
 
 	// How long a session may be used after it was read, whatever happens to

@@ -26,11 +26,10 @@ func (s *requestState) addPlaceholders(r *http.Request) {
 // placeholder is the value of {session.KEY}, alias {http.session.KEY}. All of
 // them are known, so that one without a value is empty rather than literal.
 //
-// {http.auth.user.id} is the session's user where no authentication has set
-// another one, and unknown without one.
+// {http.auth.user.id} is the session's user, and unknown without one.
 func (s *requestState) placeholder(key string) (any, bool) {
-	if key == "http.auth.user.id" && s.session != nil && s.session.Subject() != "" {
-		return session.EncodeValue(s.session.Subject()), true
+	if key == userPlaceholder {
+		return s.user, s.user != ""
 	}
 	name, ok := strings.CutPrefix(strings.TrimPrefix(key, "http."), "session.")
 	if !ok {
@@ -61,6 +60,30 @@ func (s *requestState) placeholder(key string) (any, bool) {
 		return shown(text), true
 	}
 	return "", true
+}
+
+const userPlaceholder = "http.auth.user.id"
+
+// showUser makes {http.auth.user.id} the user of a session, nil for none. The
+// user of an authentication outside of the session handler gives way; one inside
+// of it sets the placeholder once more.
+func (s *requestState) showUser(r *http.Request, of *session.Session) {
+	s.user = ""
+	if of != nil {
+		s.user = session.EncodeValue(of.Subject())
+	}
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	switch {
+	case !ok:
+	case s.user != "":
+		if other, _ := repl.GetString(userPlaceholder); other != s.user {
+			repl.Set(userPlaceholder, s.user)
+			s.userSet = true
+		}
+	case s.userSet: // before the error that brought the request here
+		repl.Delete(userPlaceholder)
+		s.userSet = false
+	}
 }
 
 // shown encodes a value as in a header (see session.EncodeValue), and braces

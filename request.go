@@ -68,6 +68,12 @@ type requestState struct {
 	// error route.
 	left bool
 
+	// user is what {http.auth.user.id} shows, "" if it is not from a session.
+	// It stays, as session does, but also where an error route has no session.
+	// userSet tells that the replacer has it, too.
+	user    string
+	userSet bool
+
 	// first is the exchange of nearly all requests, in the same memory.
 	first exchange
 }

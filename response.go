@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -38,9 +37,11 @@ type responseHooks interface {
 type hookWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	hooks   responseHooks
-	done    bool        // final was called
-	failure error       // what it said
-	ended   atomic.Bool // by interrupt
+	done    bool  // final was called
+	failure error // what it said
+
+	interrupted atomic.Bool
+	cut         atomic.Bool // a write has failed for that
 }
 
 // wrap makes a new hookWriter one on w.
@@ -50,18 +51,9 @@ func (w *hookWriter) wrap(writer http.ResponseWriter, hooks responseHooks) {
 
 var errInterrupted = errors.New("the session of this response has ended")
 
-// interrupt ends the response from another goroutine, before the handler has
-// returned. On HTTP/1 and 2 it ends the request's context too, which is what
-// wakes a proxy that waits for an upstream: a read that fails tells a server
-// of HTTP/1 that the client has gone, and one of HTTP/2 resets a stream at its
-// deadline. On HTTP/3 it has no effect before the next write.
-func (w *hookWriter) interrupt() {
-	w.ended.Store(true) // whoever sets deadlines besides
-	controller := http.NewResponseController(w.ResponseWriter)
-	past := time.Unix(1, 0)
-	controller.SetWriteDeadline(past)
-	controller.SetReadDeadline(past)
-}
+// interrupt has all further writes fail. It is called on another goroutine than
+// the handler's. A write that is under way goes on.
+func (w *hookWriter) interrupt() { w.interrupted.Store(true) }
 
 func (w *hookWriter) WriteHeader(status int) {
 	if w.done {
@@ -93,7 +85,8 @@ func (w *hookWriter) begin() error {
 	if !w.done {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.ended.Load() {
+	if w.interrupted.Load() {
+		w.cut.Store(true)
 		return errInterrupted
 	}
 	return w.failure

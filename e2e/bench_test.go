@@ -75,6 +75,7 @@ type way struct {
 	name, store, cookie string // store "": without the handler
 	control             string // of each response
 	signedIn            bool
+	program             bool // not a browser that loads a page
 }
 
 // start returns a function that serves a request, and returns it as the
@@ -119,6 +120,9 @@ func (c way) start(tb testing.TB) func() *http.Request {
 		set = []string{c.control}
 	}
 	r := request(c.cookie)
+	if c.program {
+		r.Header.Del("Sec-Fetch-Dest")
+	}
 	once := func() *http.Request {
 		served := prepare(r, w)
 		clear(w.header)
@@ -176,6 +180,7 @@ func TestAllocations(t *testing.T) {
 		{way{name: "malformed cookie", store: "memory", cookie: "theme=dark; sid=0123456789"}, 6},
 		{way{name: "embedded store", store: "embedded", signedIn: true}, 4},
 		{way{name: "near-cache", store: "near", signedIn: true}, 4},
+		{way{name: "near-cache, may stay open", store: "near", signedIn: true, program: true}, 8},
 		{way{name: "redis", store: "redis", signedIn: true}, 45},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

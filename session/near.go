@@ -68,7 +68,10 @@ func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
 		return nil
 	}
 	t.ID = strings.Clone(t.ID) // it is a part of a Cookie line, which may be long
-	s := &Session{token: t, record: r, expires: c.Expires, text: string(r.data)}
+	s := &Session{token: t, record: r, expires: c.Expires}
+	if m.Protocol.whole {
+		s.text = string(r.data)
+	}
 	if scope == r.scope {
 		c.session.Store(s)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-session/caddy-session/session/nearcache"
 )
 
-// Bounds of the sessions in memory. A session counts 1 KiB and twice its record.
+// Bounds of the sessions in memory. A session counts 1 KiB and three times its record.
 const (
 	cacheSize = 32 << 20
 

@@ -39,6 +39,7 @@ package nearcache
 
 import (
 	"hash/maphash"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,12 +56,12 @@ const (
 	minWeight = 1 << 10
 
 	// largest is the part of the cache that one entry may take: one in.
-	largest = 8
+	largest = 4
 
 	shards = 1024
 
-	// noteEvery is how many hits share one note of use, by which the cache
-	// chooses what has to go when it is full.
+	// noteEvery is of how many uses about one is noted. By these notes the
+	// cache chooses what has to go when it is full.
 	noteEvery = 16
 )
 
@@ -103,9 +104,9 @@ func New(size int64, maxAge time.Duration) *Cache {
 	return c
 }
 
-// weight is what an entry counts: its value, the same again decoded, and the
-// rest.
-func weight(value int) uint64 { return minWeight + 2*uint64(value) }
+// weight is what an entry counts: its value, the same again decoded and as the
+// application gets it, and the rest.
+func weight(value int) uint64 { return minWeight + 3*uint64(value) }
 
 // Get returns the entry of an id, nil if there is none for now.
 func (c *Cache) Get(id string, now time.Time) *session.CachedEntry {
@@ -117,7 +118,7 @@ func (c *Cache) Get(id string, now time.Time) *session.CachedEntry {
 	var ok bool
 	// To note each use costs more than to find the entry, and what is used
 	// often is noted often enough.
-	if c.hits.Load()%noteEvery == 0 {
+	if rand.Uint32()%noteEvery == 0 {
 		e, ok = c.entries.GetIfPresent(id)
 	} else {
 		found, there := c.entries.GetEntryQuietly(id)
@@ -159,7 +160,7 @@ func (c *Cache) Fill(r Reading, found session.Entry) {
 	}
 	e := &entry{version: found.Version, until: r.sent.Add(c.maxAge)}
 	e.Value = append(make([]byte, 0, len(found.Value)), found.Value...)
-	e.Expires = r.sent.Add(found.TTL)
+	e.Expires = r.sent.Round(0).Add(found.TTL) // by the wall clock, as stores do
 
 	r.shard.mu.Lock()
 	defer r.shard.mu.Unlock()

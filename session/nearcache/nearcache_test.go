@@ -168,7 +168,7 @@ func TestBounds(t *testing.T) {
 		}
 		var s nearcache.Stats
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-			if s = c.Stats(); s.Bytes <= size && s.Entries <= size>>10 && uint64(s.Entries)*uint64(1024+2*length) <= size {
+			if s = c.Stats(); s.Bytes <= size && s.Entries <= size>>10 && uint64(s.Entries)*uint64(1024+3*length) <= size {
 				break
 			}
 			if time.Now().After(deadline) {

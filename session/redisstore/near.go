@@ -20,7 +20,7 @@ const (
 // NearOptions bound a near-cache.
 type NearOptions struct {
 	// Size is the most bytes that cached sessions may take, 1 MiB at least; 0
-	// means DefaultNearSize. Each counts 1 KiB and twice its record, so Size
+	// means DefaultNearSize. Each counts 1 KiB and three times its record, so Size
 	// bounds their number too.
 	Size int64
 

@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+)
+
+// A password in front of all, then the session of the application: who is signed
+// in is the session's user, for {http.auth.user.id} and all that takes it.
+func TestUserBehindBasicAuth(t *testing.T) {
+	a := app(t, scripted)
+	s := serve(t, storeOption("memory"), `route {
+	basic_auth {
+		team $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG
+	}
+	session
+	header X-Shown {http.auth.user.id}
+	reverse_proxy `+a.host()+`
+}`)
+	const password = "Authorization: Basic dGVhbTpoaWNjdXA="
+	r := s.get("/?set=user%3Dalice", "", password)
+	if got := r.Header.Get("X-Shown"); got != "team" {
+		t.Errorf("without a session the user is %q", got)
+	}
+	if got := s.get("/", r.cookie(), password).Header.Get("X-Shown"); got != "alice" {
+		t.Errorf("with a session the user is %q", got)
+	}
+}
+
+// An error route without a session does not take the user out of the access log.
+func TestUserIsLoggedAfterAnError(t *testing.T) {
+	a := app(t, scripted)
+	s := serve(t, storeOption("memory"), `log
+@never path /never
+session
+route /fail {
+	error 500
+}
+reverse_proxy `+a.host()+`
+handle_errors {
+	session @never
+	respond "error of {http.auth.user.id}"
+}`)
+	cookie := s.signIn("alice")
+	if got := s.get("/fail", cookie).body; got != "error of alice" {
+		t.Errorf("the error page says %q", got)
+	}
+	for start := time.Now(); s.logged("handled request", `"uri":"/fail"`, `"user_id":"alice"`) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > 5*time.Second {
+			t.Fatal("the access log does not have the user")
+		}
+	}
+}
