@@ -182,8 +182,8 @@ func TestBounds(t *testing.T) {
 		c.Drop()
 	}
 
-	// One that would take an eighth is not worth it.
-	c.Fill(c.Begin(id), session.Entry{Version: 1, Value: make([]byte, size/16), TTL: time.Hour})
+	// One that would take a quarter is not worth it.
+	c.Fill(c.Begin(id), session.Entry{Version: 1, Value: make([]byte, size/12), TTL: time.Hour})
 	if c.Get(id, time.Now()) != nil {
 		t.Error("a value that is too large is kept")
 	}
