@@ -11,12 +11,12 @@ const (
 
 	// sweepSlice is how many keys one transaction sweeps at most: each is on
 	// another page of the file, and commits wait for the whole transaction.
-	sweepSlice = 64
+	sweepSlice = 32
 
-	// sweepRest is how much longer than a slice the pause between two is, so
-	// that a sweep of however many leaves most of the disk to commits. It still
-	// removes more in a second than may be created, if max_sessions last for
-	// half an hour.
+	// sweepRest is how much longer than a slice the pause between two is that
+	// nothing takes along, so that a sweep of however many leaves most of the
+	// disk to commits. It still removes more in a second than may be created,
+	// if max_sessions last for half an hour.
 	sweepRest = 4
 )
 

@@ -27,6 +27,7 @@ func (f *file) write() {
 	defer sweep.Stop()
 	defer f.flush.Stop()
 	batch := make([]*op, 0, maxBatch)
+	behind := false // there is more to sweep
 	for f.failure() == nil {
 		sweeping := false
 		select {
@@ -41,13 +42,20 @@ func (f *file) write() {
 			return
 		}
 		batch = f.fill(batch)
+		// What is written anyway takes a slice along: that takes less long
+		// than a transaction of its own, which others would have to wait for.
+		sweeping = sweeping || behind && len(batch) > 0
 		start := time.Now()
 		more, _ := f.commit(batch, sweeping)
 		clear(batch)
 		batch = batch[:0]
-		if sweeping && more {
+		switch {
+		case !sweeping:
+		case more:
+			behind = true
 			sweep.Reset(sweepRest * time.Since(start))
-		} else if sweeping {
+		default:
+			behind = false
 			sweep.Reset(sweepEvery)
 		}
 	}
