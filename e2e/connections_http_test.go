@@ -36,10 +36,13 @@ func TestStreamsEndWhateverTheClientSends(t *testing.T) {
 		}
 	})
 	t.Cleanup(func() { close(over) })
-	for _, tt := range []struct{ name, request, then string }{
-		{"nothing", "GET /events HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\n\r\n", ""},
-		{"the next request", "GET /events HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\n\r\n", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"},
-		{"a body that nobody reads", "POST /events HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\nContent-Length: 100000000\r\n\r\n", strings.Repeat("x", 1<<20)},
+	for _, tt := range []struct {
+		name, request, then string
+		times               int
+	}{
+		{"nothing", "GET /events HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\n\r\n", "", 0},
+		{"the next request", "GET /events HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\n\r\n", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", 1},
+		{"a body that nobody reads", "POST /events HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\nContent-Length: 100000000\r\n\r\n", strings.Repeat("x", 1<<20), 95},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := serve(t, storeOption("memory"), "session\nreverse_proxy "+a.host())
@@ -47,7 +50,13 @@ func TestStreamsEndWhateverTheClientSends(t *testing.T) {
 			c := s.dial()
 			defer c.Close()
 			fmt.Fprintf(c, tt.request, s.addr, cookie)
-			go io.WriteString(c, tt.then)
+			go func() {
+				for range tt.times {
+					if _, err := io.WriteString(c, tt.then); err != nil {
+						return
+					}
+				}
+			}()
 			r, err := http.ReadResponse(bufio.NewReader(c), nil)
 			if err != nil {
 				t.Fatal(err)

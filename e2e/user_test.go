@@ -11,7 +11,7 @@ func TestUserBehindBasicAuth(t *testing.T) {
 	a := app(t, scripted)
 	s := serve(t, storeOption("memory"), `route {
 	basic_auth {
-		team $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG
+		team $2a$04$g9nI4oRpMvYWX/h8JNmCIe1fBNp/1Awub/gNcqaOt2BwWI2zus9my
 	}
 	session
 	header X-Shown {http.auth.user.id}
