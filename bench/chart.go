@@ -32,7 +32,7 @@ func (l *lab) chart(all samples) string {
 		if c.against != "" {
 			s := ratio(all[c.id], all[c.against], rateOf)
 			longest = max(longest, s.max)
-			bars = append(bars, bar{strings.ReplaceAll(c.name, "`", ""), strings.HasPrefix(c.name, "Caddy, "), s})
+			bars = append(bars, bar{strings.ReplaceAll(c.name, "`", ""), strings.HasPrefix(c.name, "Caddy, session"), s})
 		}
 	}
 	step := 0.25

@@ -39,7 +39,7 @@ const signedIn = "session: alice\n"
 // sites and the processes are the ids.
 var all = []contender{
 	{id: "bare", name: "Caddy, bare `reverse_proxy`"},
-	{id: "headers", name: "Caddy, the headers of a session set by `request_header`, no sessions", against: "bare", proof: signedIn,
+	{id: "headers", name: "Caddy, the same headers, no sessions", against: "bare", proof: signedIn,
 		note: "what it costs Caddy to proxy with four more headers in a request and two in the response"},
 	{id: "nocookie", name: "Caddy, session, no cookie", against: "bare"},
 	{id: "embedded", name: "Caddy, session, embedded store", against: "bare", login: "/login", proof: signedIn},
