@@ -102,7 +102,7 @@ func TestPagesEndAtTheNextWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.get("/?control=destroy", cookie)
-			time.Sleep(2 * time.Second) // pages get 1.5 s
+			time.Sleep(3 * time.Second) // pages get 1.5 s
 			speak <- struct{}{}
 			rest, err := io.ReadAll(r.Body)
 			if len(rest) > 0 {
