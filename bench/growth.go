@@ -48,21 +48,12 @@ func parseGrowth(arguments []string) (func(context.Context) error, error) {
 	if err := fs.Parse(arguments); err != nil {
 		return nil, err
 	}
-	o.only = growthParts
-	if only != "" {
-		o.only = strings.Split(only, ",")
-	}
-	problem := ""
+	problem := o.choose(only, "part", growthParts)
 	switch {
 	case fs.NArg() > 0:
 		problem = "no arguments but flags: " + strings.Join(fs.Args(), " ")
 	case min(o.rounds, o.seconds, o.connections) < 1:
 		problem = "numbers are at least 1"
-	}
-	for _, part := range o.only {
-		if !slices.Contains(growthParts, part) {
-			problem = fmt.Sprintf("-only: there is no part %q", part)
-		}
 	}
 	var numbers []int
 	for _, text := range strings.Split(sessions, ",") {

@@ -77,6 +77,22 @@ func (o *options) flags(command, files string) *flag.FlagSet {
 	return fs
 }
 
+// choose sets o.only to the names in a comma-separated list, or to all of them if
+// it is empty, and returns what is wrong with the list, or "". kind is what the
+// names are of.
+func (o *options) choose(list, kind string, all []string) (problem string) {
+	o.only = all
+	if list != "" {
+		o.only = strings.Split(list, ",")
+	}
+	for _, name := range o.only {
+		if !slices.Contains(all, name) {
+			problem = fmt.Sprintf("-only: there is no %s %q", kind, name)
+		}
+	}
+	return problem
+}
+
 // usage is what a command returns if its arguments make no sense, and says why.
 func usage(problem string) error {
 	fmt.Fprintln(os.Stderr, "bench:", problem)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,21 +62,12 @@ func parseSoak(arguments []string) (func(context.Context) error, error) {
 	if err := fs.Parse(arguments); err != nil {
 		return nil, err
 	}
-	o.only = storeNames
-	if only != "" {
-		o.only = strings.Split(only, ",")
-	}
-	problem := ""
+	problem := o.choose(only, "store", storeNames)
 	switch {
 	case fs.NArg() > 0:
 		problem = "no arguments but flags: " + strings.Join(fs.Args(), " ")
 	case s.duration < 6*observeEvery || s.visitors < 1:
 		problem = fmt.Sprintf("-duration is at least %v, and there is a visitor", 6*observeEvery)
-	}
-	for _, store := range o.only {
-		if !slices.Contains(storeNames, store) {
-			problem = fmt.Sprintf("-only: there is no store %q", store)
-		}
 	}
 	if problem != "" {
 		return nil, usage(problem)
