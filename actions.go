@@ -135,13 +135,13 @@ type wish struct {
 // act notes an action for the exchange of the request, which carries it out
 // when the response begins.
 func act(a action, name string, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	state, ok := caddyhttp.GetVar(r.Context(), stateVar).(*requestState)
-	if !ok || state.running == 0 {
+	v, ok := caddyhttp.GetVar(r.Context(), visitVar).(*visit)
+	if !ok || v.depth == 0 {
 		return caddyhttp.Error(http.StatusInternalServerError,
 			fmt.Errorf("%s: no session handler runs before it: write session into the site, or above it in the same route", name))
 	}
-	if x := state.exchange; x != nil {
-		if x.writer.done {
+	if x := v.exchange; x != nil {
+		if x.writer.Begun() {
 			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("%s: the response has begun already", name))
 		}
 		x.actions = append(x.actions, a)
@@ -149,9 +149,9 @@ func act(a action, name string, w http.ResponseWriter, r *http.Request, next cad
 	return next.ServeHTTP(w, r)
 }
 
-// wishes adds the actions of the site to a patch of the application, which may
+// act adds the actions of the site to a patch of the application, which may
 // be nil. The result is nil if there is nothing to do.
-func (x *exchange) wishes(patch *session.Patch) (*session.Patch, error) {
+func (x *exchange) act(patch *session.Patch) (*session.Patch, error) {
 	if len(x.actions) == 0 || patch != nil && patch.Destroy {
 		return patch, nil
 	}
@@ -171,7 +171,7 @@ func (x *exchange) wishes(patch *session.Patch) (*session.Patch, error) {
 	}
 	merged.Renew = merged.Renew || all.renew
 	if !merged.Clear { // that drops what was set before
-		if missing := x.session.Missing(all.set); len(missing) > 0 {
+		if missing := x.came.session.Missing(all.set); len(missing) > 0 {
 			merged.Set = append([]map[string]any{missing}, merged.Set...)
 		}
 	}
@@ -226,7 +226,7 @@ func (all *wish) expand(key string, value any) (any, bool, error) {
 		}
 		// Placeholders of the session show values encoded. The one that it has
 		// already is not encoded anew with every request.
-		if old, ok := all.exchange.session.Text(key); ok && (text == session.EncodeValue(old) || text == shown(old)) {
+		if old, ok := all.exchange.came.session.Text(key); ok && (text == session.EncodeValue(old) || text == shown(old)) {
 			text = old
 		}
 		return text, text != "", nil

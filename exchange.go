@@ -11,88 +11,115 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/appcookies"
+	"github.com/caddy-session/caddy-session/internal/caching"
+	"github.com/caddy-session/caddy-session/internal/logging"
+	"github.com/caddy-session/caddy-session/internal/response"
 	"github.com/caddy-session/caddy-session/session"
 )
 
-// exchange is one request and its response under a handler that owns them.
+// exchange is a request that a handler owns, and its response. In the order of
+// the calls: begin loads the session, show gives it to the application, run has
+// the application answer; then take reads what it asks for out of the response's
+// header, commit does that, answer tells the browser.
 type exchange struct {
-	*Handler
+	h       *Handler
+	visit   *visit
 	request *http.Request
-	state   *requestState
 	started time.Time
 
-	secure  bool // the cookie is Secure on this request
-	site    session.Site
-	hasSite bool             // the request's host has a canonical form within the cookie's domain
-	session *session.Session // as loaded, nil if anonymous
-	blind   bool             // the store could not tell, and the request passes as anonymous
-
+	site    session.Site // the zero value where there can't be a session: see hasSite
+	secure  bool         // the session cookie is Secure on this request
+	came    visitor
+	cookies *appcookies.Cookies
 	actions []action // of the site itself
 
-	result  *session.Session   // as the response leaves it
+	left    *session.Session // as the response leaves it
+	touch   bool             // the session was used and not written
+	writer  response.Writer
 	cancel  context.CancelFunc // ends the request's context, nil if it has none of its own
 	watched *connection        // the response stays open, nil if it does not
 
-	jar *jarExchange // nil without rules for cookies
-
-	writer hookWriter
-	failed bool // no response of the application goes out
-	touch  bool // the session was used and not written
-
 	// Memory for what most requests need once.
-	tokens  [1]session.Token
-	before  [2]headerField // the response's header as it was before
-	caching [2]string      // for setCaching
+	room struct {
+		tokens [1]session.Token
+		before [2]response.Field
+		lines  caching.Room
+	}
 }
 
-// open loads the session that the request's cookies present. The error is what
+// visitor is whom a request comes from: with a live session, anonymous (the zero
+// value), or unknown, where the store could not tell and the request passes as
+// anonymous.
+type visitor struct {
+	session *session.Session // nil unless live
+	unknown bool
+}
+
+// anonymous reports whether it is sure that there is no session.
+func (v visitor) anonymous() bool { return v.session == nil && !v.unknown }
+
+// hasSite reports whether the request's host has a canonical form, and is within
+// the cookie's domain.
+func (x *exchange) hasSite() bool { return x.site.Scope.Host != "" }
+
+// begin loads the session that the request's cookies present. The error is what
 // the client gets.
-func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
-	r := x.request
-	x.secure = x.Cookie.SecureFor(isHTTPS(r))
-	name := x.Cookie.NameFor(x.secure)
-	host, ok := x.Cookie.ScopeHost(r.Host)
-	if x.hasSite = ok; ok {
-		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: x.Cookie.ScopePath()}, Realm: x.Realm}
+func (x *exchange) begin(w http.ResponseWriter) error {
+	x.started = time.Now()
+	err := x.load(w)
+	x.visit.session, x.visit.subjectKey = x.came.session, x.h.manager.Policy.SubjectKey
+	return err
+}
+
+// end is called when the handler is done with the request.
+func (x *exchange) end() { x.visit.exchange = nil }
+
+func (x *exchange) load(w http.ResponseWriter) error {
+	h, r := x.h, x.request
+	x.secure = h.Cookie.SecureFor(isHTTPS(r))
+	name := h.Cookie.NameFor(x.secure)
+	if host, ok := h.Cookie.ScopeHost(r.Host); ok {
+		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: h.Cookie.ScopePath()}, Realm: h.Realm}
 		if x.site.Realm == "" {
 			x.site.Realm = host
 		}
-		if x.RecordClient {
+		if h.RecordClient {
 			ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 			x.site.Client = session.Client{IP: ip, UserAgent: r.UserAgent()}
 		}
 	}
-	if len(cookies) == 0 {
-		x.manager.Count(session.EventNone)
+	if len(x.visit.cookies.Lines) == 0 {
+		h.manager.Count(session.EventNone)
 		return nil
 	}
-	tokens, err := x.readTokens(cookies, name)
+	tokens, err := x.readTokens(name)
 	if err != nil {
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, err)
 	}
-	if len(tokens) == 0 || !x.hasSite {
+	if len(tokens) == 0 || !x.hasSite() {
 		return nil
 	}
 	ctx, span := x.span("session.load")
-	open := x.manager.Open
+	open := h.manager.Open
 	if mayBeCached(r) {
-		open = x.manager.OpenCached
+		open = h.manager.OpenCached
 	}
-	x.session, err = open(ctx, x.site, tokens, x.started)
+	x.came.session, err = open(ctx, x.site, tokens, x.started)
 	if span != nil {
-		endLoad(span, x.session, err)
+		endLoad(span, x.came.session, err)
 	}
 	if err == nil {
-		x.logID(x.session)
+		x.logID(x.came.session)
 		return nil
 	}
-	if x.OnStoreError == "pass" {
-		x.blind = true
+	if h.OnStoreError == "pass" {
+		x.came.unknown = true
 		// The store logs that it is down, once.
-		x.logger.Debug("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
+		h.logger.Debug("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
 		return nil
 	}
-	if !x.state.asked { // else a retry would repeat what the application has done
+	if !x.visit.reached { // else a retry would repeat what the application has done
 		w.Header().Set("Retry-After", "1")
 	}
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
@@ -100,11 +127,11 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 
 // readTokens returns the different well-formed tokens in the Cookie lines, and
 // none if there are more than anybody has by honest means.
-func (x *exchange) readTokens(cookies []string, name string) ([]session.Token, error) {
+func (x *exchange) readTokens(name string) ([]session.Token, error) {
 	var room [cookiejar.MaxCandidates + 1]string
-	tokens := x.tokens[:0]
+	tokens := x.room.tokens[:0]
 	malformed := false
-	values, err := cookiejar.Values(room[:0], cookies, name, func(value string) bool {
+	values, err := cookiejar.Values(room[:0], x.visit.cookies.Lines, name, func(value string) bool {
 		t, ok := session.ParseToken(value)
 		if ok {
 			tokens = append(tokens, t)
@@ -118,69 +145,105 @@ func (x *exchange) readTokens(cookies []string, name string) ([]session.Token, e
 	tooMany := len(values) > cookiejar.MaxCandidates
 	switch {
 	case tooMany || malformed && len(tokens) == 0:
-		x.manager.Count(session.EventMalformed)
+		x.h.manager.Count(session.EventMalformed)
 		return nil, nil
 	case len(tokens) == 0:
-		x.manager.Count(session.EventNone)
+		x.h.manager.Count(session.EventNone)
 	}
 	return tokens, nil
 }
 
-// inject shows the session to the application.
-func (x *exchange) inject() error {
-	if err := x.protocol.Inject(x.request.Header, x.session); err != nil {
+// mayBeCached reports whether a session from a near-cache is good enough: the
+// request changes nothing (RFC 9110, section 9.2.1) and ends soon, unlike one
+// that asks for a WebSocket. TRACE is safe too, but nobody uses it.
+func mayBeCached(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return len(r.Header["Upgrade"]) == 0
+	}
+	return false
+}
+
+// show gives the session and the cookies to the application.
+func (x *exchange) show() error {
+	x.cookies = x.h.appCookies.Enter(x.request, &x.visit.cookies, x.came.session, isHTTPS(x.request), browserPath(x.request))
+	if err := x.h.protocol.Inject(x.request.Header, x.came.session); err != nil {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	if x.jar != nil {
-		x.injectCookies(x.request.Header, x.jar.in)
-	}
-	x.state.showUser(x.request, x.session)
+	x.cookies.Show()
+	x.visit.showUser(x.request, x.came.session)
 	return nil
 }
 
-// serve runs the application and makes sure that the response was committed,
+// run has the application answer, and makes sure that the response was committed
 // or that the client gets none of it.
-func (x *exchange) serve(w http.ResponseWriter, next caddyhttp.Handler) (err error) {
-	before := saveHeader(x.before[:0], w.Header())
-	x.writer.wrap(w, x)
-	rw := &x.writer
+func (x *exchange) run(w http.ResponseWriter, next caddyhttp.Handler) (err error) {
+	before := response.Save(x.room.before[:0], w.Header())
+	x.writer.Wrap(w, x)
 	defer func() {
-		if rw.failure != nil {
+		if failure := x.writer.Failure(); failure != nil {
 			// reverse_proxy aborts like this when it can't write the body.
 			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic value
 				panic(p)
 			}
-			restoreHeader(w.Header(), before)
-			err = rw.failure
+			before.Restore(w.Header())
+			err = failure
 		}
 		// Of trailers, and of what the site itself has set before us; and the
 		// access log shows it, after a panic too.
-		x.protocol.StripResponse(w.Header())
-		x.stripCookieTrailers(w.Header())
+		x.h.protocol.StripResponse(w.Header())
+		x.h.appCookies.StripTrailers(w.Header())
 	}()
-	x.state.asked = true
+	x.visit.reached = true
 	defer x.unwatch()
 	defer x.interruptible()()
-	if err := next.ServeHTTP(rw, x.request); err != nil {
-		// What never went out commits nothing.
-		x.failed = true
-		rw.end()
+	if err := next.ServeHTTP(&x.writer, x.request); err != nil {
+		if x.writer.Abandon() {
+			x.abandoned(w.Header())
+		}
 		return err
 	}
-	rw.end()
-	if rw.cut.Load() {
+	x.writer.End()
+	if x.writer.CutOff() {
 		panic(http.ErrAbortHandler) // or a client would take it for complete
 	}
 	return nil
 }
 
-// interim keeps a 1xx response clean. It obeys nothing: the final response is
-// still to come.
-func (x *exchange) interim(header http.Header) {
-	x.protocol.StripResponse(header)
-	x.dropCookies(header, x.state.cookie)
-	x.cleanCookies(header, x.state)
+// Interim implements [response.Hooks]: it keeps a 1xx response clean. It obeys
+// nothing, since the final response is still to come.
+func (x *exchange) Interim(header http.Header) {
+	x.h.protocol.StripResponse(header)
+	x.h.dropCookies(header, x.visit.line)
+	x.cookies.Clean(header, x.visit.line)
+}
+
+// abandoned cleans the header of a response that never went out. It commits
+// nothing.
+func (x *exchange) abandoned(header http.Header) {
+	x.Interim(header)
+	x.h.appCookies.StripTrailers(header)
+	// Another page for everybody with this cookie, and caches may keep a 404:
+	// what error routes send depends on the session, too.
+	caching.Protect(header, 0, x.visit.hasCookie(header), !x.came.anonymous(), &x.room.lines)
+}
+
+// Final implements [response.Hooks].
+func (x *exchange) Final(header http.Header, status int) error {
+	patch, err := x.take(header, status)
+	if err != nil {
+		return err
+	}
+	result := session.Result{Session: x.came.session}
+	if patch != nil && patch.Writes() {
+		if result, err = x.commit(patch); err != nil {
+			return err
+		}
+	}
+	x.answer(header, status, result)
+	x.touch = !result.Committed && (patch == nil || !patch.NoTouch) && status != clientClosedRequest
+	return nil
 }
 
 // minControl lets an application sign out whatever max_data is.
@@ -190,105 +253,62 @@ const minControl = 256
 // the application answered.
 const clientClosedRequest = 499
 
-// final takes what the application asks for out of the header, commits it, and
-// puts in what the browser has to know.
-func (x *exchange) final(header http.Header, status int) error {
-	patch, err := x.protocol.Take(header, max(x.manager.Policy.MaxData, minControl))
-	x.dropCookies(header, x.state.cookie)
-	x.stripCookieTrailers(header)
-	if x.failed {
-		x.cleanCookies(header, x.state)
-		// Another page for everybody with this cookie, and caches may keep
-		// a 404: what error routes send depends on the session, too.
-		setCaching(header, status, x.state.sentCookie(header), x.session != nil || x.blind, &x.caching)
-		return nil
-	}
+// take takes what the application asks for out of a response's header, and adds
+// what the site itself asks for and the cookies that are to be kept. The patch is
+// nil if there is nothing. The error is what the client gets.
+func (x *exchange) take(header http.Header, status int) (*session.Patch, error) {
+	patch, err := x.h.protocol.Take(header, max(x.h.manager.Policy.MaxData, minControl))
+	x.h.dropCookies(header, x.visit.line)
+	x.h.appCookies.StripTrailers(header)
 	mistake := malformedControl
 	if patch != nil || err != nil {
 		switch {
-		case fromCache(header):
-			x.manager.Count(session.EventCached)
-			x.logger.Error("ignoring session headers of a response that comes from a cache: it is not about this request", x.where())
+		case caching.FromCache(header):
+			x.h.manager.Count(session.EventCached)
+			x.h.logger.Error("ignoring session headers of a response that comes from a cache: it is not about this request", x.where())
 			patch, err = nil, nil
-		case err == nil && sharedCacheable(header):
+		case err == nil && caching.Shareable(header):
 			mistake = cacheableControl
 			err = errors.New("the response says that shared caches may store it, and would give one user's session to others: send Cache-Control: no-store or private")
 		}
 	}
 	if err != nil {
-		x.manager.Count(session.EventRefused)
+		x.h.manager.Count(session.EventRefused)
 		mistake.Inc()
-		return x.refuse(err)
+		return nil, x.refuse(err)
 	}
 	if status != clientClosedRequest {
-		if patch, err = x.wishes(patch); err != nil {
-			return err
+		if patch, err = x.act(patch); err != nil {
+			return nil, err
 		}
 	}
-	result := session.Result{Session: x.session}
-	patch = x.keepCookies(header, patch)
-	if patch != nil && patch.Writes() {
-		if result, err = x.commit(patch); err != nil {
-			return err
+	if x.cookies.Take(header, x.visit.line) {
+		switch {
+		case caching.FromCache(header):
+			x.h.manager.Count(session.EventCached)
+			x.h.logger.Error("not keeping the cookies of a response that comes from a cache: they are not for this visitor", x.where())
+		case !x.hasSite():
+			x.h.logger.Warn("not keeping the cookies of a response: its host has no canonical form or is outside of the session cookie's domain", x.where())
+		default:
+			patch = x.cookies.Keep(patch, x.came.session)
 		}
 	}
-	x.sendCookies(header, result.Session)
-	if line := x.setCookie(result); line != "" {
-		x.state.sendCookie(header, line)
-		if x.actions != nil && sharedCacheable(header) {
-			// What an application says so is refused above; a site's own
-			// header lines are for its pages rather than for this cookie.
-			delete(header, "Cdn-Cache-Control")
-			delete(header, "Surrogate-Control")
-		}
-	}
-	x.result = result.Session
-	setCaching(header, status, x.state.sentCookie(header), x.session != nil || result.Session != nil || x.blind, &x.caching)
-	if x.jar != nil && x.jar.private {
-		makePrivate(header)
-	}
-
-	x.touch = !result.Committed && (patch == nil || !patch.NoTouch) && status != clientClosedRequest
-	return nil
-}
-
-func (x *exchange) sent() {
-	if x.touch {
-		x.manager.Touch(x.session, time.Now())
-	}
-	if x.session != nil && isEventStream(x.writer.Header()) {
-		x.watch(x.interrupt, false)
-	}
-}
-
-// setCookie returns the Set-Cookie line that a result calls for, or "".
-func (x *exchange) setCookie(result session.Result) string {
-	switch result.Cookie {
-	case session.CookieSet:
-		var age time.Duration // until the browser closes
-		if s := result.Session; s.Remembered() || x.Cookie.Persistent {
-			age = max(time.Until(s.Deadline()), time.Second)
-		}
-		return x.Cookie.Set(result.Session.Token().Bearer(), x.secure, age)
-	case session.CookieExpire:
-		return x.Cookie.Expire(x.secure)
-	}
-	return ""
+	return patch, nil
 }
 
 // commit applies a patch and returns what the response has to do. The error is
 // what the client gets instead of the response.
 func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 	switch {
-	case !x.hasSite:
+	case !x.hasSite():
 		return session.Result{}, x.refuse(fmt.Errorf("a session for the host %q, which has no canonical form or is outside of the cookie's domain", x.request.Host))
-	case x.blind:
+	case x.came.unknown:
 		return session.Result{}, caddyhttp.Error(http.StatusServiceUnavailable,
 			errors.New("the response changes a session that could not be loaded"))
 	}
 	// A client that hangs up does not undo what the application has done.
 	ctx, span := x.span("session.commit")
-	result, err := x.manager.Commit(context.WithoutCancel(ctx), x.site, x.session, patch, time.Now())
+	result, err := x.h.manager.Commit(context.WithoutCancel(ctx), x.site, x.came.session, patch, time.Now())
 	if span != nil {
 		endCommit(span, result, err)
 	}
@@ -303,14 +323,58 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 		malformedControl.Inc()
 		return result, x.refuse(err)
 	}
-	x.logger.Error("session was not saved; withholding the response", x.where(), zap.Error(err))
+	x.h.logger.Error("session was not saved; withholding the response", x.where(), zap.Error(err))
 	return result, caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
 // refuse is the answer to an application that asks for what can't be done.
 func (x *exchange) refuse(err error) error {
-	x.logger.Error("refusing a response: its session headers are wrong", x.where(), zap.Error(err))
+	x.h.logger.Error("refusing a response: its session headers are wrong", x.where(), zap.Error(err))
 	return caddyhttp.Error(http.StatusBadGateway, err)
+}
+
+// answer puts into a response's header what the browser and caches have to know.
+func (x *exchange) answer(header http.Header, status int, result session.Result) {
+	x.left = result.Session
+	x.cookies.Send(header, x.visit.line, x.left)
+	if line := x.setCookie(result); line != "" {
+		x.visit.setCookie(header, line)
+		if x.actions != nil && caching.Shareable(header) {
+			// What an application says so is refused above; a site's own
+			// header lines are for its pages rather than for this cookie.
+			delete(header, "Cdn-Cache-Control")
+			delete(header, "Surrogate-Control")
+		}
+	}
+	caching.Protect(header, status, x.visit.hasCookie(header), !x.came.anonymous() || x.left != nil, &x.room.lines)
+	if x.cookies.Private() {
+		caching.MakePrivate(header)
+	}
+}
+
+// setCookie returns the Set-Cookie line that a result calls for, or "".
+func (x *exchange) setCookie(result session.Result) string {
+	switch result.Cookie {
+	case session.CookieSet:
+		var age time.Duration // until the browser closes
+		if s := result.Session; s.Remembered() || x.h.Cookie.Persistent {
+			age = max(time.Until(s.Deadline()), time.Second)
+		}
+		return x.h.Cookie.Set(result.Session.Token().Bearer(), x.secure, age)
+	case session.CookieExpire:
+		return x.h.Cookie.Expire(x.secure)
+	}
+	return ""
+}
+
+// Sent implements [response.Hooks].
+func (x *exchange) Sent() {
+	if x.touch {
+		x.h.manager.Touch(x.came.session, time.Now())
+	}
+	if x.came.session != nil && isEventStream(x.writer.Header()) {
+		x.watch(x.interrupt, false)
+	}
 }
 
 // logID puts the id into the access log, if the server has one. The session of
@@ -328,10 +392,6 @@ func (x *exchange) logID(s *session.Session) {
 	}
 }
 
-// where tells which request a log line is about, without its query, which may
-// hold secrets.
-func (x *exchange) where() zap.Field { return where(x.request) }
+func (x *exchange) where() zap.Field { return logging.Request(x.request) }
 
-func where(r *http.Request) zap.Field {
-	return zap.Dict("request", zap.String("method", r.Method), zap.String("host", r.Host), zap.String("path", r.URL.Path))
-}
+var _ response.Hooks = (*exchange)(nil)

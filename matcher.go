@@ -80,12 +80,12 @@ func (m MatchSession) Validate() error {
 
 // Match reports whether the request's session has what the matcher wants.
 func (m MatchSession) Match(r *http.Request) bool {
-	state, ok := caddyhttp.GetVar(r.Context(), stateVar).(*requestState)
-	if !ok || state.session == nil {
+	v, ok := caddyhttp.GetVar(r.Context(), visitVar).(*visit)
+	if !ok || v.session == nil {
 		return false
 	}
 	for key, values := range m {
-		if !state.has(r, key, values) {
+		if !v.has(r, key, values) {
 			return false
 		}
 	}
@@ -96,15 +96,15 @@ func (m MatchSession) Match(r *http.Request) bool {
 func (m MatchSession) MatchWithError(r *http.Request) (bool, error) { return m.Match(r), nil }
 
 // has reports whether the session has a key with one of the values, if any.
-func (s *requestState) has(r *http.Request, key string, values []string) bool {
+func (v *visit) has(r *http.Request, key string, values []string) bool {
 	some := len(values) > 0
 	values = expand(r, values)
 	switch {
 	case some && len(values) == 0:
 		return false
-	case key == s.subjectKey:
+	case key == v.subjectKey:
 		// An empty subject is none, whatever type it has in the data.
-		subject := s.session.Subject()
+		subject := v.session.Subject()
 		if len(values) == 0 {
 			return subject != ""
 		}
@@ -115,7 +115,7 @@ func (s *requestState) has(r *http.Request, key string, values []string) bool {
 		}
 		return false
 	}
-	return s.session.Has(key, values...)
+	return v.session.Has(key, values...)
 }
 
 // expand replaces the placeholders in values, and drops those that come to

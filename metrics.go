@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-session/caddy-session/internal/appcookies"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -53,7 +54,7 @@ var counters = func() map[session.Event]prometheus.Counter {
 		session.EventDropped, session.EventRefused, session.EventFailed} {
 		counters[e] = commits.WithLabelValues(string(e))
 	}
-	for _, e := range cookieEvents {
+	for _, e := range appcookies.Events {
 		counters[e] = cookieCounts.WithLabelValues(string(e))
 	}
 	return counters

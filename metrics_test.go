@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/caddy-session/caddy-session/internal/appcookies"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/memstore"
 )
@@ -20,14 +21,14 @@ func TestEveryEventHasACounter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ofCookies, err := os.ReadFile("cookies.go")
+	ofCookies, err := os.ReadFile("internal/appcookies/events.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	source = append(source, ofCookies...)
 	declared := regexp.MustCompile(`Event = "([a-z_]+)"`).FindAllSubmatch(source, -1)
-	if len(declared) != len(session.Events)+len(cookieEvents) || len(counters) != len(declared) {
-		t.Errorf("%d events are declared, %d are in Events and cookieEvents, %d are counted", len(declared), len(session.Events)+len(cookieEvents), len(counters))
+	if len(declared) != len(session.Events)+len(appcookies.Events) || len(counters) != len(declared) {
+		t.Errorf("%d events are declared, %d are in Events and appcookies.Events, %d are counted", len(declared), len(session.Events)+len(appcookies.Events), len(counters))
 	}
 	store := newSharedStore(memstore.New(), "test", zap.NewNop())
 	total := func() (sum float64) {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/appcookies"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -133,7 +134,7 @@ type Handler struct {
 	streams     *connections
 	keepOpen    bool
 	storeName   string
-	keeper      *cookiejar.Keeper // nil without Cookies
+	appCookies  *appcookies.Rules // nil without Cookies
 	logger      *zap.Logger
 }
 
@@ -165,10 +166,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.protocol, h.managed = protocol, protocol.ManagesRequest
 	h.cookieNames = h.Cookie.Names()
-	if err := h.provisionCookies(policy); err != nil {
-		return err
-	}
-
 	sets, err := ctx.LoadModule(h, "MatcherSetsRaw")
 	if err != nil {
 		return fmt.Errorf("loading matchers: %w", err)
@@ -185,8 +182,30 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.streams, h.keepOpen, h.storeName = store.open, h.OnEnd == "keep", store.name
 	h.manager = session.NewManager(store.Store, policy, protocol, h.logger, count)
 	h.manager.Notify = app.(*App).notify
+	h.appCookies, err = h.compileCookies(policy)
+	return err
+}
+
+// checkCookies checks the rules for the application's own cookies, and takes the
+// headers of their forward lines.
+func (h *Handler) checkCookies(protocol *session.Protocol) error {
+	if h.Cookies == nil {
+		return nil
+	}
+	if err := h.Cookies.Validate(h.Cookie.Names()); err != nil {
+		return fmt.Errorf("cookies: %w", err)
+	}
+	for _, f := range h.Cookies.Forward {
+		if err := protocol.Reserve(f.Name, protocol.HeaderName(cookieKind, f.Name, f.Header)); err != nil {
+			return fmt.Errorf("cookies: %w", err)
+		}
+	}
 	return nil
 }
+
+// cookieKind is in the names of headers that are called after cookies, so that
+// they are not those of data keys.
+const cookieKind = "Cookie-"
 
 // maxRealm keeps the header line of a record within its bounds.
 const maxRealm = 255
@@ -250,59 +269,59 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 	return p, protocol, err
 }
 
-// ServeHTTP serves one request, in the order of the code: strip what clients
-// must not send, load the session, show it to the application, commit what
-// the response says.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	state := stateOf(r)
-	h.stripRequest(r, state)
-	state.addNames(h.cookieNames)
-	state.addPlaceholders(r)
-	state.running++
-	defer func() {
-		state.running--
-		state.left = true
-	}()
-
-	matched, err := h.matches(r, state)
-	h.stripCookies(r, state) // not before: the matcher may look at them
-	switch {
-	case err != nil:
-		h.closeCookies(r, state)
-		return err
-	case !matched:
-		return h.pass(w, r, next, state)
+// compileCookies makes the rules for the application's own cookies.
+func (h *Handler) compileCookies(policy session.Policy) (*appcookies.Rules, error) {
+	if h.Cookies == nil {
+		return nil, nil
 	}
-	x := state.newExchange()
-	*x = exchange{Handler: h, request: r, state: state, started: time.Now()}
-	state.owner, state.exchange = h, x
-	defer func() { state.owner, state.exchange = nil, nil }()
-
-	err = x.open(w, state.cookies)
-	state.session, state.subjectKey = x.session, x.manager.Policy.SubjectKey
+	keys := make([]string, len(h.Cookies.Keys))
+	for i, key := range h.Cookies.Keys {
+		var err error
+		if keys[i], err = resolve("cookies: keys", key); err != nil {
+			return nil, err
+		}
+	}
+	fits := func(value string) bool { return len(session.EncodeValue(value)) <= policy.Exposed }
+	keeper, err := cookiejar.NewKeeper(*h.Cookies, keys, h.cookieNames, fits)
 	if err != nil {
-		h.closeCookies(r, state)
-		return err
+		return nil, fmt.Errorf("cookies: %w", err)
 	}
-	x.openCookies()
-	if err := x.inject(); err != nil {
-		h.closeCookies(r, state)
-		return err
+	rules := &appcookies.Rules{Keeper: keeper, Slack: policy.Touch, Count: h.manager.Count, Log: h.logger}
+	for _, f := range h.Cookies.Forward {
+		rules.Headers = append(rules.Headers, h.protocol.HeaderName(cookieKind, f.Name, f.Header))
 	}
-	err = x.serve(w, next)
-	if err != nil {
-		// Error routes share the header map: a proxy in one of them must
-		// not get a session that nobody commits.
-		h.protocol.StripRequest(r.Header)
-		h.closeCookies(r, state)
-	}
-	return err
+	return rules, nil
 }
 
-// matches reports whether this handler owns the request: its matcher says so,
-// and no other session handler around it does already.
-func (h *Handler) matches(r *http.Request, state *requestState) (bool, error) {
-	if state.owner != nil {
+// ServeHTTP serves one request: it strips what clients must not send, loads the
+// session, shows it to the application, and commits what the response says.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	v := visitOf(r)
+	odd := v.enter(h, r)
+	defer func() { v.leave(h, r, err) }()
+	owns, err := h.owns(r, v)
+	h.stripCookies(r, odd) // not before: the matcher may look at them
+	if err != nil {
+		return err
+	}
+	if !owns {
+		return h.pass(w, r, next, v)
+	}
+	x := v.newExchange(h, r)
+	defer x.end()
+	if err := x.begin(w); err != nil {
+		return err
+	}
+	if err := x.show(); err != nil {
+		return err
+	}
+	return x.run(w, next)
+}
+
+// owns reports whether the session of the request is this handler's: its matcher
+// says so, and no other session handler around it has it already.
+func (h *Handler) owns(r *http.Request, v *visit) (bool, error) {
+	if v.exchange != nil {
 		return false, nil
 	}
 	return h.matchers.AnyMatchWithError(r)

@@ -2,7 +2,6 @@ package caddysession
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,17 +30,6 @@ type RedisNearCache struct {
 // nearCached is a store with a cache that counts.
 type nearCached interface {
 	NearCacheStats() nearcache.Stats
-}
-
-// mayBeCached reports whether a session from the near-cache is good enough: the
-// request changes nothing (RFC 9110, section 9.2.1) and ends soon, unlike one
-// that asks for a WebSocket. TRACE is safe too, but nobody uses it.
-func mayBeCached(r *http.Request) bool {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return len(r.Header["Upgrade"]) == 0
-	}
-	return false
 }
 
 func (c *RedisNearCache) options() redisstore.NearOptions {

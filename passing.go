@@ -1,68 +1,80 @@
 package caddysession
 
 import (
+	"errors"
 	"net"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-session/caddy-session/internal/appcookies"
+	"github.com/caddy-session/caddy-session/internal/caching"
+	"github.com/caddy-session/caddy-session/internal/response"
 	"github.com/caddy-session/caddy-session/session"
 )
 
-// pass serves a request that this handler does not own: without a session, but
-// with everything removed that is ours.
-func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, state *requestState) error {
-	if state.owner == nil {
-		state.session = nil // that of the route before the error
+// passing is a request that a handler does not own, and its response: without a
+// session, but with everything removed that is ours.
+type passing struct {
+	h       *Handler
+	visit   *visit
+	owner   *Handler            // the handler around this one that has the session, or nil
+	cookies *appcookies.Cookies // nil with an owner: its rules apply
+	writer  response.Writer
+}
+
+// pass serves a request that this handler does not own.
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visit) error {
+	p := &passing{h: h, visit: v, owner: v.owner()}
+	if p.owner == nil {
+		v.session = nil // that of the route before the error
+		p.cookies = h.appCookies.Enter(r, &v.cookies, nil, isHTTPS(r), browserPath(r))
+		p.cookies.Show()
 	}
-	p := &passing{Handler: h, state: state, owner: state.owner, request: r}
-	p.openCookies(r)
-	p.writer.wrap(w, p)
+	p.writer.Wrap(w, p)
 	defer func() { p.strip(w.Header()) }() // of trailers; and the access log shows it, after a panic too
 	err := next.ServeHTTP(&p.writer, r)
-	p.writer.end()
-	if err != nil && p.rules() {
-		h.protocol.StripRequest(r.Header) // as exchange does, for error routes
-	}
+	p.writer.End()
 	return err
 }
 
-// passing keeps the responses of requests clean that have no session here.
-type passing struct {
-	*Handler
-	request *http.Request
-	writer  hookWriter
-	state   *requestState
-	owner   *Handler // the handler around this one that has the session, or nil
-	jar     jarExchange
+// Interim implements [response.Hooks].
+func (p *passing) Interim(header http.Header) {
+	p.strip(header)
+	p.cookies.Clean(header, p.visit.line)
 }
 
-func (p *passing) interim(header http.Header) {
+// Final implements [response.Hooks].
+func (p *passing) Final(header http.Header, _ int) error {
 	p.strip(header)
-	if p.rules() {
-		p.cleanCookies(header, p.state)
+	if p.cookies.Take(header, p.visit.line) {
+		p.cookies.Refuse(errNoSession)
 	}
-}
-
-func (p *passing) final(header http.Header, _ int) error {
-	p.strip(header)
-	p.sendCookies(header)
+	p.cookies.Send(header, p.visit.line, nil)
+	if p.cookies.Private() {
+		caching.MakePrivate(header)
+	}
 	return nil
 }
 
-func (p *passing) sent()             {}
-func (p *passing) flushed()          {}
-func (p *passing) hijacked(net.Conn) {}
+var errNoSession = errors.New("it is to be kept, and the matcher leaves the request without a session")
+
+// The rest of [response.Hooks].
+func (p *passing) Sent()             {}
+func (p *passing) Flushed()          {}
+func (p *passing) Hijacked(net.Conn) {}
 
 func (p *passing) strip(header http.Header) {
-	managed := p.protocol.ManagesResponse
+	managed := p.h.protocol.ManagesResponse
 	if p.owner != nil { // it obeys its own headers after us
 		managed = func(name string) bool {
-			return p.protocol.ManagesResponse(name) && !p.owner.protocol.ManagesResponse(name)
+			return p.h.protocol.ManagesResponse(name) && !p.owner.protocol.ManagesResponse(name)
 		}
 	}
 	session.Strip(header, managed)
 	session.StripList(header, "Trailer", managed)
-	p.dropCookies(header, p.state.cookie)
-	p.stripCookieTrailers(header)
+	p.h.dropCookies(header, p.visit.line)
+	p.h.appCookies.StripTrailers(header)
 }
+
+var _ response.Hooks = (*passing)(nil)

@@ -20,7 +20,7 @@ func (x *exchange) span(name string) (context.Context, trace.Span) {
 	}
 	// Caddy's provider is not the global one.
 	return parent.TracerProvider().Tracer("github.com/caddy-session/caddy-session").
-		Start(ctx, name, trace.WithAttributes(attribute.String("session.store", x.storeName)))
+		Start(ctx, name, trace.WithAttributes(attribute.String("session.store", x.h.storeName)))
 }
 
 func endLoad(span trace.Span, s *session.Session, err error) {

@@ -1,4 +1,6 @@
-package caddysession
+// Package caching is about what HTTP caches may keep of responses that depend on
+// a session: browsers' caches, and those between us and the browser (RFC 9111).
+package caching
 
 import (
 	"net/http"
@@ -7,31 +9,34 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// setCaching keeps shared caches from giving one user's pages, or cookie, to
+// Room is memory for the lines of one call of Protect.
+type Room [2]string
+
+// Protect keeps shared caches from giving one user's pages, or cookie, to
 // another. withCookie: the response sets our cookie. live: the request or the
 // response has a session.
 //
 // What the application says about caching is left alone, unless our cookie
-// goes out with it. memory is for lines, and nobody else's from now on.
-func setCaching(header http.Header, status int, withCookie, live bool, memory *[2]string) {
+// goes out with it. room is used once.
+func Protect(header http.Header, status int, withCookie, live bool, room *Room) {
 	switch {
 	case withCookie:
 		// Policies for single kinds of caches forbid storing already, or
-		// the response would have been refused: see sharedCacheable.
+		// the response would have been refused: see Shareable.
 		header["Cache-Control"] = []string{"no-store"}
 		delete(header, "Expires")
 		delete(header, "Pragma")
 	case status == http.StatusSwitchingProtocols:
 	case !saysCaching(header):
 		if header["Vary"] == nil {
-			memory[0] = "Cookie"
-			header["Vary"] = memory[0:1:1]
+			room[0] = "Cookie"
+			header["Vary"] = room[0:1:1]
 		} else {
 			addVary(header, "Cookie")
 		}
 		if live {
-			memory[1] = "private"
-			header["Cache-Control"] = memory[1:2:2]
+			room[1] = "private"
+			header["Cache-Control"] = room[1:2:2]
 		}
 	}
 }
@@ -61,10 +66,10 @@ func addVary(header http.Header, name string) {
 	header.Add("Vary", name)
 }
 
-// sharedCacheable reports whether the response allows shared caches to store
+// Shareable reports whether the response allows shared caches to store
 // it in so many words (RFC 9111, section 5.2.2; RFC 9213; Surrogate-Control of
 // the Edge Architecture).
-func sharedCacheable(header http.Header) bool {
+func Shareable(header http.Header) bool {
 	cc := directives(header["Cache-Control"])
 	if forbids(cc) {
 		cc = nil
@@ -80,11 +85,11 @@ func sharedCacheable(header http.Header) bool {
 	return false
 }
 
-// makePrivate forbids shared caches to store a response from which we have taken
+// MakePrivate forbids shared caches to store a response from which we have taken
 // a Set-Cookie, or to which we have added one. Caches that store nothing with a
 // Set-Cookie, as most do, would have kept off it; many applications say public
 // without meaning it.
-func makePrivate(header http.Header) {
+func MakePrivate(header http.Header) {
 	for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control"} {
 		if !forbids(directives(header[name])) {
 			delete(header, name)
@@ -124,9 +129,9 @@ func directives(lines []string) map[string]bool {
 	return names
 }
 
-// fromCache reports whether a cache says that it has answered (Age: RFC 9111,
+// FromCache reports whether a cache says that it has answered (Age: RFC 9111,
 // section 5.1; Cache-Status: RFC 9211). What can't be read counts as such.
-func fromCache(header http.Header) bool {
+func FromCache(header http.Header) bool {
 	for _, age := range header["Age"] {
 		if strings.Trim(age, " \t0") != "" || age == "" {
 			return true

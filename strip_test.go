@@ -20,28 +20,28 @@ func TestTrailersAreLeftAloneOnceTheBodyIsRead(t *testing.T) {
 	h := &Handler{protocol: protocol, managed: protocol.ManagesRequest}
 	tests := []struct {
 		why  string
-		then func(*requestState, *http.Request)
+		then func(*visit, *http.Request)
 		want bool // the second handler may look at the trailers
 	}{
-		{"nested", func(*requestState, *http.Request) {}, true},
-		{"in handle_response", func(_ *requestState, r *http.Request) { r.Body.Read(make([]byte, 1)) }, false},
-		{"in handle_errors", func(s *requestState, _ *http.Request) { s.left = true }, false},
+		{"nested", func(*visit, *http.Request) {}, true},
+		{"in handle_response", func(_ *visit, r *http.Request) { r.Body.Read(make([]byte, 1)) }, false},
+		{"in handle_errors", func(s *visit, _ *http.Request) { s.trailers.left = true }, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
 			r := httptest.NewRequest("POST", "/", strings.NewReader("body"))
 			shared := http.Header{"X-Sum": nil, "X-Session-User": nil}
 			r.Trailer = shared
-			state := new(requestState)
-			h.stripRequest(r, state)
+			v := new(visit)
+			h.stripRequest(r, v)
 			if len(shared) != 1 {
 				t.Errorf("announced: %v", shared)
 			}
-			tt.then(state, r)
+			tt.then(v, r)
 
 			shared["X-Session-Id"] = []string{"forged"} // as net/http merges trailers
 			again := r.WithContext(r.Context())
-			h.stripRequest(again, state)
+			h.stripRequest(again, v)
 			_, there := shared["X-Session-Id"]
 			if (again.Trailer != nil) != tt.want || there == tt.want {
 				t.Errorf("trailers %v of %v", again.Trailer, shared)
@@ -66,9 +66,8 @@ func TestSessionCookieGoesInEachSpelling(t *testing.T) {
 	for _, name := range []string{"Cookie", "cookie", "COOKIE"} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header[name] = []string{"sid=secret; theme=dark"}
-		state := &requestState{}
-		h.stripRequest(r, state)
-		h.stripCookies(r, state)
+		v := new(visit)
+		h.stripCookies(r, h.stripRequest(r, v))
 		if got := r.Header[name]; len(got) != 1 || got[0] != "theme=dark" {
 			t.Errorf("%s: %q is left", name, got)
 		}

@@ -1,4 +1,4 @@
-package caddysession
+package caching
 
 import (
 	"net/http"
@@ -27,7 +27,7 @@ func cachingLines(h http.Header) string {
 	return strings.Join(lines, " | ")
 }
 
-func TestSetCaching(t *testing.T) {
+func TestProtect(t *testing.T) {
 	tests := []struct {
 		why        string
 		header     http.Header
@@ -52,14 +52,14 @@ func TestSetCaching(t *testing.T) {
 		{"101 with our cookie", header(), 101, true, true, "Cache-Control: no-store"},
 	}
 	for _, tt := range tests {
-		setCaching(tt.header, tt.status, tt.withCookie, tt.live, new([2]string))
+		Protect(tt.header, tt.status, tt.withCookie, tt.live, new(Room))
 		if got := cachingLines(tt.header); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.why, got, tt.want)
 		}
 	}
 }
 
-func TestSharedCacheable(t *testing.T) {
+func TestShareable(t *testing.T) {
 	tests := []struct {
 		header http.Header
 		want   bool
@@ -82,7 +82,7 @@ func TestSharedCacheable(t *testing.T) {
 		{header("Cache-Control: no-store", "CDN-Cache-Control: max-age=60"), true},
 	}
 	for _, tt := range tests {
-		if got := sharedCacheable(tt.header); got != tt.want {
+		if got := Shareable(tt.header); got != tt.want {
 			t.Errorf("%v: %v", tt.header, got)
 		}
 	}
@@ -110,7 +110,7 @@ func TestFromCache(t *testing.T) {
 		{header("Cache-Status: @@"), true},
 	}
 	for _, tt := range tests {
-		if got := fromCache(tt.header); got != tt.want {
+		if got := FromCache(tt.header); got != tt.want {
 			t.Errorf("%v: %v", tt.header, got)
 		}
 	}

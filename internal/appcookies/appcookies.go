@@ -1,0 +1,221 @@
+// Package appcookies applies a site's rules for the application's own cookies to
+// a request and its response. What the rules mean is in package cookiejar; here
+// is what they have to do with the session: kept cookies live in it, sealed and
+// signed ones may be bound to it.
+package appcookies
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/caching"
+	"github.com/caddy-session/caddy-session/internal/logging"
+	"github.com/caddy-session/caddy-session/session"
+)
+
+// jarKey is the key of the session's private object that holds the kept cookies.
+const jarKey = "jar"
+
+// Rules are what a handler does with the application's cookies. A nil *Rules
+// leaves them alone.
+type Rules struct {
+	// Keeper applies the rules.
+	Keeper *cookiejar.Keeper
+	// Headers are the names of the headers for Incoming.Forward, in its order.
+	Headers []string
+	// Slack is how far off the expiry of a kept cookie may be: see
+	// cookiejar.StoreKept.
+	Slack time.Duration
+	// Count is told of events.
+	Count func(session.Event)
+	Log   *zap.Logger
+}
+
+// Shared is what the session handlers of one request share.
+type Shared struct {
+	// Lines are the Cookie lines as they came, before a handler took the
+	// session cookie out.
+	Lines []string
+
+	// Names are those of the session cookies of all handlers so far.
+	Names []string
+
+	// rewritten tells that a handler has made the Cookie lines what its rules
+	// say: the next one with rules starts from Lines again.
+	rewritten bool
+
+	// applied tells that the cookies of the response have gone through the
+	// rules of a handler.
+	applied bool
+}
+
+// Cookies are the application's cookies in one request and its response. A nil
+// *Cookies has none: no rules.
+//
+// The methods are called in the order in which they stand here.
+type Cookies struct {
+	rules   *Rules
+	shared  *Shared
+	request *http.Request
+
+	context cookiejar.Context
+	in      cookiejar.Incoming
+	kept    []cookiejar.SetCookie // by the response
+	stored  cookiejar.Stored      // by the last application of the patch
+	ignored []cookiejar.Ignored
+	private bool // shared caches must not store the response
+	applied bool // by another handler
+}
+
+// Enter gives the application the cookies that it is to see: those of the jar in
+// s, nil for none, and what the client may send. https and path are as the
+// browser has them.
+func (r *Rules) Enter(request *http.Request, shared *Shared, s *session.Session, https bool, path string) *Cookies {
+	if r == nil {
+		return nil
+	}
+	if shared.rewritten { // by another handler, before an error or with another matcher
+		session.Strip(request.Header, func(name string) bool { return strings.EqualFold(name, "Cookie") })
+		if len(shared.Lines) > 0 {
+			request.Header["Cookie"] = shared.Lines
+		}
+		cookiejar.Strip(request.Header, shared.Names...)
+	}
+	shared.rewritten, shared.applied = true, false
+	host, _ := cookiejar.CanonicalHost(request.Host)
+	c := &Cookies{rules: r, shared: shared, request: request,
+		context: cookiejar.NewContext(request, host, path, https, time.Now())}
+	jar := ""
+	if s != nil {
+		c.context.Session = s.ID()
+		jar = s.PrivateValue(jarKey)
+	}
+	c.in = r.Keeper.Receive(request.Header, c.context, jar)
+	return c
+}
+
+// Show sets the headers of forward lines, and counts what did not verify.
+func (c *Cookies) Show() {
+	if c == nil {
+		return
+	}
+	for _, one := range c.in.Invalid {
+		c.rules.Count(eventInvalid)
+		if log := c.rules.Log.Check(zap.DebugLevel, "removing a cookie from a request"); log != nil {
+			log.Write(zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
+		}
+	}
+	for i, value := range c.in.Forward {
+		if value != nil {
+			c.request.Header[c.rules.Headers[i]] = []string{session.EncodeValue(*value)}
+		}
+	}
+}
+
+// Clean removes what browsers must not see from a response that comes to
+// nothing, or is a 1xx. own is our Set-Cookie line in it, or "".
+func (c *Cookies) Clean(header http.Header, own string) {
+	if c != nil {
+		c.rules.Keeper.Clean(header, own)
+	}
+}
+
+// Take takes the cookies that are kept out of a final response, and reports
+// whether there are any. Keep or Refuse says what becomes of them.
+func (c *Cookies) Take(header http.Header, own string) bool {
+	if c == nil {
+		return false
+	}
+	if c.applied = c.shared.applied; c.applied {
+		return false
+	}
+	c.shared.applied = true
+	c.context.Now = time.Now()
+	taken := c.rules.Keeper.Take(header, own, c.context.Now)
+	c.kept, c.ignored, c.private = taken.Kept, taken.Ignored, taken.Lines > 0
+	return len(c.kept) > 0
+}
+
+// Refuse ignores what was taken.
+func (c *Cookies) Refuse(reason error) {
+	for _, cookie := range c.kept {
+		c.ignored = append(c.ignored, cookiejar.Ignored{Name: cookie.Name, Reason: reason})
+	}
+}
+
+// Keep adds what was taken to what is committed on s; patch may be nil. Where the
+// session has these cookies already, there is nothing to commit.
+func (c *Cookies) Keep(patch *session.Patch, s *session.Session) *session.Patch {
+	var private []byte
+	if s != nil {
+		private = s.Private()
+	}
+	// A patch may empty the jar first, or change a session that has another
+	// jar by now.
+	if c.edit(private) != nil || s != nil && patch != nil && patch.Writes() {
+		if patch == nil {
+			patch = new(session.Patch)
+		}
+		patch.Edit = c.edit
+	}
+	return patch
+}
+
+func (c *Cookies) edit(private []byte) map[string]any {
+	c.stored = cookiejar.StoreKept(session.PrivateValue(private, jarKey), c.context, c.kept, c.rules.Slack)
+	if c.stored.Changes == nil {
+		return nil
+	}
+	return map[string]any{jarKey: c.stored.Changes}
+}
+
+// Send makes the other cookies of a final response what the browser is to see. s
+// is the session from now on.
+func (c *Cookies) Send(header http.Header, own string, s *session.Session) {
+	if c == nil || c.applied {
+		return
+	}
+	if c.context.Session = ""; s != nil {
+		c.context.Session = s.ID()
+	}
+	// A cookie that nobody asked for must not get into a cache.
+	again := c.in.Stale() && !caching.Shareable(header) && !caching.FromCache(header)
+	ignored, added := c.rules.Keeper.Send(header, c.context, c.in, own, again)
+	for range added {
+		c.rules.Count(eventReissued)
+	}
+	c.private = c.private || added > 0
+	for _, one := range append(append(c.stored.Ignored, c.ignored...), ignored...) {
+		c.rules.Count(eventIgnored)
+		c.rules.Log.Warn("ignoring a cookie that the application sets", logging.Request(c.request),
+			zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
+	}
+	for _, name := range c.stored.Evicted {
+		c.rules.Count(eventEvicted)
+		c.rules.Log.Warn("a session has more cookies than it may keep: removing the one written longest ago", logging.Request(c.request),
+			zap.String("name", name), zap.Int("most", cookiejar.MaxKept))
+	}
+}
+
+// Private reports whether the response must not get into shared caches, because
+// a cookie was taken out of it or added to it.
+func (c *Cookies) Private() bool { return c != nil && c.private }
+
+// StripTrailers removes cookies that come as trailers: user agents ignore them
+// there, but they would be seen.
+func (r *Rules) StripTrailers(header http.Header) {
+	if r == nil {
+		return
+	}
+	session.StripList(header, "Trailer", isSetCookie)
+	session.Strip(header, func(name string) bool {
+		name, ok := strings.CutPrefix(name, http.TrailerPrefix)
+		return ok && isSetCookie(name)
+	})
+}
+
+func isSetCookie(name string) bool { return strings.EqualFold(name, "Set-Cookie") }

@@ -1,0 +1,135 @@
+package caddysession
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-session/caddy-session/internal/appcookies"
+	"github.com/caddy-session/caddy-session/session"
+)
+
+// visit is what the session handlers of one request share: several in a row, and
+// those in error routes.
+type visit struct {
+	// cookies is about the cookies that came, and what was made of them.
+	cookies appcookies.Shared
+
+	// exchange is that of the handler that has the session, nil outside of it.
+	exchange *exchange
+
+	// depth is how many session handlers are around what runs now.
+	depth int
+
+	// session is the request's session as it was loaded, nil if there is
+	// none. It stays when its handler has returned: for access logs, and until
+	// an error route takes up the session afresh. subjectKey is that of its
+	// handler.
+	session    *session.Session
+	subjectKey string
+
+	// user is what {http.auth.user.id} shows, "" if it is not from a session.
+	// It stays, as session does, but also where an error route has no session.
+	// userSet tells that the replacer has it, too.
+	user    string
+	userSet bool
+
+	// line is our Set-Cookie line in the response, or "".
+	line string
+
+	// reached tells that an application was asked behind an exchange.
+	reached bool
+
+	// trailers removes our names from the trailers, nil if none are announced.
+	trailers *trailerGuard
+
+	// first is the exchange of nearly all requests, in the same memory.
+	first exchange
+}
+
+const visitVar = "caddy_session"
+
+// visitOf returns the visit of a request, made at the first call.
+func visitOf(r *http.Request) *visit {
+	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if v, ok := vars[visitVar].(*visit); ok {
+		return v
+	}
+	v := &visit{cookies: appcookies.Shared{Lines: r.Header["Cookie"]}}
+	if vars != nil {
+		vars[visitVar] = v
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(v.placeholder)
+	}
+	return v
+}
+
+// String keeps the cookies out of {http.vars.caddy_session}.
+func (*visit) String() string { return "" }
+
+// enter begins a handler's part in the request: what clients must not send goes.
+// odd is for stripCookies.
+func (v *visit) enter(h *Handler, r *http.Request) (odd bool) {
+	odd = h.stripRequest(r, v)
+	if v.cookies.Names == nil {
+		v.cookies.Names = slices.Clip(h.cookieNames) // most often there is one handler, and this is free
+	} else {
+		v.cookies.Names = append(v.cookies.Names, h.cookieNames...)
+	}
+	v.depth++
+	return odd
+}
+
+// leave ends a handler's part in the request. After an error, nothing of the
+// session is left in it: error routes share the header map, and a proxy in one of
+// them must not get a session that nobody commits.
+func (v *visit) leave(h *Handler, r *http.Request, err error) {
+	v.depth--
+	if v.trailers != nil {
+		v.trailers.left = true
+	}
+	if err == nil || v.exchange != nil { // which has the session still
+		return
+	}
+	h.protocol.StripRequest(r.Header)
+	h.appCookies.Enter(r, &v.cookies, nil, isHTTPS(r), browserPath(r))
+}
+
+// newExchange begins the exchange of a handler that has the session. The caller
+// calls its end.
+func (v *visit) newExchange(h *Handler, r *http.Request) *exchange {
+	x := &v.first
+	if x.h != nil {
+		x = new(exchange)
+	}
+	*x = exchange{h: h, visit: v, request: r}
+	v.exchange = x
+	return x
+}
+
+// owner returns the handler that has the session, nil outside of it.
+func (v *visit) owner() *Handler {
+	if v.exchange == nil {
+		return nil
+	}
+	return v.exchange.h
+}
+
+// setCookie puts our Set-Cookie line into a response, in place of one from before
+// an error.
+func (v *visit) setCookie(header http.Header, line string) {
+	if v.hasCookie(header) {
+		others := slices.Clone(header["Set-Cookie"])
+		header["Set-Cookie"] = slices.DeleteFunc(others, func(other string) bool { return other == v.line })
+	}
+	header.Add("Set-Cookie", line)
+	v.line = line
+}
+
+// hasCookie reports whether our Set-Cookie line is in a response.
+func (v *visit) hasCookie(header http.Header) bool {
+	return v.line != "" && slices.Contains(header["Set-Cookie"], v.line)
+}
