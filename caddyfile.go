@@ -110,6 +110,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		encryption     on|off
 //		on_end         close|keep
 //		record         client
+//		upgrade        <protocols...>
 //		cookie {
 //			name        <name>|auto
 //			domain      <domain>
@@ -143,6 +144,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"on_store_error": func() error { return parseWord(d, &h.OnStoreError) },
 		"encryption":     func() error { return parseWord(d, &h.Encryption) },
 		"on_end":         func() error { return parseWord(d, &h.OnEnd) },
+		"upgrade":        func() error { return parseNames(d, &h.Upgrade) },
 		"record":         func() error { return h.parseRecord(d) },
 		"cookie":         func() error { return h.parseCookie(d) },
 		"cookies":        func() error { return h.parseCookies(d) },

@@ -113,6 +113,13 @@ type Handler struct {
 	// the operator to see. Default: no.
 	RecordClient bool `json:"record_client,omitempty"`
 
+	// The protocols besides `websocket` to which clients may switch by `Upgrade`.
+	// What they send then is between them and the application: nothing of it is
+	// stripped. Never name one in which HTTP is spoken, such as `h2c`, unless the
+	// application does without sessions: clients could claim to be anybody.
+	// Default: none.
+	Upgrade []string `json:"upgrade,omitempty"`
+
 	// What becomes of WebSockets and event streams when the session ends that
 	// they were opened with, by signing out, by the operator, on another
 	// machine or because its time is up: `close` (the default) closes them
@@ -301,6 +308,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	defer func() { v.leave(h, r, err) }()
 	owns, err := h.owns(r, v)
 	h.stripCookies(r, odd) // not before: the matcher may look at them
+	if err == nil {
+		err = refuseMethod(w, r)
+	}
 	if err != nil {
 		return err
 	}

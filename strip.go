@@ -1,12 +1,14 @@
 package caddysession
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
@@ -30,7 +32,7 @@ func (h *Handler) stripRequest(r *http.Request, v *visit) (odd bool) {
 			odd = true
 		}
 	}
-	managed = h.withCookie(r, managed)
+	managed = h.withCookie(r, h.stripUpgrade(r, managed))
 	// reverse_proxy removes what Connection names after we have injected.
 	session.StripList(r.Header, "Connection", managed)
 	session.StripList(r.Header, "Trailer", managed)
@@ -46,6 +48,62 @@ func (h *Handler) stripRequest(r *http.Request, v *visit) (odd bool) {
 		r.Body = v.trailers
 	}
 	return odd
+}
+
+// websocket is the one protocol to which every client may switch: what is inside
+// can't be taken for another request.
+const websocket = "websocket"
+
+// mayUpgrade reports whether clients may leave HTTP for a protocol (RFC 9110,
+// section 7.8).
+func (h *Handler) mayUpgrade(protocol string) bool {
+	return strings.EqualFold(protocol, websocket) ||
+		slices.ContainsFunc(h.Upgrade, func(other string) bool { return strings.EqualFold(other, protocol) })
+}
+
+// stripUpgrade keeps clients from leaving HTTP for another protocol than those
+// that are allowed: an application that speaks h2c, say, would find requests in
+// it that nobody has stripped. It returns managed with the names that must not
+// be in Connection any more.
+func (h *Handler) stripUpgrade(r *http.Request, managed func(string) bool) func(string) bool {
+	lines := r.Header["Upgrade"]
+	_, settings := r.Header["Http2-Settings"]
+	if len(lines) == 0 && !settings {
+		return managed
+	}
+	var gone []string
+	if !h.mayUpgrade("h2c") {
+		delete(r.Header, "Http2-Settings")
+		gone = append(gone, "Http2-Settings")
+	}
+	delete(r.Header, "Upgrade")
+	for protocol := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+		if protocol = strings.Trim(protocol, " \t"); h.mayUpgrade(protocol) {
+			r.Header["Upgrade"] = []string{protocol} // reverse_proxy knows one
+			break
+		}
+	}
+	if r.Header["Upgrade"] == nil {
+		gone = append(gone, "Upgrade")
+	}
+	return func(name string) bool {
+		return managed(name) || slices.ContainsFunc(gone, func(other string) bool { return strings.EqualFold(other, name) })
+	}
+}
+
+// refuseMethod refuses the methods that are not about a resource: TRACE, whose
+// answer shows the client what only the application is to see, and CONNECT, but
+// for a WebSocket (RFC 8441, RFC 9220), as reverse_proxy knows it.
+func refuseMethod(w http.ResponseWriter, r *http.Request) error {
+	switch {
+	case r.Method == http.MethodTrace:
+	case r.Method == http.MethodConnect &&
+		!(r.ProtoMajor == 2 && r.Header.Get(":protocol") == websocket) && !(r.ProtoMajor == 3 && r.Proto == websocket):
+	default:
+		return nil
+	}
+	w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	return caddyhttp.Error(http.StatusMethodNotAllowed, fmt.Errorf("the method %s is not for applications with sessions", r.Method))
 }
 
 // withCookie adds Cookie to the headers that clients can't make a proxy delete,

@@ -162,7 +162,7 @@ func TestCachingHeadersOfAnUpgrade(t *testing.T) {
 		s := serve(t, probed, "session\nreverse_proxy "+u.addr)
 		c := s.dial()
 		defer c.Close()
-		head := echo(t, c, s.request("GET", "/", "", "Connection: Upgrade", "Upgrade: echo"))
+		head := echo(t, c, s.request("GET", "/", "", "Connection: Upgrade", "Upgrade: websocket"))
 		if strings.Contains(head, "Vary") || strings.Contains(head, "Cache-Control: no-store") != (want != "") || strings.Contains(head, "Set-Cookie: sid=") != (want != "") {
 			t.Errorf("with %q the head is %q", lines, head)
 		}

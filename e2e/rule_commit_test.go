@@ -43,7 +43,7 @@ func TestRule3WithholdsWhatWasNotSaved(t *testing.T) {
 		{name: "304", response: "304 Not Modified\r\n" + withheld + change + "\r\n"},
 		{name: "404", response: "404 Not Found\r\n" + withheld + change + "Content-Length: 8\r\n\r\nwithheld"},
 		{name: "after 103", response: "103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\n" + withheld + change + "Content-Length: 8\r\n\r\nwithheld"},
-		{name: "101", response: "101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n" + withheld + change + "\r\nwithheld", upgrade: true},
+		{name: "101", response: "101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + withheld + change + "\r\nwithheld", upgrade: true},
 		{name: "destroy", response: "302 Found\r\n" + withheld + "X-Session-Control: destroy\r\nContent-Length: 0\r\n\r\n"},
 		{name: "clear", response: "302 Found\r\n" + withheld + "X-Session-Control: clear\r\nContent-Length: 0\r\n\r\n"},
 		{name: "renew", response: "200 OK\r\n" + withheld + "X-Session-Control: renew\r\nContent-Length: 8\r\n\r\nwithheld"},
@@ -83,7 +83,7 @@ func TestRule3WithholdsWhatWasNotSaved(t *testing.T) {
 					}
 					lines := []string{"Accept-Encoding: gzip", "Cookie: " + cookie, "Content-Length: 0"}
 					if tt.upgrade {
-						lines = append(lines, "Connection: Upgrade, close", "Upgrade: echo")
+						lines = append(lines, "Connection: Upgrade, close", "Upgrade: websocket")
 					}
 					method := tt.method
 					if method == "" {

@@ -143,9 +143,9 @@ func TestRule1ConnectionKeepsUpgrade(t *testing.T) {
 
 	c := s.dial()
 	defer c.Close()
-	echo(t, c, s.request("GET", "/", "", "Cookie: "+cookie, "Connection: X-Session-User, Upgrade, X-Session-Id", "Upgrade: echo"))
+	echo(t, c, s.request("GET", "/", "", "Cookie: "+cookie, "Connection: X-Session-User, Upgrade, X-Session-Id", "Upgrade: websocket"))
 	got := u.last().Header
-	if got.Get("Connection") != "Upgrade" || got.Get("Upgrade") != "echo" || got.Get("X-Session-User") != "alice" || got.Get("X-Session-Id") == "" {
+	if got.Get("Connection") != "Upgrade" || got.Get("Upgrade") != "websocket" || got.Get("X-Session-User") != "alice" || got.Get("X-Session-Id") == "" {
 		t.Errorf("the application gets %q", got)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // it sends back what it gets.
 func upgrading(lines string) func(net.Conn, *http.Request) {
 	return func(c net.Conn, _ *http.Request) {
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n"+lines+"\r\n")
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+lines+"\r\n")
 		io.Copy(c, c)
 	}
 }
