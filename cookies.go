@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -56,7 +57,7 @@ func (h *Handler) provisionCookies(policy session.Policy) error {
 	keys := make([]string, len(h.Cookies.Keys))
 	for i, key := range h.Cookies.Keys {
 		var err error
-		if keys[i], err = resolve("cookies: keys", key); err != nil {
+		if keys[i], err = settings.Resolve("cookies: keys", key); err != nil {
 			return err
 		}
 	}

@@ -98,6 +98,17 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
+// mayBeCached reports whether a session from the near-cache is good enough: the
+// request changes nothing (RFC 9110, section 9.2.1) and ends soon, unlike one
+// that asks for a WebSocket. TRACE is safe too, but nobody uses it.
+func mayBeCached(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return len(r.Header["Upgrade"]) == 0
+	}
+	return false
+}
+
 // readTokens returns the different well-formed tokens in the Cookie lines, and
 // none if there are more than anybody has by honest means.
 func (x *exchange) readTokens(cookies []string, name string) ([]session.Token, error) {

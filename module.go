@@ -2,10 +2,10 @@
 // have none. It is the part that knows Caddy: the handler (module.go), one
 // request and its response (exchange.go, response.go), what the rest of a site
 // does with the session (matcher.go, placeholder.go, actions.go), what stays
-// open with it (connections.go), the app that owns the store (app.go,
-// stores.go, redis.go), what the operator sees (metrics.go, notify.go,
+// open with it (connections.go), the app that owns the store (app.go), what the operator sees (metrics.go, notify.go,
 // tracing.go, admin.go, command.go), and the Caddyfile (caddyfile.go). The
-// engine is in package session, cookies are in package cookiejar.
+// engine is in package session, cookies are in package cookiejar, the stores
+// that can be configured are in package stores.
 package caddysession
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/session"
+	_ "github.com/caddy-session/caddy-session/stores" // its modules
 )
 
 func init() {
