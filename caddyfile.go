@@ -3,7 +3,6 @@ package caddysession
 import (
 	"strconv"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -13,7 +12,6 @@ import (
 )
 
 func init() {
-	httpcaddyfile.RegisterGlobalOption("session", parseGlobalOption)
 	httpcaddyfile.RegisterDirective("session", parseDirective)
 	// Before redir, so that redirections, rewrites and error pages can depend
 	// on the session. After header: what that sets stays on our error responses.
@@ -29,47 +27,6 @@ func init() {
 	for _, name := range []string{"session_set", "session_unset", "session_destroy", "session_renew"} {
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "redir")
 	}
-}
-
-// parseGlobalOption sets up the app. Syntax:
-//
-//	session {
-//		store <name> [<args...>] {
-//			...
-//		}
-//	}
-func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
-	if existing != nil {
-		d.Next() // so that the error says where
-		return nil, d.Err("the global option session is given twice: write one block")
-	}
-	app := new(App)
-	if err := app.UnmarshalCaddyfile(d); err != nil {
-		return nil, err
-	}
-	return httpcaddyfile.App{Name: "session", Value: caddyconfig.JSON(app, nil)}, nil
-}
-
-// UnmarshalCaddyfile sets up the app from Caddyfile tokens.
-func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	return settings.Block{
-		"store": func() error {
-			if !d.NextArg() {
-				return d.Err("store needs a name: embedded, redis or memory")
-			}
-			name := d.Val()
-			module, err := caddyfile.UnmarshalModule(d, "session.stores."+name)
-			if err != nil {
-				return err
-			}
-			a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
-			return nil
-		},
-	}.Parse(d)
 }
 
 // parseDirective sets up a handler. The matcher becomes part of the handler,
@@ -214,6 +171,5 @@ func (h *Handler) parseCookie(d *caddyfile.Dispenser) error {
 
 // Interface guards.
 var (
-	_ caddyfile.Unmarshaler = (*App)(nil)
 	_ caddyfile.Unmarshaler = (*Handler)(nil)
 )

@@ -13,17 +13,8 @@ import (
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
-
-// Events of the application's own cookies.
-const (
-	eventCookieInvalid  session.Event = "cookie_invalid"  // a sealed or signed one that does not verify
-	eventCookieIgnored  session.Event = "cookie_ignored"  // one of the application that was refused
-	eventCookieEvicted  session.Event = "cookie_evicted"  // a kept one that had to go for others
-	eventCookieReissued session.Event = "cookie_reissued" // sent again under a new key
-)
-
-var cookieEvents = []session.Event{eventCookieInvalid, eventCookieIgnored, eventCookieEvicted, eventCookieReissued}
 
 // jarMember is the member of the session's private object that holds the kept
 // cookies.
@@ -109,7 +100,7 @@ func (h *Handler) receive(r *http.Request, state *requestState, s *session.Sessi
 
 func (h *Handler) countInvalid(invalid []cookiejar.Ignored) {
 	for _, one := range invalid {
-		h.manager.Count(eventCookieInvalid)
+		h.manager.Count(sessionapp.EventCookieInvalid)
 		if c := h.logger.Check(zap.DebugLevel, "removing a cookie from a request"); c != nil {
 			c.Write(zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
 		}
@@ -210,7 +201,7 @@ func (x *exchange) sendCookies(header http.Header, s *session.Session) {
 	x.send(header, x.jar, x.state.cookie)
 	x.logIgnored(x.jar.stored.Ignored, x.request)
 	for _, name := range x.jar.stored.Evicted {
-		x.manager.Count(eventCookieEvicted)
+		x.manager.Count(sessionapp.EventCookieEvicted)
 		x.logger.Warn("a session has more cookies than it may keep: removing the one written longest ago", x.where(),
 			zap.String("name", name), zap.Int("most", cookiejar.MaxKept))
 	}
@@ -221,7 +212,7 @@ func (h *Handler) send(header http.Header, j *jarExchange, own string) {
 	again := j.in.Stale() && !sharedCacheable(header) && !fromCache(header)
 	ignored, added := h.keeper.Send(header, j.context, j.in, own, again)
 	for range added {
-		h.manager.Count(eventCookieReissued)
+		h.manager.Count(sessionapp.EventCookieReissued)
 	}
 	j.private = j.private || added > 0
 	j.stored.Ignored = append(j.stored.Ignored, ignored...)
@@ -229,7 +220,7 @@ func (h *Handler) send(header http.Header, j *jarExchange, own string) {
 
 func (h *Handler) logIgnored(ignored []cookiejar.Ignored, r *http.Request) {
 	for _, one := range ignored {
-		h.manager.Count(eventCookieIgnored)
+		h.manager.Count(sessionapp.EventCookieIgnored)
 		h.logger.Warn("ignoring a cookie that the application sets", where(r),
 			zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 // exchange is one request and its response under a handler that owns them.
@@ -31,7 +32,7 @@ type exchange struct {
 
 	result  *session.Session   // as the response leaves it
 	cancel  context.CancelFunc // ends the request's context, nil if it has none of its own
-	watched *connection        // the response stays open, nil if it does not
+	watched *sessionapp.Stream // the response stays open, nil if it does not
 
 	jar *jarExchange // nil without rules for cookies
 
@@ -214,7 +215,7 @@ func (x *exchange) final(header http.Header, status int) error {
 		setCaching(header, status, x.state.sentCookie(header), x.session != nil || x.blind, &x.caching)
 		return nil
 	}
-	mistake := malformedControl
+	mistake := sessionapp.EventControlMalformed
 	if patch != nil || err != nil {
 		switch {
 		case fromCache(header):
@@ -222,13 +223,13 @@ func (x *exchange) final(header http.Header, status int) error {
 			x.logger.Error("ignoring session headers of a response that comes from a cache: it is not about this request", x.where())
 			patch, err = nil, nil
 		case err == nil && sharedCacheable(header):
-			mistake = cacheableControl
+			mistake = sessionapp.EventControlCacheable
 			err = errors.New("the response says that shared caches may store it, and would give one user's session to others: send Cache-Control: no-store or private")
 		}
 	}
 	if err != nil {
 		x.manager.Count(session.EventRefused)
-		mistake.Inc()
+		x.manager.Count(mistake)
 		return x.refuse(err)
 	}
 	if status != clientClosedRequest {
@@ -311,7 +312,7 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 	case errors.Is(err, session.ErrVersion):
 		return result, caddyhttp.Error(http.StatusConflict, err)
 	case errors.As(err, &malformed):
-		malformedControl.Inc()
+		x.manager.Count(sessionapp.EventControlMalformed)
 		return result, x.refuse(err)
 	}
 	x.logger.Error("session was not saved; withholding the response", x.where(), zap.Error(err))

@@ -3,10 +3,7 @@ package caddysession
 import (
 	"context"
 
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
-
-	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 // adminNumbers is the answer of /session/stats. The counts are those of this
@@ -27,34 +24,14 @@ type nearNumbers struct {
 	Misses uint64 `json:"misses"`
 }
 
-func adminStats(_ context.Context, app *App, _ adminQuery) (any, error) {
-	store := app.store
+func adminStats(_ context.Context, app *sessionapp.App, _ adminQuery) (any, error) {
+	store := app.StoreStatus()
 	n := adminNumbers{
-		Store: store.name, Up: store.measured.isUp(), OpenConnections: store.open.len(),
-		Requests: numbers(requests), Commits: numbers(commits), ControlErrors: numbers(mistakes),
+		Store: app.StoreName(), Up: store.Up, LiveSessions: store.Sessions, OpenConnections: store.Streams,
+		Requests: sessionapp.Requests.Totals(), Commits: sessionapp.Commits.Totals(), ControlErrors: sessionapp.ControlErrors.Totals(),
 	}
-	if c, ok := session.As[session.Counter](store.Store); ok {
-		live := c.Len()
-		n.LiveSessions = &live
-	}
-	if c, ok := session.As[nearCached](store.Store); ok {
-		stats := c.NearCacheStats()
+	if stats := store.NearCache; stats != nil {
 		n.NearCache = &nearNumbers{Hits: stats.Hits, Misses: stats.Misses}
 	}
 	return n, nil
-}
-
-// numbers returns the values of a counter by its label.
-func numbers(v *prometheus.CounterVec) map[string]uint64 {
-	ch := make(chan prometheus.Metric, 100) // more than there are outcomes
-	v.Collect(ch)
-	close(ch)
-	values := map[string]uint64{}
-	for metric := range ch {
-		var m dto.Metric
-		if metric.Write(&m) == nil {
-			values[m.GetLabel()[0].GetValue()] = uint64(m.GetCounter().GetValue())
-		}
-	}
-	return values
 }

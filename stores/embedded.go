@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/boltstore"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
@@ -101,16 +102,17 @@ func (s *Embedded) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}.Parse(d)
 }
 
-// StoreKey implements StoreModule: one file, one store.
+// StoreKey implements sessionapp.StoreModule: one file, one store.
 func (s *Embedded) StoreKey() string { return "embedded " + s.File }
 
-// NewStore implements StoreModule.
+// NewStore implements sessionapp.StoreModule.
 func (s *Embedded) NewStore(log *zap.Logger) (session.Store, error) {
 	return boltstore.New(boltstore.Options{Path: s.File, MaxSessions: s.MaxSessions, Logger: log}), nil
 }
 
 // Interface guards.
 var (
-	_ caddy.Provisioner     = (*Embedded)(nil)
-	_ caddyfile.Unmarshaler = (*Embedded)(nil)
+	_ sessionapp.StoreModule = (*Embedded)(nil)
+	_ caddy.Provisioner      = (*Embedded)(nil)
+	_ caddyfile.Unmarshaler  = (*Embedded)(nil)
 )

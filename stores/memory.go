@@ -8,6 +8,7 @@ import (
 	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/memstore"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
@@ -37,11 +38,14 @@ func (*Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return settings.Block{}.Parse(d)
 }
 
-// StoreKey implements StoreModule.
+// StoreKey implements sessionapp.StoreModule.
 func (*Memory) StoreKey() string { return "memory" }
 
-// NewStore implements StoreModule.
+// NewStore implements sessionapp.StoreModule.
 func (*Memory) NewStore(*zap.Logger) (session.Store, error) { return memstore.New(), nil }
 
 // Interface guards.
-var _ caddyfile.Unmarshaler = (*Memory)(nil)
+var (
+	_ sessionapp.StoreModule = (*Memory)(nil)
+	_ caddyfile.Unmarshaler  = (*Memory)(nil)
+)

@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/redisstore"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
@@ -361,10 +362,10 @@ func readFile(name, file string) ([]byte, error) {
 	return contents, nil
 }
 
-// StoreKey implements StoreModule.
+// StoreKey implements sessionapp.StoreModule.
 func (s *Redis) StoreKey() string { return s.key }
 
-// NewStore implements StoreModule.
+// NewStore implements sessionapp.StoreModule.
 func (s *Redis) NewStore(log *zap.Logger) (session.Store, error) {
 	o := s.options
 	o.Logger = log
@@ -376,6 +377,7 @@ func (s *Redis) NewStore(log *zap.Logger) (session.Store, error) {
 
 // Interface guards.
 var (
-	_ caddy.Provisioner     = (*Redis)(nil)
-	_ caddyfile.Unmarshaler = (*Redis)(nil)
+	_ sessionapp.StoreModule = (*Redis)(nil)
+	_ caddy.Provisioner      = (*Redis)(nil)
+	_ caddyfile.Unmarshaler  = (*Redis)(nil)
 )
