@@ -2,12 +2,12 @@
 // have none. It is the handler for Caddy (module.go): one request and its
 // response (exchange.go, response.go), what stays open (streams.go), what the
 // rest of a site does with the session (matcher.go, placeholder.go,
-// actions.go), spans (tracing.go), what the operator sees (admin.go,
-// command.go), and the Caddyfile (caddyfile.go).
+// actions.go), spans (tracing.go), and the Caddyfile (caddyfile.go).
 //
 // What all sites share is in package sessionapp, the stores that can be
-// configured are in package stores, cookies in package cookiejar, and the engine
-// is in package session. Importing this package registers all of it.
+// configured are in package stores, the admin API and the command in package
+// operator, cookies in package cookiejar, and the engine is in package session.
+// Importing this package registers all of it.
 package caddysession
 
 import (
@@ -20,9 +20,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	_ "github.com/caddy-session/caddy-session/operator"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/sessionapp"
-	_ "github.com/caddy-session/caddy-session/stores" // its modules
+	_ "github.com/caddy-session/caddy-session/stores"
 )
 
 func init() {

@@ -27,9 +27,10 @@ func TestDependencies(t *testing.T) {
 		needs     []string // packages of this module: these and no others
 		forbidden []string // what no import begins with
 	}{
-		"":                    {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
+		"":                    {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/sessionapp":         {[]string{"/session", "/session/nearcache", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/stores":             {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
+		"/operator":           {[]string{"/session", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":  {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/session":            {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/cookiejar":          {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},

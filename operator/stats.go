@@ -1,4 +1,4 @@
-package caddysession
+package operator
 
 import (
 	"context"

@@ -1,4 +1,8 @@
-package caddysession
+// Package operator is for who runs Caddy: it shows the sessions of a running
+// Caddy and ends them, by the admin API (admin.go) and the command `caddy
+// session`, which asks that API. It sees what the store has in the clear; it
+// knows neither the handler nor the data of sessions.
+package operator
 
 import (
 	"context"
