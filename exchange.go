@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/internal/response"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 // exchange is a request that a handler owns, and its response. In the order of
@@ -38,7 +39,7 @@ type exchange struct {
 	touch   bool             // the session was used and not written
 	writer  response.Writer
 	cancel  context.CancelFunc // ends the request's context, nil if it has none of its own
-	watched *connection        // the response stays open, nil if it does not
+	watched *sessionapp.Stream // the response stays open, nil if it does not
 
 	// Memory for what most requests need once.
 	room struct {
@@ -260,7 +261,7 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 	patch, err := x.h.protocol.Take(header, max(x.h.manager.Policy.MaxData, minControl))
 	x.h.dropCookies(header, x.visit.line)
 	x.h.appCookies.StripTrailers(header)
-	mistake := malformedControl
+	mistake := sessionapp.EventControlMalformed
 	if patch != nil || err != nil {
 		switch {
 		case caching.FromCache(header):
@@ -268,13 +269,13 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 			x.h.logger.Error("ignoring session headers of a response that comes from a cache: it is not about this request", x.where())
 			patch, err = nil, nil
 		case err == nil && caching.Shareable(header):
-			mistake = cacheableControl
+			mistake = sessionapp.EventControlCacheable
 			err = errors.New("the response says that shared caches may store it, and would give one user's session to others: send Cache-Control: no-store or private")
 		}
 	}
 	if err != nil {
 		x.h.manager.Count(session.EventRefused)
-		mistake.Inc()
+		x.h.manager.Count(mistake)
 		return nil, x.refuse(err)
 	}
 	if status != clientClosedRequest {
@@ -320,7 +321,7 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 	case errors.Is(err, session.ErrVersion):
 		return result, caddyhttp.Error(http.StatusConflict, err)
 	case errors.As(err, &malformed):
-		malformedControl.Inc()
+		x.h.manager.Count(sessionapp.EventControlMalformed)
 		return result, x.refuse(err)
 	}
 	x.h.logger.Error("session was not saved; withholding the response", x.where(), zap.Error(err))

@@ -1,11 +1,13 @@
 // Package caddysession puts server-side sessions in front of applications that
-// have none. It is the part that knows Caddy: the handler (module.go), one
-// request and its response (exchange.go, response.go), what the rest of a site
-// does with the session (matcher.go, placeholder.go, actions.go), what stays
-// open with it (connections.go), the app that owns the store (app.go,
-// stores.go, redis.go), what the operator sees (metrics.go, notify.go,
-// tracing.go, admin.go, command.go), and the Caddyfile (caddyfile.go). The
-// engine is in package session, cookies are in package cookiejar.
+// have none. It is the handler for Caddy (module.go): one request and its
+// response (exchange.go, response.go), what stays open (streams.go), what the
+// rest of a site does with the session (matcher.go, placeholder.go,
+// actions.go), spans (tracing.go), and the Caddyfile (caddyfile.go).
+//
+// What all sites share is in package sessionapp, the stores that can be
+// configured are in package stores, the admin API and the command in package
+// operator, cookies in package cookiejar, and the engine is in package session.
+// Importing this package registers all of it.
 package caddysession
 
 import (
@@ -19,7 +21,11 @@ import (
 
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
+	"github.com/caddy-session/caddy-session/internal/settings"
+	_ "github.com/caddy-session/caddy-session/operator"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
+	_ "github.com/caddy-session/caddy-session/stores"
 )
 
 func init() {
@@ -138,7 +144,7 @@ type Handler struct {
 	protocol    *session.Protocol
 	managed     func(string) bool // protocol.ManagesRequest
 	cookieNames []string
-	streams     *connections
+	streams     *sessionapp.Streams
 	keepOpen    bool
 	storeName   string
 	appCookies  *appcookies.Rules // nil without Cookies
@@ -184,11 +190,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the session app: %w", err)
 	}
-	app.(*App).idles[policy.Idle] = struct{}{}
-	store := app.(*App).store
-	h.streams, h.keepOpen, h.storeName = store.open, h.OnEnd == "keep", store.name
-	h.manager = session.NewManager(store.Store, policy, protocol, h.logger, count)
-	h.manager.Notify = app.(*App).notify
+	shared := app.(*sessionapp.App)
+	h.streams, h.keepOpen, h.storeName = shared.Streams(), h.OnEnd == "keep", shared.StoreName()
+	h.manager = shared.NewManager(policy, protocol, h.logger)
 	h.appCookies, err = h.compileCookies(policy)
 	return err
 }
@@ -284,7 +288,7 @@ func (h *Handler) compileCookies(policy session.Policy) (*appcookies.Rules, erro
 	keys := make([]string, len(h.Cookies.Keys))
 	for i, key := range h.Cookies.Keys {
 		var err error
-		if keys[i], err = resolve("cookies: keys", key); err != nil {
+		if keys[i], err = settings.Resolve("cookies: keys", key); err != nil {
 			return nil, err
 		}
 	}

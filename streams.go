@@ -2,7 +2,6 @@ package caddysession
 
 import (
 	"context"
-	"errors"
 	"mime"
 	"net"
 	"net/http"
@@ -56,25 +55,25 @@ func (x *exchange) watch(shut func(), patient bool) {
 		return
 	}
 	x.unwatch() // a 101 may call itself an event stream, and a stream be hijacked later
-	x.watched = &connection{id: x.left.ID(), patient: patient, shut: shut}
-	x.h.streams.add(x.watched)
+	x.watched = x.h.streams.Add(x.left.ID(), patient, shut)
 }
 
 // unwatch is called when the handler has returned, which reverse_proxy does not
 // before the connection has ended.
 func (x *exchange) unwatch() {
 	if x.watched != nil {
-		x.h.streams.remove(x.watched)
+		x.h.streams.Remove(x.watched)
 	}
 }
 
-// isEventStream reports whether a response is of the kind that stays open.
+// isEventStream reports whether a response is of the kind that stays open. One
+// whose parameters can't be read is taken for one.
 func isEventStream(header http.Header) bool {
 	const kind = "text/event-stream"
 	types := header["Content-Type"]
 	if len(types) == 0 || len(types[0]) < len(kind) || !strings.EqualFold(types[0][:len(kind)], kind) {
 		return false // nearly all, for nothing
 	}
-	of, _, err := mime.ParseMediaType(types[0])
-	return of == kind && (err == nil || errors.Is(err, mime.ErrInvalidMediaParameter))
+	mediaType, _, err := mime.ParseMediaType(types[0])
+	return err != nil || mediaType == kind
 }

@@ -2,16 +2,20 @@ package e2e
 
 import (
 	"go/build"
+	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
 const module = "github.com/caddy-session/caddy-session"
 
-// What imports what. Arrows point one way: the module for Caddy knows the
-// engine and the cookies, the stores know the engine, and these two know
-// nobody.
+// What imports what. Arrows point one way: the handler knows the modules beside
+// it, these know the engine and the cookies, the stores know the engine, and
+// these two know nobody. Only what makes a program of it knows the handler.
 func TestDependencies(t *testing.T) {
 	const (
 		caddy = "github.com/caddyserver/"
@@ -19,42 +23,89 @@ func TestDependencies(t *testing.T) {
 		bbolt = "go.etcd.io/bbolt"
 		otter = "github.com/maypok86/otter"
 	)
-	for _, test := range []struct {
-		dir       string
+	packages := map[string]struct {
 		needs     []string // packages of this module: these and no others
 		forbidden []string // what no import begins with
 	}{
-		{"", []string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/session/nearcache", "/cookiejar"}, []string{redis, bbolt, "testing"}},
-		{"/session", nil, []string{caddy, redis, bbolt, otter, "testing"}},
-		{"/cookiejar", nil, []string{caddy, redis, bbolt, "go.uber.org/", "testing"}},
-		{"/session/memstore", []string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
-		{"/session/boltstore", []string{"/session", "/session/nearcache"}, []string{caddy, redis, otter, "testing"}},
-		{"/session/redisstore", []string{"/session", "/session/nearcache"}, []string{caddy, bbolt, otter, "testing"}},
-		{"/session/nearcache", []string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
-		{"/session/storetest", []string{"/session"}, []string{caddy, redis, bbolt}},
-	} {
-		pkg, err := build.ImportDir(path.Join("..", test.dir), 0)
+		"":                    {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
+		"/sessionapp":         {[]string{"/session", "/session/nearcache", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
+		"/stores":             {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
+		"/operator":           {[]string{"/session", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
+		"/internal/settings":  {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
+		"/session":            {nil, []string{caddy, redis, bbolt, otter, "testing"}},
+		"/cookiejar":          {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
+		"/session/memstore":   {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "testing"}},
+		"/session/boltstore":  {[]string{"/session", "/session/nearcache"}, []string{caddy, redis, otter, "testing"}},
+		"/session/redisstore": {[]string{"/session", "/session/nearcache"}, []string{caddy, bbolt, otter, "testing"}},
+		"/session/nearcache":  {[]string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
+		"/session/storetest":  {[]string{"/session"}, []string{caddy, redis, bbolt, otter}},
+
+		// What tests need.
+		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
+		"/e2e":                          {},
+		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},
+	}
+	for _, dir := range packageDirs(t) {
+		pkg, err := build.ImportDir(filepath.Join("..", dir), 0)
 		if err != nil {
 			t.Error(err)
 			continue
 		}
+		rules, ok := packages[dir]
+		if !ok {
+			t.Errorf("%q has no line here: what may it import?", dir)
+		}
+		delete(packages, dir)
 		missing := map[string]bool{}
-		for _, need := range test.needs {
+		for _, need := range rules.needs {
 			missing[module+need] = true
 		}
 		for _, imported := range pkg.Imports {
 			if strings.HasPrefix(imported, module) && !missing[imported] {
-				t.Errorf("%q imports %s", test.dir, imported)
+				t.Errorf("%q imports %s", dir, imported)
 			}
 			delete(missing, imported)
-			for _, prefix := range test.forbidden {
+			for _, prefix := range rules.forbidden {
 				if strings.HasPrefix(imported, prefix) {
-					t.Errorf("%q imports %s", test.dir, imported)
+					t.Errorf("%q imports %s", dir, imported)
 				}
 			}
 		}
 		for imported := range missing {
-			t.Errorf("%q does not import %s: has it moved?", test.dir, imported)
+			t.Errorf("%q does not import %s: has it moved?", dir, imported)
+		}
+		if dir != "/e2e" && slices.Contains(slices.Concat(pkg.TestImports, pkg.XTestImports), module) {
+			t.Errorf("the tests of %q import the handler", dir)
 		}
 	}
+	for dir := range packages {
+		t.Errorf("there is no package %q", dir)
+	}
+}
+
+// packageDirs returns the directories of this module's packages, "" and those
+// that begin with "/".
+func packageDirs(t *testing.T) (dirs []string) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := entry.Name()
+		if entry.IsDir() {
+			_, err := os.Stat(filepath.Join(file, "go.mod")) // a module of its own
+			if file != ".." && (name == "testdata" || strings.HasPrefix(name, ".") || err == nil) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if dir := strings.TrimPrefix(path.Dir(filepath.ToSlash(file)), ".."); strings.HasSuffix(name, ".go") && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dirs
 }

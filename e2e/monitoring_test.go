@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 // series are the lines of /metrics of this project: names with their labels.
@@ -173,6 +174,7 @@ func TestMonitoring(t *testing.T) {
 	}
 
 	asked := map[string]bool{}
+	shown := map[[3]string]bool{} // metrics by a label and its value, "" for all
 	for where, query := range queries {
 		selectors := regexp.MustCompile(`(caddy_session_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(query, -1)
 		if len(selectors) != strings.Count(query, "caddy_session_") || len(selectors) == 0 {
@@ -180,6 +182,15 @@ func TestMonitoring(t *testing.T) {
 		}
 		for _, selector := range selectors {
 			asked[selector[1]] = true
+			for _, c := range sessionapp.Counters {
+				values := []string{""}
+				if only := regexp.MustCompile(c.Label + `=~?"([^"]*)"`).FindStringSubmatch(selector[2]); only != nil {
+					values = strings.Split(only[1], "|")
+				}
+				for _, value := range values {
+					shown[[3]string{selector[1], c.Label, value}] = true
+				}
+			}
 			checkSelector(t, where, series, selector[1], selector[2])
 		}
 		for _, by := range regexp.MustCompile(`by \(([^)]*)\)`).FindAllStringSubmatch(query, -1) {
@@ -204,6 +215,23 @@ func TestMonitoring(t *testing.T) {
 		}
 		if !strings.Contains(readme, "\n| `"+base+"` ") {
 			t.Errorf("the README does not know %s", base)
+		}
+	}
+	for _, c := range sessionapp.Counters {
+		for _, counted := range c.Values {
+			if !slices.ContainsFunc(series, func(s map[string]string) bool { return s["__name__"] == c.Name && s[c.Label] == counted }) {
+				t.Errorf("%s has no %s=%q before it happens", c.Name, c.Label, counted)
+			}
+			if !shown[[3]string{c.Name, c.Label, counted}] && !shown[[3]string{c.Name, c.Label, ""}] {
+				t.Errorf("no panel and no alert shows %s of %s", counted, c.Name)
+			}
+			row := "`" + c.Name + "` .*`" + counted + "`" // of the metric
+			if c.Label == "outcome" {
+				row = "`" + counted + "` "
+			}
+			if !regexp.MustCompile(`(?m)^\| ` + row).MatchString(readme) {
+				t.Errorf("the README does not describe %s of %s", counted, c.Name)
+			}
 		}
 	}
 }

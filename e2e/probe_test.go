@@ -20,9 +20,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
-	caddysession "github.com/caddy-session/caddy-session"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/memstore"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() { caddy.RegisterModule(probe{}) }
@@ -241,6 +241,6 @@ func (s *server) logged(texts ...string) (lines []string) {
 
 // Interface guards.
 var (
-	_ caddysession.StoreModule = (*probe)(nil)
-	_ caddyfile.Unmarshaler    = (*probe)(nil)
+	_ sessionapp.StoreModule = (*probe)(nil)
+	_ caddyfile.Unmarshaler  = (*probe)(nil)
 )

@@ -34,11 +34,3 @@ const (
 	EventCached    Event = "cached"   // control headers out of a cache
 	EventFailed    Event = "failed"   // the store failed at commit
 )
-
-// Events are all of them, so that a counter can start each at zero.
-var Events = []Event{
-	EventNone, EventLive, EventMalformed, EventExpired, EventStale, EventForged, EventAmbiguous, EventCorrupt,
-	EventStoreError, EventTouched, EventTouchError,
-	EventCreated, EventPatched, EventRenewed, EventReplaced, EventDestroyed, EventRevoked, EventEvicted, EventEnded,
-	EventConflict, EventDropped, EventRefused, EventCached, EventFailed,
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-session/caddy-session/internal/caching"
 	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 // jarKey is the key of the session's private object that holds the kept cookies.
@@ -104,7 +105,7 @@ func (c *Cookies) Show() {
 		return
 	}
 	for _, one := range c.in.Invalid {
-		c.rules.Count(eventInvalid)
+		c.rules.Count(sessionapp.EventCookieInvalid)
 		if log := c.rules.Log.Check(zap.DebugLevel, "removing a cookie from a request"); log != nil {
 			log.Write(zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
 		}
@@ -186,16 +187,16 @@ func (c *Cookies) Send(header http.Header, own string, s *session.Session) {
 	again := c.in.Stale() && !caching.Shareable(header) && !caching.FromCache(header)
 	ignored, added := c.rules.Keeper.Send(header, c.context, c.in, own, again)
 	for range added {
-		c.rules.Count(eventReissued)
+		c.rules.Count(sessionapp.EventCookieReissued)
 	}
 	c.private = c.private || added > 0
 	for _, one := range append(append(c.stored.Ignored, c.ignored...), ignored...) {
-		c.rules.Count(eventIgnored)
+		c.rules.Count(sessionapp.EventCookieIgnored)
 		c.rules.Log.Warn("ignoring a cookie that the application sets", logging.Request(c.request),
 			zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
 	}
 	for _, name := range c.stored.Evicted {
-		c.rules.Count(eventEvicted)
+		c.rules.Count(sessionapp.EventCookieEvicted)
 		c.rules.Log.Warn("a session has more cookies than it may keep: removing the one written longest ago", logging.Request(c.request),
 			zap.String("name", name), zap.Int("most", cookiejar.MaxKept))
 	}

@@ -1,4 +1,4 @@
-package caddysession
+package sessionapp
 
 import (
 	"go.uber.org/zap"
@@ -20,7 +20,7 @@ const (
 // id is destroyed and created.
 func (a *App) notify(n session.Notice) {
 	if n.Ends() {
-		a.store.open.ended(n.ID)
+		a.store.streams.ended(n.ID)
 	}
 	switch {
 	case n.Event == session.EventReplaced:

@@ -6,6 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/settings"
 )
 
 // parseCookies sets up what becomes of the application's own cookies. Syntax:
@@ -32,13 +33,13 @@ func (h *Handler) parseCookies(d *caddyfile.Dispenser) error {
 	}
 	rules := new(cookiejar.Rules)
 	h.Cookies = rules
-	return settings{
+	return settings.Block{
 		"keep":    func() error { return parseNames(d, &rules.Keep) },
 		"seal":    func() error { return parseWrapped(d, &rules.Seal) },
 		"sign":    func() error { return parseWrapped(d, &rules.Sign) },
 		"drop":    func() error { return parseNames(d, &rules.Drop) },
 		"pass":    func() error { return parseNames(d, &rules.Pass) },
-		"default": func() error { return parseWord(d, &rules.Default) },
+		"default": func() error { return settings.String(d, &rules.Default) },
 		"harden":  func() error { return parseHarden(d, &rules.Harden) },
 		"keys":    func() error { return parseNames(d, &rules.Keys) },
 		"forward": func() error {
@@ -49,7 +50,7 @@ func (h *Handler) parseCookies(d *caddyfile.Dispenser) error {
 			rules.Forward = append(rules.Forward, cookiejar.ForwardCookie{Name: args[0], Header: strings.Join(args[1:], "")})
 			return nil
 		},
-	}.parse(d, "keep", "seal", "sign", "drop", "pass", "forward")
+	}.Parse(d, "keep", "seal", "sign", "drop", "pass", "forward")
 }
 
 func parseNames(d *caddyfile.Dispenser, to *[]string) error {
@@ -67,10 +68,10 @@ func parseWrapped(d *caddyfile.Dispenser, to *[]cookiejar.Wrapped) error {
 	if err := parseNames(d, &w.Names); err != nil {
 		return err
 	}
-	err := settings{
-		"bound":  func() error { return parseFlag(d, &w.Bound) },
-		"format": func() error { return parseWord(d, &w.Format) },
-	}.parse(d)
+	err := settings.Block{
+		"bound":  func() error { return settings.Flag(d, &w.Bound) },
+		"format": func() error { return settings.String(d, &w.Format) },
+	}.Parse(d)
 	*to = append(*to, w)
 	return err
 }

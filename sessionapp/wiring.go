@@ -1,8 +1,9 @@
-package caddysession
+package sessionapp
 
 import (
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 )
@@ -58,8 +59,6 @@ func (w *wiring) route(route *caddyhttp.Route, before bool) bool {
 	}
 	for _, handler := range route.Handlers {
 		switch h := handler.(type) {
-		case *Handler:
-			before = true
 		case *caddyhttp.Subroute:
 			within := w.routes(h.Routes, before)
 			if h.Errors != nil { // a session handler in h has returned by then
@@ -70,7 +69,11 @@ func (w *wiring) route(route *caddyhttp.Route, before bool) bool {
 			if named := w.named[h.Name]; named != nil {
 				before = w.route(named, before)
 			}
-		case *SessionSet, *SessionUnset, *SessionDestroy, *SessionRenew:
+		}
+		switch moduleID(handler) {
+		case "http.handlers.session":
+			before = true
+		case "http.handlers.session_set", "http.handlers.session_unset", "http.handlers.session_destroy", "http.handlers.session_renew":
 			if !before {
 				w.warn("a directive session_set, session_unset, session_destroy or session_renew, which answers 500")
 			}
@@ -88,9 +91,10 @@ func (w *wiring) matchers(sets caddyhttp.MatcherSets) {
 func (w *wiring) set(set caddyhttp.MatcherSet) {
 	const never = "a session matcher, which matches nothing"
 	for _, matcher := range set {
-		switch m := matcher.(type) {
-		case *MatchSession:
+		if moduleID(matcher) == "http.matchers.session" {
 			w.warn(never)
+		}
+		switch m := matcher.(type) {
 		case *caddyhttp.MatchExpression:
 			if strings.Contains(m.Expr, "session(") {
 				w.warn(never)
@@ -101,4 +105,13 @@ func (w *wiring) set(set caddyhttp.MatcherSet) {
 			}
 		}
 	}
+}
+
+// moduleID returns the id of a module of Caddy, "" if it is none. The types are
+// not known here: the package that has them imports this one.
+func moduleID(value any) caddy.ModuleID {
+	if module, ok := value.(caddy.Module); ok {
+		return module.CaddyModule().ID
+	}
+	return ""
 }

@@ -1,9 +1,10 @@
-package caddysession
+package operator
 
 import (
 	"time"
 
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 // adminQuery is the body of all requests.
@@ -57,12 +58,12 @@ type adminEnded struct {
 	Next  string `json:"next,omitempty"`
 }
 
-// show is what the operator sees of a session.
-func (a *App) show(i session.Info) adminSession {
+// sessionOf is what the operator sees of a session.
+func sessionOf(app *sessionapp.App, i session.Info) adminSession {
 	seen := time.Time{}
 	// The store's TTL was set to idle when the session was last used, unless
 	// something else cuts it off.
-	if idle := a.onlyIdle(); idle > 0 && !i.Remembered && i.Expires.Before(i.Deadline) {
+	if idle := app.Idle(); idle > 0 && !i.Remembered && i.Expires.Before(i.Deadline) {
 		if seen = i.Expires.Add(-idle); seen.Before(i.Created) {
 			seen = i.Created
 		}

@@ -1,4 +1,4 @@
-package caddysession
+package operator
 
 import (
 	"bytes"
@@ -7,38 +7,37 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
-// operator is one run of a command.
-type operator struct {
+// client is one run of a command against the admin API.
+type client struct {
 	address  string
 	json     bool
 	out, err io.Writer
 }
 
-func listSessions(o *operator, flags caddycmd.Flags, _ []string) error {
+func listSessions(c *client, flags caddycmd.Flags, _ []string) error {
 	limit := flags.Int("limit")
 	if limit < 0 {
 		return fmt.Errorf("--limit %d is negative", limit)
 	}
 	q := adminQuery{Subject: flags.String("user"), Realm: flags.String("realm"), Limit: mostPageSize}
-	table := o.table()
+	table := c.table()
 	listed, more := 0, false
 	for {
 		var page adminPage
-		if err := o.ask("list", q, &page); err != nil {
+		if err := c.ask("list", q, &page); err != nil {
 			return err
 		}
 		if limit > 0 && len(page.Sessions) > limit-listed {
 			page.Sessions, more = page.Sessions[:limit-listed], true
 		}
 		listed += len(page.Sessions)
-		if q.Cursor = page.Next; o.json {
+		if q.Cursor = page.Next; c.json {
 			for _, s := range page.Sessions {
-				if err := o.print(s); err != nil {
+				if err := c.print(s); err != nil {
 					return err
 				}
 			}
@@ -49,40 +48,40 @@ func listSessions(o *operator, flags caddycmd.Flags, _ []string) error {
 			break
 		}
 	}
-	if !o.json {
+	if !c.json {
 		table.flush()
 	}
 	if more {
-		fmt.Fprintf(o.err, "There are more than %d sessions: use --limit\n", limit)
+		fmt.Fprintf(c.err, "There are more than %d sessions: use --limit\n", limit)
 	}
 	return nil
 }
 
-func showSession(o *operator, _ caddycmd.Flags, args []string) error {
+func showSession(c *client, _ caddycmd.Flags, args []string) error {
 	if len(args) != 1 {
 		return errors.New("write: session show ID")
 	}
 	var s adminSession
-	if err := o.ask("show", adminQuery{ID: args[0]}, &s); err != nil {
+	if err := c.ask("show", adminQuery{ID: args[0]}, &s); err != nil {
 		return err
 	}
-	if o.json {
-		return o.print(s)
+	if c.json {
+		return c.print(s)
 	}
-	o.details(s)
+	c.details(s)
 	return nil
 }
 
-func endSessions(o *operator, flags caddycmd.Flags, args []string) error {
+func endSessions(c *client, flags caddycmd.Flags, args []string) error {
 	if flags.Bool("all") == (len(args) > 0) {
 		return errors.New("write: session end ID..., or: session end --all")
 	}
 	if flags.Bool("all") {
-		return o.end(adminQuery{All: true})
+		return c.end(adminQuery{All: true})
 	}
 	var missing error
 	for _, id := range args {
-		switch err := o.end(adminQuery{ID: id}); {
+		switch err := c.end(adminQuery{ID: id}); {
 		case errors.Is(err, errNoSuchSession):
 			missing = errors.Join(missing, err)
 		case err != nil:
@@ -92,19 +91,19 @@ func endSessions(o *operator, flags caddycmd.Flags, args []string) error {
 	return missing
 }
 
-func endUser(o *operator, flags caddycmd.Flags, args []string) error {
+func endUser(c *client, flags caddycmd.Flags, args []string) error {
 	if args[0] == "" {
 		return errors.New("the name of the user is empty")
 	}
-	return o.end(adminQuery{Subject: args[0], Realm: flags.String("realm"), Except: flags.String("except")})
+	return c.end(adminQuery{Subject: args[0], Realm: flags.String("realm"), Except: flags.String("except")})
 }
 
 // end ends sessions until there are no more, and tells of the progress.
-func (o *operator) end(q adminQuery) error {
+func (c *client) end(q adminQuery) error {
 	total := adminEnded{}
 	for {
 		var answer adminEnded
-		if err := o.ask("end", q, &answer); err != nil {
+		if err := c.ask("end", q, &answer); err != nil {
 			if total.Ended > 0 {
 				err = fmt.Errorf("%w (after %d sessions were ended)", err, total.Ended)
 			}
@@ -114,35 +113,35 @@ func (o *operator) end(q adminQuery) error {
 		if q.Cursor = answer.Next; q.Cursor == "" {
 			break
 		}
-		fmt.Fprintf(o.err, "%d sessions ended so far ...\n", total.Ended)
+		fmt.Fprintf(c.err, "%d sessions ended so far ...\n", total.Ended)
 	}
-	if o.json {
-		return o.print(total)
+	if c.json {
+		return c.print(total)
 	}
 	plural := "s"
 	if total.Ended == 1 {
 		plural = ""
 	}
-	fmt.Fprintf(o.out, "%d session%s ended\n", total.Ended, plural)
+	fmt.Fprintf(c.out, "%d session%s ended\n", total.Ended, plural)
 	return nil
 }
 
-func showStats(o *operator, _ caddycmd.Flags, _ []string) error {
+func showStats(c *client, _ caddycmd.Flags, _ []string) error {
 	var n adminNumbers
-	if err := o.ask("stats", adminQuery{}, &n); err != nil {
+	if err := c.ask("stats", adminQuery{}, &n); err != nil {
 		return err
 	}
-	if o.json {
-		return o.print(n)
+	if c.json {
+		return c.print(n)
 	}
-	o.numbers(n)
+	c.numbers(n)
 	return nil
 }
 
 var errNoSuchSession = errors.New("there is no session with this id")
 
 // ask sends one request to the admin API.
-func (o *operator) ask(action string, q adminQuery, answer any) error {
+func (c *client) ask(action string, q adminQuery, answer any) error {
 	method, body := http.MethodGet, io.Reader(nil)
 	if action != "stats" {
 		text, err := json.Marshal(q)
@@ -151,11 +150,12 @@ func (o *operator) ask(action string, q adminQuery, answer any) error {
 		}
 		method, body = http.MethodPost, bytes.NewReader(text)
 	}
-	response, err := caddycmd.AdminAPIRequest(o.address, method, "/session/"+action, nil, body)
-	switch {
-	case err != nil && q.ID != "" && strings.Contains(err.Error(), errNoSuchSession.Error()):
-		return fmt.Errorf("%s: %w", printable(q.ID), errNoSuchSession)
-	case err != nil:
+	response, err := caddycmd.AdminAPIRequest(c.address, method, "/session/"+action, nil, body)
+	if err != nil {
+		// Without the plugin or its app, nothing is found either.
+		if q.ID != "" && statusOf(err) == http.StatusNotFound && c.ask("stats", adminQuery{}, new(adminNumbers)) == nil {
+			return fmt.Errorf("%s: %w", printable(q.ID), errNoSuchSession)
+		}
 		return err
 	}
 	defer response.Body.Close()
@@ -163,4 +163,11 @@ func (o *operator) ask(action string, q adminQuery, answer any) error {
 		return fmt.Errorf("reading the answer of the admin API: %w", err)
 	}
 	return nil
+}
+
+// statusOf returns the status of the answer that an error of AdminAPIRequest is
+// about, which has it in its text only. Without an answer it is 0.
+func statusOf(err error) (status int) {
+	fmt.Sscanf(err.Error(), "caddy responded with error: HTTP %d:", &status)
+	return status
 }

@@ -1,4 +1,4 @@
-package caddysession
+package stores
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
-	"github.com/caddy-session/caddy-session/session/nearcache"
+	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session/redisstore"
 )
 
@@ -25,11 +25,6 @@ type RedisNearCache struct {
 	// How long a session may be used after it was read, whatever happens to
 	// announcements. Default: 5s.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
-}
-
-// nearCached is a store with a cache that counts.
-type nearCached interface {
-	NearCacheStats() nearcache.Stats
 }
 
 func (c *RedisNearCache) options() redisstore.NearOptions {
@@ -55,9 +50,9 @@ func (c *RedisNearCache) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("near_cache takes one size; max_age goes into its block")
 	}
-	if err := (settings{
-		"max_age": func() error { return parseDuration(d, &c.MaxAge) },
-	}).parse(d); err != nil {
+	if err := (settings.Block{
+		"max_age": func() error { return settings.Duration(d, &c.MaxAge) },
+	}).Parse(d); err != nil {
 		return err
 	}
 	if err := c.validate(); err != nil {

@@ -1,4 +1,9 @@
-package caddysession
+// Package sessionapp is the app `session` of a Caddy configuration, which has
+// what all sites share: the store, the streams that end with their sessions, the
+// metrics and the events; and it checks the sites when all of them are known.
+// It knows modules by their ids only: neither the handler nor any store is
+// imported. What a session is and when it changes is told by package session.
+package sessionapp
 
 import (
 	"context"
@@ -7,16 +12,21 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
 )
 
 func init() {
 	caddy.RegisterModule(App{})
+	httpcaddyfile.RegisterGlobalOption("session", parseGlobalOption)
 }
 
 // App keeps the sessions of all sites in one store. Without configuration it
@@ -30,8 +40,8 @@ type App struct {
 	poolKey   string
 	events    *caddyevents.App
 	emissions chan emission
-	done      chan struct{}    // closed by Cleanup
-	manager   *session.Manager // for the operator
+	done      chan struct{} // closed by Cleanup
+	operator  *session.Manager
 	idles     map[time.Duration]struct{}
 	ctx       caddy.Context
 	logger    *zap.Logger
@@ -57,25 +67,66 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// stores are the open stores of this process by their keys. Old and new
+// parseGlobalOption sets up the app. Syntax:
+//
+//	session {
+//		store <name> [<args...>] {
+//			...
+//		}
+//	}
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		d.Next() // so that the error says where
+		return nil, d.Err("the global option session is given twice: write one block")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "session", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app from Caddyfile tokens.
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return settings.Block{
+		"store": func() error {
+			if !d.NextArg() {
+				return d.Err("store needs a name: embedded, redis or memory")
+			}
+			name := d.Val()
+			module, err := caddyfile.UnmarshalModule(d, "session.stores."+name)
+			if err != nil {
+				return err
+			}
+			a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
+			return nil
+		},
+	}.Parse(d)
+}
+
+// pool has the open stores of this process by their keys. Old and new
 // configurations overlap during a reload.
-var stores = caddy.NewUsagePool()
+var pool = caddy.NewUsagePool()
 
 // sharedStore makes a store a member of the pool.
 type sharedStore struct {
 	session.Store // timed
 	measured      *measured
-	name          string       // its module's
-	open          *connections // of its sessions
+	name          string   // its module's
+	streams       *Streams // of its sessions
 }
 
 func newSharedStore(store session.Store, name string, log *zap.Logger) *sharedStore {
 	timed := measure(store, name)
-	return &sharedStore{Store: timed, measured: timed, name: name, open: newConnections(timed, log)}
+	return &sharedStore{Store: timed, measured: timed, name: name, streams: newStreams(timed, log)}
 }
 
 func (s *sharedStore) Destruct() error {
-	s.open.stop()
+	s.streams.stop()
 	return s.Close()
 }
 
@@ -91,7 +142,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	module := mod.(StoreModule)
 	key := module.StoreKey()
-	shared, _, err := stores.LoadOrNew(key, func() (caddy.Destructor, error) {
+	shared, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		log := zap.New(currentLog{}).Named("session")
 		store, err := module.NewStore(log)
 		if err != nil {
@@ -111,13 +162,35 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.events = events.(*caddyevents.App)
 	a.emissions, a.done = make(chan emission, emissionLimit), make(chan struct{})
 	a.idles = map[time.Duration]struct{}{}
-	a.manager = session.NewManager(a.store.Store, session.DefaultPolicy(), nil, a.logger, count)
-	a.manager.Notify = a.notify
+	a.operator = session.NewManager(a.store.Store, session.DefaultPolicy(), nil, a.logger, count)
+	a.operator.Notify = a.notify
 	return registerMetrics(ctx.GetMetricsRegistry(), a.store)
 }
 
-// onlyIdle returns the idle limit of all handlers, 0 if they differ.
-func (a *App) onlyIdle() time.Duration {
+// NewManager returns the engine of a site, on the shared store.
+func (a *App) NewManager(policy session.Policy, protocol *session.Protocol, log *zap.Logger) *session.Manager {
+	a.idles[policy.Idle] = struct{}{}
+	manager := session.NewManager(a.store.Store, policy, protocol, log, count)
+	manager.Notify = a.notify
+	return manager
+}
+
+// Operator returns the engine of the operator, which has no protocol.
+func (a *App) Operator() *session.Manager { return a.operator }
+
+// Streams returns what is open and ends with its session.
+func (a *App) Streams() *Streams { return a.store.streams }
+
+// StoreName returns the name of the store's module: `redis` of
+// `session.stores.redis`.
+func (a *App) StoreName() string { return a.store.name }
+
+// StoreStatus tells how the store is doing. It may have to ask, which takes a
+// second at most.
+func (a *App) StoreStatus() StoreStatus { return a.store.status() }
+
+// Idle returns the idle limit of all sites, 0 if they differ.
+func (a *App) Idle() time.Duration {
 	if len(a.idles) == 1 {
 		for idle := range a.idles {
 			return idle
@@ -150,7 +223,7 @@ func (a *App) Cleanup() error {
 	if a.poolKey == "" {
 		return nil
 	}
-	_, err := stores.Delete(a.poolKey)
+	_, err := pool.Delete(a.poolKey)
 	return err
 }
 
@@ -178,8 +251,9 @@ func (currentLog) Sync() error { return nil }
 
 // Interface guards.
 var (
-	_ caddy.App          = (*App)(nil)
-	_ caddy.Provisioner  = (*App)(nil)
-	_ caddy.CleanerUpper = (*App)(nil)
-	_ zapcore.Core       = currentLog{}
+	_ caddy.App             = (*App)(nil)
+	_ caddy.Provisioner     = (*App)(nil)
+	_ caddy.CleanerUpper    = (*App)(nil)
+	_ caddyfile.Unmarshaler = (*App)(nil)
+	_ zapcore.Core          = currentLog{}
 )

@@ -1,4 +1,4 @@
-package caddysession
+package sessionapp
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/nearcache"
 )
 
 // measured is a store whose operations are timed.
@@ -108,6 +109,11 @@ func (m *measured) isUp() bool {
 		m.Get(ctx, session.NewToken().ID) // nobody's; the outcome is noted
 	}
 	return m.up.Load()
+}
+
+// nearCached is a store with a cache that counts.
+type nearCached interface {
+	NearCacheStats() nearcache.Stats
 }
 
 var _ session.Store = (*measured)(nil)

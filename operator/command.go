@@ -1,4 +1,4 @@
-package caddysession
+package operator
 
 import (
 	"errors"
@@ -66,15 +66,15 @@ Examples:
 const exitNotFound = 4
 
 // run makes f the function of a command.
-func run(f func(o *operator, flags caddycmd.Flags, args []string) error) func(*cobra.Command, []string) error {
+func run(f func(c *client, flags caddycmd.Flags, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		return caddycmd.WrapCommandFuncForCobra(func(flags caddycmd.Flags) (int, error) {
 			address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, flags.String("config"), flags.String("adapter"))
 			if err != nil {
 				return caddy.ExitCodeFailedStartup, fmt.Errorf("finding the admin API: %w", err)
 			}
-			o := &operator{address: address, json: flags.Bool("json"), out: os.Stdout, err: os.Stderr}
-			switch err := f(o, flags, args); {
+			c := &client{address: address, json: flags.Bool("json"), out: os.Stdout, err: os.Stderr}
+			switch err := f(c, flags, args); {
 			case errors.Is(err, errNoSuchSession):
 				return exitNotFound, err
 			case err != nil:

@@ -1,4 +1,4 @@
-package caddysession
+package operator
 
 import (
 	"encoding/json"
@@ -14,8 +14,8 @@ import (
 )
 
 // print writes JSON on a line.
-func (o *operator) print(v any) error {
-	encoder := json.NewEncoder(o.out)
+func (c *client) print(v any) error {
+	encoder := json.NewEncoder(c.out)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(v)
 }
@@ -25,9 +25,9 @@ type sessionTable struct{ *tabwriter.Writer }
 
 func columns(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
 
-func (o *operator) table() sessionTable {
-	t := sessionTable{columns(o.out)}
-	if !o.json {
+func (c *client) table() sessionTable {
+	t := sessionTable{columns(c.out)}
+	if !c.json {
 		fmt.Fprintln(t, "ID\tUSER\tREALM\tCREATED\tLAST SEEN\tEXPIRES\tCLIENT")
 	}
 	return t
@@ -47,8 +47,8 @@ func (t sessionTable) add(sessions []adminSession) {
 func (t sessionTable) flush() { t.Flush() }
 
 // details shows one session.
-func (o *operator) details(s adminSession) {
-	w := columns(o.out)
+func (c *client) details(s adminSession) {
+	w := columns(c.out)
 	defer w.Flush()
 	line := func(name, value string) {
 		if value != "" && value != "-" {
@@ -87,8 +87,8 @@ func (c *adminClient) line(limit int) string {
 }
 
 // numbers shows the answer of /session/stats.
-func (o *operator) numbers(n adminNumbers) {
-	w := columns(o.out)
+func (c *client) numbers(n adminNumbers) {
+	w := columns(c.out)
 	defer w.Flush()
 	up := "up"
 	if !n.Up {

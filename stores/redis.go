@@ -1,4 +1,4 @@
-package caddysession
+package stores
 
 import (
 	"crypto/sha256"
@@ -15,22 +15,25 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
+	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/redisstore"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
-	caddy.RegisterModule(RedisStore{})
+	caddy.RegisterModule(Redis{})
 }
 
-// RedisStore keeps sessions in Redis (6.2 or later) or Valkey, where several
+// Redis keeps sessions in Redis (6.2 or later) or Valkey, where several
 // Caddys share them. Redis need not be up when Caddy starts.
 //
 // The texts may have placeholders such as `{env.REDIS_PASSWORD}` or
 // `{file./run/secrets/redis}`, which keeps secrets out of the configuration.
-type RedisStore struct {
+type Redis struct {
 	// Where Redis is: `host:port`, a `redis://` or `rediss://` URL, or
 	// `unix//path/to/socket`. A single server is asked whether it belongs to a
 	// Redis Cluster. Several are servers of a Cluster, or Sentinels; one of
@@ -116,16 +119,122 @@ type RedisTLS struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (RedisStore) CaddyModule() caddy.ModuleInfo {
+func (Redis) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "session.stores.redis",
-		New: func() caddy.Module { return new(RedisStore) },
+		New: func() caddy.Module { return new(Redis) },
 	}
 }
 
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store redis [<address...>] {
+//		sentinel    <primary> {
+//			username <name>
+//			password <password>
+//		}
+//		username    <name>
+//		password    <password>
+//		db          <number>
+//		key_prefix  <prefix>
+//		timeout     <duration>
+//		wait        <replicas> <duration>
+//		client_name <name>
+//		near_cache  [<size>] {
+//			max_age <duration>
+//		}
+//		tls {
+//			ca          <file...>
+//			certificate <file> <key_file>
+//			server_name <name>
+//		}
+//	}
+func (s *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	s.Addresses = d.RemainingArgs()
+	err := settings.Block{
+		"sentinel":    func() error { return s.parseSentinel(d) },
+		"wait":        func() error { return s.parseWait(d) },
+		"username":    func() error { return settings.String(d, &s.Username) },
+		"password":    func() error { return settings.String(d, &s.Password) },
+		"db":          func() error { return settings.Number(d, &s.DB) },
+		"key_prefix":  func() error { return settings.String(d, &s.KeyPrefix) },
+		"timeout":     func() error { return settings.Duration(d, &s.Timeout) },
+		"client_name": func() error { return settings.String(d, &s.ClientName) },
+		"near_cache": func() error {
+			s.NearCache = new(RedisNearCache)
+			return s.NearCache.parse(d)
+		},
+		"tls": func() error {
+			s.TLS = new(RedisTLS)
+			return s.TLS.parse(d)
+		},
+	}.Parse(d)
+	if err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func (s *Redis) parseSentinel(d *caddyfile.Dispenser) error {
+	s.Sentinel = new(RedisSentinel)
+	if !d.NextArg() {
+		return d.Err("sentinel takes the name of the primary, as the Sentinels know it")
+	}
+	s.Sentinel.Master = d.Val()
+	if d.NextArg() {
+		return d.Err("sentinel takes one name; the addresses of the Sentinels belong after store redis")
+	}
+	return settings.Block{
+		"username": func() error { return settings.String(d, &s.Sentinel.Username) },
+		"password": func() error { return settings.String(d, &s.Sentinel.Password) },
+	}.Parse(d)
+}
+
+func (s *Redis) parseWait(d *caddyfile.Dispenser) error {
+	var replicas, within string
+	if !d.AllArgs(&replicas, &within) {
+		return d.Err("wait takes how many replicas and how long, such as wait 1 100ms")
+	}
+	n, err := strconv.Atoi(replicas)
+	if err != nil || n < 1 {
+		return d.Errf("wait %q: write how many replicas, 1 or more", replicas)
+	}
+	duration, err := caddy.ParseDuration(within)
+	if err != nil || duration <= 0 {
+		return d.Errf("wait %s %q: write a duration such as 100ms", replicas, within)
+	}
+	s.Wait = &RedisWait{Replicas: n, Timeout: caddy.Duration(duration)}
+	return nil
+}
+
+func (t *RedisTLS) parse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Err("the settings of tls go into a block: tls { ... }")
+	}
+	return settings.Block{
+		"ca": func() error {
+			if t.CA = d.RemainingArgs(); len(t.CA) == 0 {
+				return d.ArgErr()
+			}
+			return nil
+		},
+		"certificate": func() error {
+			if !d.AllArgs(&t.Certificate, &t.Key) {
+				return d.Err("write: certificate FILE KEY_FILE")
+			}
+			return nil
+		},
+		"server_name": func() error { return settings.String(d, &t.ServerName) },
+	}.Parse(d)
+}
+
 // Provision resolves placeholders and reads certificates.
-func (s *RedisStore) Provision(caddy.Context) error {
-	o, err := s.resolve(resolve)
+func (s *Redis) Provision(caddy.Context) error {
+	o, err := s.resolve(settings.Resolve)
 	if err != nil {
 		return err
 	}
@@ -153,7 +262,7 @@ func (s *RedisStore) Provision(caddy.Context) error {
 }
 
 // resolve returns the options without TLS, every text as replace has it.
-func (s *RedisStore) resolve(replace func(name, text string) (string, error)) (redisstore.Options, error) {
+func (s *Redis) resolve(replace func(name, text string) (string, error)) (redisstore.Options, error) {
 	o := redisstore.Options{
 		Addresses: slices.Clone(s.Addresses), DB: s.DB, Timeout: time.Duration(s.Timeout),
 		Username: s.Username, Password: s.Password, KeyPrefix: s.KeyPrefix, ClientName: s.ClientName,
@@ -185,7 +294,7 @@ func (s *RedisStore) resolve(replace func(name, text string) (string, error)) (r
 
 // check reports mistakes that show without resolving placeholders or reading
 // files, so that the Caddyfile's error can say where.
-func (s *RedisStore) check() error {
+func (s *Redis) check() error {
 	if err := s.NearCache.validate(); err != nil {
 		return err
 	}
@@ -242,7 +351,7 @@ func (t *RedisTLS) config(read func(pem []byte)) (*tls.Config, error) {
 
 // readFile reads a file whose name may have placeholders.
 func readFile(name, file string) ([]byte, error) {
-	file, err := resolve(name, file)
+	file, err := settings.Resolve(name, file)
 	if err != nil {
 		return nil, err
 	}
@@ -253,11 +362,11 @@ func readFile(name, file string) ([]byte, error) {
 	return contents, nil
 }
 
-// StoreKey implements StoreModule.
-func (s *RedisStore) StoreKey() string { return s.key }
+// StoreKey implements sessionapp.StoreModule.
+func (s *Redis) StoreKey() string { return s.key }
 
-// NewStore implements StoreModule.
-func (s *RedisStore) NewStore(log *zap.Logger) (session.Store, error) {
+// NewStore implements sessionapp.StoreModule.
+func (s *Redis) NewStore(log *zap.Logger) (session.Store, error) {
 	o := s.options
 	o.Logger = log
 	if s.NearCache != nil {
@@ -268,6 +377,7 @@ func (s *RedisStore) NewStore(log *zap.Logger) (session.Store, error) {
 
 // Interface guards.
 var (
-	_ StoreModule       = (*RedisStore)(nil)
-	_ caddy.Provisioner = (*RedisStore)(nil)
+	_ sessionapp.StoreModule = (*Redis)(nil)
+	_ caddy.Provisioner      = (*Redis)(nil)
+	_ caddyfile.Unmarshaler  = (*Redis)(nil)
 )

@@ -1,4 +1,8 @@
-package caddysession
+// Package operator is for who runs Caddy: it shows the sessions of a running
+// Caddy and ends them, by the admin API (admin.go) and the command `caddy
+// session`, which asks that API. It sees what the store has in the clear; it
+// knows neither the handler nor the data of sessions.
+package operator
 
 import (
 	"context"
@@ -14,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
@@ -61,7 +66,7 @@ const (
 func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	const prefix = "/session/"
 	action := strings.TrimPrefix(r.URL.Path, prefix)
-	serve := map[string]func(context.Context, *App, adminQuery) (any, error){
+	serve := map[string]func(context.Context, *sessionapp.App, adminQuery) (any, error){
 		"stats": adminStats, "list": adminList, "show": adminShow, "end": adminEnd,
 	}[action]
 	if serve == nil {
@@ -105,12 +110,12 @@ func adminError(status int, err error) error {
 }
 
 // activeApp returns the app of the configuration that is running.
-func activeApp() (*App, error) {
+func activeApp() (*sessionapp.App, error) {
 	app, err := caddy.ActiveContext().AppIfConfigured("session")
 	if err != nil {
 		return nil, errors.New("the running configuration has no sessions")
 	}
-	return app.(*App), nil
+	return app.(*sessionapp.App), nil
 }
 
 // readQuery reads the body strictly. That it has to be declared as JSON keeps
@@ -139,24 +144,24 @@ func readQuery(r *http.Request, q *adminQuery) error {
 	return nil
 }
 
-func adminList(ctx context.Context, app *App, q adminQuery) (any, error) {
+func adminList(ctx context.Context, app *sessionapp.App, q adminQuery) (any, error) {
 	if q.ID != "" || q.Except != "" || q.All {
 		return nil, adminError(http.StatusBadRequest, errors.New("list takes subject, realm, cursor and limit"))
 	}
-	infos, next, err := app.page(ctx, q)
+	infos, next, err := pageOf(ctx, app, q)
 	if err != nil {
 		return nil, err
 	}
 	page := adminPage{Sessions: make([]adminSession, 0, len(infos)), Next: next}
 	for _, info := range infos {
-		page.Sessions = append(page.Sessions, app.show(info))
+		page.Sessions = append(page.Sessions, sessionOf(app, info))
 	}
 	return page, nil
 }
 
-// page returns the sessions that a query means, a page at a time. One without
+// pageOf returns the sessions that a query means, a page at a time. One without
 // a realm, or with a realm only, looks at all sessions, so pages may be empty.
-func (a *App) page(ctx context.Context, q adminQuery) ([]session.Info, string, error) {
+func pageOf(ctx context.Context, app *sessionapp.App, q adminQuery) ([]session.Info, string, error) {
 	switch {
 	case q.Limit < 0 || q.Limit > mostPageSize:
 		return nil, "", adminError(http.StatusBadRequest, fmt.Errorf("limit must be 1 to %d", mostPageSize))
@@ -164,9 +169,9 @@ func (a *App) page(ctx context.Context, q adminQuery) ([]session.Info, string, e
 		q.Limit = pageSize
 	}
 	if q.Subject != "" && q.Realm != "" {
-		return a.manager.ListSubject(ctx, q.Realm, q.Subject, q.Cursor, q.Limit)
+		return app.Operator().ListSubject(ctx, q.Realm, q.Subject, q.Cursor, q.Limit)
 	}
-	all, next, err := a.manager.List(ctx, q.Cursor, q.Limit)
+	all, next, err := app.Operator().List(ctx, q.Cursor, q.Limit)
 	if err != nil || q.Subject == "" && q.Realm == "" {
 		return all, next, err
 	}
@@ -179,18 +184,18 @@ func (a *App) page(ctx context.Context, q adminQuery) ([]session.Info, string, e
 	return some, next, nil
 }
 
-func adminShow(ctx context.Context, app *App, q adminQuery) (any, error) {
+func adminShow(ctx context.Context, app *sessionapp.App, q adminQuery) (any, error) {
 	if q.ID == "" {
 		return nil, adminError(http.StatusBadRequest, errors.New("show takes an id"))
 	}
-	info, err := app.manager.Show(ctx, q.ID)
+	info, err := app.Operator().Show(ctx, q.ID)
 	if err != nil {
 		return nil, err
 	}
-	return app.show(info), nil
+	return sessionOf(app, info), nil
 }
 
-func adminEnd(ctx context.Context, app *App, q adminQuery) (any, error) {
+func adminEnd(ctx context.Context, app *sessionapp.App, q adminQuery) (any, error) {
 	given := 0
 	for _, is := range []bool{q.ID != "", q.Subject != "", q.All} {
 		if is {
@@ -201,7 +206,7 @@ func adminEnd(ctx context.Context, app *App, q adminQuery) (any, error) {
 		return nil, adminError(http.StatusBadRequest, errors.New("end takes an id, or a subject and perhaps realm and except, or all: true"))
 	}
 	if q.ID != "" {
-		there, err := app.manager.End(ctx, q.ID)
+		there, err := app.Operator().End(ctx, q.ID)
 		if err == nil && !there {
 			err = session.ErrNotFound
 		}
@@ -210,7 +215,7 @@ func adminEnd(ctx context.Context, app *App, q adminQuery) (any, error) {
 	if q.Limit == 0 {
 		q.Limit = mostPageSize
 	}
-	infos, next, err := app.page(ctx, q)
+	infos, next, err := pageOf(ctx, app, q)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +224,7 @@ func adminEnd(ctx context.Context, app *App, q adminQuery) (any, error) {
 		if info.ID == q.Except {
 			continue
 		}
-		there, err := app.manager.End(ctx, info.ID)
+		there, err := app.Operator().End(ctx, info.ID)
 		if err != nil {
 			return nil, fmt.Errorf("%w (after %d sessions were ended)", err, answer.Ended)
 		}

@@ -1,0 +1,118 @@
+// Package stores has the stores that a configuration can name: `embedded`,
+// `redis` and `memory`, with their JSON, their Caddyfile and what is checked
+// before Caddy runs. How sessions are kept is told by the packages below
+// session that they set up; who shares a store, by package sessionapp.
+package stores
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/internal/settings"
+	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/boltstore"
+	"github.com/caddy-session/caddy-session/sessionapp"
+)
+
+func init() {
+	caddy.RegisterModule(Embedded{})
+}
+
+// Embedded keeps sessions in a database file on this machine. They survive
+// restarts of Caddy. Only one process can use a file; several Caddys need the
+// `redis` store.
+type Embedded struct {
+	// The file. Default: `session/sessions.db` in Caddy's data directory.
+	File string `json:"file,omitempty"`
+
+	// How many sessions may be kept; beyond that none can be created. A change
+	// takes effect when Caddy is restarted. Default: 1000000.
+	MaxSessions int `json:"max_sessions,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (Embedded) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "session.stores.embedded",
+		New: func() caddy.Module { return new(Embedded) },
+	}
+}
+
+// Provision finds the file's real path.
+func (s *Embedded) Provision(caddy.Context) error {
+	if s.MaxSessions < 0 {
+		return fmt.Errorf("max_sessions %d is negative", s.MaxSessions)
+	}
+	file, err := settings.Resolve("file", s.File)
+	if err != nil {
+		return err
+	}
+	if file == "" {
+		file = filepath.Join(caddy.AppDataDir(), "session", "sessions.db")
+	}
+	s.File, err = realPath(file)
+	return err
+}
+
+// realPath resolves symbolic links in as much of a path as exists.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil || !os.IsNotExist(err) {
+		return real, err
+	}
+	if filepath.Dir(path) == path {
+		return path, nil
+	}
+	dir, err := realPath(filepath.Dir(path))
+	return filepath.Join(dir, filepath.Base(path)), err
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store embedded [<file>] {
+//		max_sessions <number>
+//	}
+func (s *Embedded) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		s.File = d.Val()
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return settings.Block{
+		"max_sessions": func() error {
+			if err := settings.Number(d, &s.MaxSessions); err != nil {
+				return err
+			}
+			if s.MaxSessions < 1 {
+				return d.Err("max_sessions must be above zero")
+			}
+			return nil
+		},
+	}.Parse(d)
+}
+
+// StoreKey implements sessionapp.StoreModule: one file, one store.
+func (s *Embedded) StoreKey() string { return "embedded " + s.File }
+
+// NewStore implements sessionapp.StoreModule.
+func (s *Embedded) NewStore(log *zap.Logger) (session.Store, error) {
+	return boltstore.New(boltstore.Options{Path: s.File, MaxSessions: s.MaxSessions, Logger: log}), nil
+}
+
+// Interface guards.
+var (
+	_ sessionapp.StoreModule = (*Embedded)(nil)
+	_ caddy.Provisioner      = (*Embedded)(nil)
+	_ caddyfile.Unmarshaler  = (*Embedded)(nil)
+)
