@@ -164,9 +164,9 @@ func (a *App) page(ctx context.Context, q adminQuery) ([]session.Info, string, e
 		q.Limit = pageSize
 	}
 	if q.Subject != "" && q.Realm != "" {
-		return a.manager.ListSubject(ctx, q.Realm, q.Subject, q.Cursor, q.Limit)
+		return a.operator.ListSubject(ctx, q.Realm, q.Subject, q.Cursor, q.Limit)
 	}
-	all, next, err := a.manager.List(ctx, q.Cursor, q.Limit)
+	all, next, err := a.operator.List(ctx, q.Cursor, q.Limit)
 	if err != nil || q.Subject == "" && q.Realm == "" {
 		return all, next, err
 	}
@@ -183,7 +183,7 @@ func adminShow(ctx context.Context, app *App, q adminQuery) (any, error) {
 	if q.ID == "" {
 		return nil, adminError(http.StatusBadRequest, errors.New("show takes an id"))
 	}
-	info, err := app.manager.Show(ctx, q.ID)
+	info, err := app.operator.Show(ctx, q.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +201,7 @@ func adminEnd(ctx context.Context, app *App, q adminQuery) (any, error) {
 		return nil, adminError(http.StatusBadRequest, errors.New("end takes an id, or a subject and perhaps realm and except, or all: true"))
 	}
 	if q.ID != "" {
-		there, err := app.manager.End(ctx, q.ID)
+		there, err := app.operator.End(ctx, q.ID)
 		if err == nil && !there {
 			err = session.ErrNotFound
 		}
@@ -219,7 +219,7 @@ func adminEnd(ctx context.Context, app *App, q adminQuery) (any, error) {
 		if info.ID == q.Except {
 			continue
 		}
-		there, err := app.manager.End(ctx, info.ID)
+		there, err := app.operator.End(ctx, info.ID)
 		if err != nil {
 			return nil, fmt.Errorf("%w (after %d sessions were ended)", err, answer.Ended)
 		}

@@ -30,8 +30,8 @@ type App struct {
 	poolKey   string
 	events    *caddyevents.App
 	emissions chan emission
-	done      chan struct{}    // closed by Cleanup
-	manager   *session.Manager // for the operator
+	done      chan struct{} // closed by Cleanup
+	operator  *session.Operator
 	idles     map[time.Duration]struct{}
 	ctx       caddy.Context
 	logger    *zap.Logger
@@ -111,8 +111,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.events = events.(*caddyevents.App)
 	a.emissions, a.done = make(chan emission, emissionLimit), make(chan struct{})
 	a.idles = map[time.Duration]struct{}{}
-	a.manager = session.NewManager(a.store.Store, session.DefaultPolicy(), nil, a.logger, count)
-	a.manager.Notify = a.notify
+	a.operator = session.NewOperator(a.store.Store, session.Observer{Log: a.logger, Count: count, Notify: a.notify})
 	return registerMetrics(ctx.GetMetricsRegistry(), a.store)
 }
 

@@ -174,7 +174,7 @@ func (x *exchange) keepCookies(header http.Header, patch *session.Patch) *sessio
 		return patch
 	}
 	edit := func(private []byte) map[string]any {
-		x.jar.stored = cookiejar.StoreKept(session.PrivateValue(private, jarMember), x.jar.context, taken.Kept, x.manager.Policy.Touch)
+		x.jar.stored = cookiejar.StoreKept(session.PrivateValue(private, jarMember), x.jar.context, taken.Kept, x.manager.Policy().Touch)
 		x.jar.stored.Ignored = append(x.jar.stored.Ignored, taken.Ignored...)
 		if x.jar.stored.Changes == nil {
 			return nil

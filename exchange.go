@@ -193,7 +193,7 @@ const clientClosedRequest = 499
 // final takes what the application asks for out of the header, commits it, and
 // puts in what the browser has to know.
 func (x *exchange) final(header http.Header, status int) error {
-	patch, err := x.protocol.Take(header, max(x.manager.Policy.MaxData, minControl))
+	patch, err := x.protocol.Take(header, max(x.manager.Policy().MaxData, minControl))
 	x.dropCookies(header, x.state.cookie)
 	x.stripCookieTrailers(header)
 	if x.failed {

@@ -183,9 +183,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	app.(*App).idles[policy.Idle] = struct{}{}
 	store := app.(*App).store
 	h.streams, h.keepOpen, h.storeName = store.open, h.OnEnd == "keep", store.name
-	h.manager = session.NewManager(store.Store, policy, protocol, h.logger, count)
-	h.manager.Notify = app.(*App).notify
-	return nil
+	h.manager, err = session.NewManager(store.Store, policy, protocol, session.Observer{Log: h.logger, Count: count, Notify: app.(*App).notify})
+	return err
 }
 
 // maxRealm keeps the header line of a record within its bounds.
@@ -279,7 +278,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	defer func() { state.owner, state.exchange = nil, nil }()
 
 	err = x.open(w, state.cookies)
-	state.session, state.subjectKey = x.session, x.manager.Policy.SubjectKey
+	state.session, state.subjectKey = x.session, x.manager.Policy().SubjectKey
 	if err != nil {
 		h.closeCookies(r, state)
 		return err

@@ -69,7 +69,7 @@ func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
 	}
 	t.ID = strings.Clone(t.ID) // it is a part of a Cookie line, which may be long
 	s := &Session{token: t, record: r, expires: c.Expires}
-	if m.Protocol.whole {
+	if m.protocol.whole {
 		s.text = string(r.data)
 	}
 	if scope == r.scope {

@@ -50,7 +50,7 @@ func TestEditMakesASession(t *testing.T) {
 func TestEditSeesTheCurrentPrivateObject(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s := e.create("{}")
-		nodes := []*env{e, newEnv(e.T, e.Policy, e.store.Store)}
+		nodes := []*env{e, newEnv(e.T, e.policy, e.store.Store)}
 		var wg sync.WaitGroup
 		for i := range 30 {
 			wg.Go(func() {
@@ -124,8 +124,9 @@ func TestPrivateHasABoundOfItsOwn(t *testing.T) {
 			e.Errorf("over the bound: %v", err)
 		}
 		// max_data was lowered: what is there must not keep a cookie out.
-		e.Policy.MaxData = 8
-		s = e.live(e.commit(s, setting("big", nil)).Session)
+		lower := e.policy
+		lower.MaxData = 8
+		s = e.live(newEnv(e.T, lower, e.store.Store).commit(s, setting("big", nil)).Session)
 		private(e, s, `{"jar":{}}`)
 	})
 }
