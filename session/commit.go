@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -259,7 +258,8 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 	}
 }
 
-// reload reads a session again: nil if it ended or was renewed since.
+// reload reads a session again: nil if it ended or was renewed since. One whose
+// deadline has passed comes without data.
 func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
 	e, err := m.store.Get(ctx, s.ID())
 	if errors.Is(err, ErrNotFound) {
@@ -268,21 +268,20 @@ func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Sessi
 	if err != nil {
 		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
 	}
-	r, header, body, err := decodeRecord(e.Value)
-	if err == nil {
-		if r.epoch != s.epoch || subtle.ConstantTimeCompare(r.verifier[:], s.verifier[:]) != 1 {
+	current, v, err := openRecord(e.Value, s.token, s.verifier, now)
+	switch v {
+	case verdictLive, verdictExpired:
+		if current.epoch != s.epoch {
 			return nil, nil
 		}
-		err = r.open(s.token, header, body)
-	}
-	switch {
-	case errors.Is(err, errCorrupt):
+		current.expires = now.Add(e.TTL)
+		return current, nil
+	case verdictCorrupt:
 		m.corrupt(s.ID(), e, err)
-		return nil, nil
-	case err != nil:
+	case verdictNewer:
 		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
 	}
-	return &Session{token: s.token, record: r, expires: now.Add(e.TTL)}, nil
+	return nil, nil
 }
 
 // pause waits a little, longer and less predictably with every attempt.

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"time"
@@ -44,9 +43,6 @@ const (
 	backgroundTimeout = 2 * time.Second
 	// backgroundLimit bounds how much of it runs at once.
 	backgroundLimit = 256
-	// staleFor is how long the verifier before a renewal is told from a
-	// forged one: parallel requests are still on their way with it.
-	staleFor = time.Minute
 )
 
 // NewManager returns a manager of the sessions of one site in a store. The
@@ -137,59 +133,38 @@ func (m *Manager) load(ctx context.Context, scope Scope, t Token, now time.Time)
 		m.count(EventStoreError)
 		return nil, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	s, err := m.decode(e, scope, t, now)
-	if errors.Is(err, errCorrupt) {
+	s, v, err := openRecord(e.Value, t, t.verifier(scope), now)
+	switch v {
+	case verdictLive:
+		s.expires = now.Add(e.TTL)
+		return s, nil
+	case verdictExpired:
+		m.count(EventExpired)
+	case verdictStale:
+		m.count(EventStale)
+		if line := m.log.Check(zap.DebugLevel, "token from before the last renewal"); line != nil {
+			line.Write(zap.String("session", t.ID))
+		}
+	case verdictForged:
+		m.count(EventForged)
+		m.forged.Do(func() {
+			m.log.Warn("token with a wrong secret: forged, stolen before a renewal, or of another site; at most one such line a second",
+				zap.String("session", t.ID))
+			m.notify(Notice{Event: EventForged, ID: t.ID})
+		})
+	case verdictCorrupt:
 		m.corrupt(t.ID, e, err)
-		return nil, nil
-	}
-	if err != nil {
+	case verdictNewer:
 		m.count(EventStoreError)
 		return nil, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	return s, nil
+	return nil, nil
 }
 
 func (m *Manager) corrupt(id string, e Entry, err error) {
 	m.count(EventCorrupt)
 	m.log.Error("ignoring a stored value that is no session of ours",
 		zap.String("session", id), zap.Int("bytes", len(e.Value)), zap.Error(err))
-}
-
-// decode returns the session in e, or nil if the token does not open it.
-func (m *Manager) decode(e Entry, scope Scope, t Token, now time.Time) (*Session, error) {
-	r, header, body, err := decodeRecord(e.Value)
-	if err != nil {
-		return nil, err
-	}
-	verifier := t.verifier(scope)
-	if subtle.ConstantTimeCompare(verifier[:], r.verifier[:]) != 1 {
-		m.wrongSecret(&r, verifier[:], t.ID, now)
-		return nil, nil
-	}
-	if !now.Before(r.deadline) {
-		m.count(EventExpired)
-		return nil, nil
-	}
-	if err := r.open(t, header, body); err != nil {
-		return nil, err
-	}
-	return &Session{token: t, record: r, expires: now.Add(e.TTL)}, nil
-}
-
-func (m *Manager) wrongSecret(r *record, verifier []byte, id string, now time.Time) {
-	if now.Sub(r.renewed) < staleFor && subtle.ConstantTimeCompare(verifier, r.oldVerifier[:]) == 1 {
-		m.count(EventStale)
-		if c := m.log.Check(zap.DebugLevel, "token from before the last renewal"); c != nil {
-			c.Write(zap.String("session", id))
-		}
-		return
-	}
-	m.count(EventForged)
-	m.forged.Do(func() {
-		m.log.Warn("token with a wrong secret: forged, stolen before a renewal, or of another site; at most one such line a second",
-			zap.String("session", id))
-		m.notify(Notice{Event: EventForged, ID: id})
-	})
 }
 
 // Touch extends the store's TTL if that is due, without making the caller
