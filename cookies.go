@@ -81,7 +81,7 @@ func (h *Handler) withCookie(r *http.Request, managed func(string) bool) func(st
 type jarExchange struct {
 	context cookiejar.Context
 	in      cookiejar.Incoming
-	stored  cookiejar.Stored // of the last application of the patch
+	stored  cookiejar.Stored // in the session as it was loaded, then as it was committed
 	private bool             // shared caches must not store the response
 }
 
@@ -173,22 +173,23 @@ func (x *exchange) keepCookies(header http.Header, patch *session.Patch) *sessio
 		x.logger.Warn("not keeping the cookies of a response: its host has no canonical form or is outside of the session cookie's domain", x.where())
 		return patch
 	}
-	edit := func(private []byte) map[string]any {
-		x.jar.stored = cookiejar.StoreKept(session.PrivateValue(private, jarMember), x.jar.context, taken.Kept, x.manager.Policy().Touch)
-		x.jar.stored.Ignored = append(x.jar.stored.Ignored, taken.Ignored...)
-		if x.jar.stored.Changes == nil {
-			return nil
+	edit := func(private []byte) (map[string]any, any) {
+		stored := cookiejar.StoreKept(session.PrivateValue(private, jarMember), x.jar.context, taken.Kept, x.manager.Policy().Touch)
+		stored.Ignored = append(stored.Ignored, taken.Ignored...)
+		if stored.Changes == nil {
+			return nil, &stored
 		}
-		return map[string]any{jarMember: x.jar.stored.Changes}
+		return map[string]any{jarMember: stored.Changes}, &stored
 	}
 	var private []byte
 	if x.session != nil {
 		private = x.session.Private()
 	}
-	changes := edit(private) != nil
+	changes, stored := edit(private)
+	x.jar.stored = *stored.(*cookiejar.Stored)
 	// A patch may empty the jar first, or change a session that has another
 	// jar by now.
-	if changes || x.session != nil && patch != nil && patch.Writes() {
+	if changes != nil || x.session != nil && patch != nil && patch.Writes() {
 		if patch == nil {
 			patch = new(session.Patch)
 		}
@@ -197,14 +198,16 @@ func (x *exchange) keepCookies(header http.Header, patch *session.Patch) *sessio
 	return patch
 }
 
-// sendCookies makes the cookies of a response what the browser is to see. s is
-// the session from now on.
-func (x *exchange) sendCookies(header http.Header, s *session.Session) {
+// sendCookies makes the cookies of a response what the browser is to see.
+func (x *exchange) sendCookies(header http.Header, result session.Result) {
 	if x.keeper == nil {
 		return
 	}
-	if x.jar.context.Session = ""; s != nil {
-		x.jar.context.Session = s.ID()
+	if stored, ok := result.Edited.(*cookiejar.Stored); ok {
+		x.jar.stored = *stored
+	}
+	if x.jar.context.Session = ""; result.Session != nil {
+		x.jar.context.Session = result.Session.ID()
 	}
 	x.send(header, x.jar, x.state.cookie)
 	x.logIgnored(x.jar.stored.Ignored, x.request)

@@ -232,7 +232,7 @@ func (x *exchange) final(header http.Header, status int) error {
 			return err
 		}
 	}
-	x.sendCookies(header, result.Session)
+	x.sendCookies(header, result)
 	if line := x.setCookie(result); line != "" {
 		x.state.sendCookie(header, line)
 		if x.actions != nil && sharedCacheable(header) {

@@ -15,6 +15,7 @@ type change struct {
 	cookie    bool     // the browser has to learn of it
 	file      bool     // the index entry has to be written
 	noTouch   bool     // the store's TTL stays as it is
+	edited    any      // what Patch.Edit has returned
 }
 
 // change computes what a patch makes of a session. It does no I/O.
@@ -23,14 +24,14 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	if s != nil {
 		was = s.content
 	}
-	content, err := p.apply(was, m.policy)
+	content, edited, err := p.apply(was, m.policy)
 	if err != nil {
 		return change{}, err
 	}
 	if err := m.protocol.exposure(content); err != nil {
 		return change{}, malformed("Set", err)
 	}
-	c := change{was: s, noTouch: s != nil && p.NoTouch && p.MaxAge == nil}
+	c := change{was: s, edited: edited, noTouch: s != nil && p.NoTouch && p.MaxAge == nil}
 	// Dropping all data drops the subject with it, even if the same one signs
 	// in with the same response.
 	moved := p.Clear || content.subject != was.subject

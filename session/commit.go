@@ -29,6 +29,9 @@ type Result struct {
 	Cookie  CookieChange
 	// Committed tells that the store was written, which includes a touch.
 	Committed bool
+	// Edited is what Patch.Edit has returned with the changes that were
+	// written, else nil.
+	Edited any
 
 	// Outcome is what was counted, empty if there was nothing to do, and
 	// Retries how many conflicts there were.
@@ -186,7 +189,7 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 	if c.signedIn {
 		m.evict(ctx, c.next)
 	}
-	r := Result{Session: c.next, Committed: true, Outcome: event}
+	r := Result{Session: c.next, Committed: true, Edited: c.edited, Outcome: event}
 	if c.cookie {
 		r.Cookie = CookieSet
 	}

@@ -247,7 +247,7 @@ func TestSealedRecordsHideTheirData(t *testing.T) {
 		bubble(t, func(p *session.Policy) { p.Plain = plain }, func(e *env) {
 			s := e.commit(nil, func(e *env) *session.Patch {
 				p := e.patch(`{"card":"4111"}`, "", "")
-				p.Private = []map[string]any{{"jar": "secret"}}
+				p.Edit = func([]byte) (map[string]any, any) { return map[string]any{"jar": "secret"}, nil }
 				return p
 			}).Session
 			value := e.dump()[s.ID()]

@@ -13,7 +13,9 @@ import (
 
 // edit is a patch whose Edit sees the private object and returns a patch for it.
 func edit(f func(private []byte) map[string]any) func(*env) *session.Patch {
-	return func(*env) *session.Patch { return &session.Patch{Edit: f} }
+	return func(*env) *session.Patch {
+		return &session.Patch{Edit: func(private []byte) (map[string]any, any) { return f(private), nil }}
+	}
 }
 
 // setting is an edit that sets one member of the jar.
@@ -54,9 +56,16 @@ func TestEditSeesTheCurrentPrivateObject(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 30 {
 			wg.Go(func() {
-				nodes[i%2].commit(s, edit(func(private []byte) map[string]any {
-					return map[string]any{fmt.Sprintf("k%d", bytes.Count(private, []byte(":"))): 1}
-				}))
+				r := nodes[i%2].commit(s, func(*env) *session.Patch {
+					return &session.Patch{Edit: func(private []byte) (map[string]any, any) {
+						n := bytes.Count(private, []byte(":"))
+						return map[string]any{fmt.Sprintf("k%d", n): 1}, n
+					}}
+				})
+				// What comes back is from the application that was written.
+				if n, _ := r.Edited.(int); n+2 != int(r.Session.Version()) {
+					e.Errorf("version %d was made from %v members", r.Session.Version(), r.Edited)
+				}
 			})
 		}
 		wg.Wait()
@@ -89,11 +98,11 @@ func TestPrivateGoesWithTheSubject(t *testing.T) {
 			s = signedIn()
 			next = e.live(e.commit(s, func(e *env) *session.Patch {
 				p := leaving(e)
-				p.Edit = func(private []byte) map[string]any {
+				p.Edit = func(private []byte) (map[string]any, any) {
 					if private != nil {
 						e.Errorf("%s: an Edit sees %s", name, private)
 					}
-					return map[string]any{"jar": map[string]any{"b": "next"}}
+					return map[string]any{"jar": map[string]any{"b": "next"}}, nil
 				}
 				return p
 			}).Session)
