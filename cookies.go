@@ -28,21 +28,22 @@ var cookieEvents = []session.Event{eventCookieInvalid, eventCookieIgnored, event
 // cookies.
 const jarMember = "jar"
 
-// checkCookies checks the configuration, and takes the headers of its forward
-// lines.
-func (h *Handler) checkCookies(protocol *session.Protocol) error {
+// checkCookies checks the configuration, and returns the protocol with the
+// headers of its forward lines.
+func (h *Handler) checkCookies(protocol *session.Protocol) (*session.Protocol, error) {
 	if h.Cookies == nil {
-		return nil
+		return protocol, nil
 	}
-	if err := h.Cookies.Validate(h.Cookie.Names()); err != nil {
-		return fmt.Errorf("cookies: %w", err)
-	}
+	err := h.Cookies.Validate(h.Cookie.Names())
 	for _, f := range h.Cookies.Forward {
-		if err := protocol.Reserve(f.Name, protocol.HeaderName(cookieKind, f.Name, f.Header)); err != nil {
-			return fmt.Errorf("cookies: %w", err)
+		if err == nil {
+			protocol, err = protocol.Reserve(f.Name, protocol.HeaderName(cookieKind, f.Name, f.Header))
 		}
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("cookies: %w", err)
+	}
+	return protocol, nil
 }
 
 // cookieKind is in the names of headers that are called after cookies, so that

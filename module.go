@@ -244,7 +244,7 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 	}
 	protocol, err := session.NewProtocol(h.HeaderPrefix, h.Forward, p)
 	if err == nil {
-		err = h.checkCookies(protocol)
+		protocol, err = h.checkCookies(protocol)
 	}
 	return p, protocol, err
 }

@@ -157,7 +157,14 @@ func TestReserve(t *testing.T) {
 		{"h", "X Y", "X Y", "letters, digits and hyphens"},
 	} {
 		name := p.HeaderName("Cookie-", test.key, test.header)
-		err := p.Reserve(test.key, name)
+		more, err := p.Reserve(test.key, name)
+		if err == nil {
+			before := http.Header{name: {"the application's"}}
+			if p.StripRequest(before); name == "X-Own" && len(before) == 0 {
+				t.Errorf("%s was added to a protocol that may be in use", name)
+			}
+			p = more
+		}
 		if name != test.name || (test.problem == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), test.problem) {
 			t.Errorf("%s %q: %s, %v", test.key, test.header, name, err)
 		}
