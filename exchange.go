@@ -69,7 +69,7 @@ func (x *exchange) hasSite() bool { return x.site.Scope.Host != "" }
 func (x *exchange) begin(w http.ResponseWriter) error {
 	x.started = time.Now()
 	err := x.load(w)
-	x.visit.session, x.visit.subjectKey = x.came.session, x.h.manager.Policy.SubjectKey
+	x.visit.session, x.visit.subjectKey = x.came.session, x.h.manager.Policy().SubjectKey
 	return err
 }
 
@@ -258,7 +258,7 @@ const clientClosedRequest = 499
 // what the site itself asks for and the cookies that are to be kept. The patch is
 // nil if there is nothing. The error is what the client gets.
 func (x *exchange) take(header http.Header, status int) (*session.Patch, error) {
-	patch, err := x.h.protocol.Take(header, max(x.h.manager.Policy.MaxData, minControl))
+	patch, err := x.h.protocol.Take(header, max(x.h.manager.Policy().MaxData, minControl))
 	x.h.dropCookies(header, x.visit.line)
 	x.h.appCookies.StripTrailers(header)
 	mistake := sessionapp.EventControlMalformed
@@ -337,7 +337,7 @@ func (x *exchange) refuse(err error) error {
 // answer puts into a response's header what the browser and caches have to know.
 func (x *exchange) answer(header http.Header, status int, result session.Result) {
 	x.left = result.Session
-	x.cookies.Send(header, x.visit.line, x.left)
+	x.cookies.Send(header, x.visit.line, result)
 	if line := x.setCookie(result); line != "" {
 		x.visit.setCookie(header, line)
 		if x.actions != nil && caching.Shareable(header) {

@@ -192,26 +192,29 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	shared := app.(*sessionapp.App)
 	h.streams, h.keepOpen, h.storeName = shared.Streams(), h.OnEnd == "keep", shared.StoreName()
-	h.manager = shared.NewManager(policy, protocol, h.logger)
+	if h.manager, err = shared.NewManager(policy, protocol, h.logger); err != nil {
+		return err
+	}
 	h.appCookies, err = h.compileCookies(policy)
 	return err
 }
 
-// checkCookies checks the rules for the application's own cookies, and takes the
-// headers of their forward lines.
-func (h *Handler) checkCookies(protocol *session.Protocol) error {
+// checkCookies checks the rules for the application's own cookies, and returns
+// the protocol with the headers of their forward lines.
+func (h *Handler) checkCookies(protocol *session.Protocol) (*session.Protocol, error) {
 	if h.Cookies == nil {
-		return nil
+		return protocol, nil
 	}
-	if err := h.Cookies.Validate(h.Cookie.Names()); err != nil {
-		return fmt.Errorf("cookies: %w", err)
-	}
+	err := h.Cookies.Validate(h.Cookie.Names())
 	for _, f := range h.Cookies.Forward {
-		if err := protocol.Reserve(f.Name, protocol.HeaderName(cookieKind, f.Name, f.Header)); err != nil {
-			return fmt.Errorf("cookies: %w", err)
+		if err == nil {
+			protocol, err = protocol.Reserve(f.Name, protocol.HeaderName(cookieKind, f.Name, f.Header))
 		}
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("cookies: %w", err)
+	}
+	return protocol, nil
 }
 
 // cookieKind is in the names of headers that are called after cookies, so that
@@ -275,7 +278,7 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 	}
 	protocol, err := session.NewProtocol(h.HeaderPrefix, h.Forward, p)
 	if err == nil {
-		err = h.checkCookies(protocol)
+		protocol, err = h.checkCookies(protocol)
 	}
 	return p, protocol, err
 }

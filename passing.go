@@ -50,7 +50,7 @@ func (p *passing) Final(header http.Header, _ int) error {
 	if p.cookies.Take(header, p.visit.line) {
 		p.cookies.Refuse(errNoSession)
 	}
-	p.cookies.Send(header, p.visit.line, nil)
+	p.cookies.Send(header, p.visit.line, session.Result{})
 	if p.cookies.Private() {
 		caching.MakePrivate(header)
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/caddy-session/caddy-session/internal/percent"
 )
 
 // The signed cookies of Express, as the Node modules cookie-parser and
@@ -49,12 +51,7 @@ func nodeSignature(s secrets, value string) []byte {
 // decodeComponent is the decodeURIComponent of ECMAScript, but leaves what is
 // not encoded correctly as it is, as the module cookie does.
 func decodeComponent(s string) string {
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && (i+2 >= len(s) || unhex(s[i+1]) < 0 || unhex(s[i+2]) < 0) {
-			return s
-		}
-	}
-	if decoded := percentDecode(s); utf8.ValidString(decoded) {
+	if decoded := percent.Decode(s); percent.Valid(s) && utf8.ValidString(decoded) {
 		return decoded
 	}
 	return s
@@ -68,7 +65,7 @@ func encodeComponent(s string) string {
 		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-_.!~*'()", c) >= 0 {
 			b = append(b, c)
 		} else {
-			b = appendPercent(b, c)
+			b = percent.Append(b, c)
 		}
 	}
 	return string(b)

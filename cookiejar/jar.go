@@ -2,14 +2,15 @@ package cookiejar
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/framed"
+	"github.com/caddy-session/caddy-session/internal/percent"
 )
 
 // MaxKept is how many cookies a jar holds.
@@ -115,7 +116,7 @@ func appendRecord(dst []kept, key, record string) []kept {
 		k.domain = ""
 	}
 	for i, text := range [...]*string{&k.path, &k.name, &k.value} {
-		if *text = percentDecode(fields[2+i]); hasControl(*text) || strings.IndexByte(*text, ';') >= 0 {
+		if *text = percent.Decode(fields[2+i]); hasControl(*text) || strings.IndexByte(*text, ';') >= 0 {
 			return dst // written by a worker: it must not end a header
 		}
 	}
@@ -180,7 +181,7 @@ func (k *kept) record() string {
 func appendText(b []byte, text string) []byte {
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c >= 0x7f || c == '%' || c == '"' || c == '\\' {
-			b = appendPercent(b, c)
+			b = percent.Append(b, c)
 		} else {
 			b = append(b, c)
 		}
@@ -188,21 +189,10 @@ func appendText(b []byte, text string) []byte {
 	return b
 }
 
-func appendPercent(b []byte, c byte) []byte {
-	const digits = "0123456789ABCDEF"
-	return append(b, '%', digits[c>>4], digits[c&15])
-}
-
 // jarKey is the key of a cookie in its jar: 128 bits of a hash of its identity.
 func (k *kept) jarKey() string {
-	h := sha256.New()
-	for _, part := range [...]string{k.host, k.name, k.domain, k.path} {
-		var size [4]byte
-		binary.BigEndian.PutUint32(size[:], uint32(len(part)))
-		h.Write(size[:])
-		h.Write([]byte(part))
-	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+	sum := framed.Sum(k.host, k.name, k.domain, k.path)
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // selectKept appends to dst the indexes of the cookies that go with a request, in

@@ -3,6 +3,8 @@ package cookiejar
 import (
 	"slices"
 	"strings"
+
+	"github.com/caddy-session/caddy-session/internal/percent"
 )
 
 // policy is what becomes of cookies.
@@ -147,7 +149,7 @@ func (r *rule) fitsFolded(name string) bool {
 // any, or a quote: all that is not ASCII, as no configured name has it.
 func decodeName(name string) string {
 	if strings.ContainsAny(name, "%+") {
-		name = percentDecode(strings.ReplaceAll(name, "+", " "))
+		name = percent.Decode(strings.ReplaceAll(name, "+", " "))
 		name, _, _ = strings.Cut(name, "\x00")
 	}
 	for name != "" && isEdge(name[0]) {
@@ -178,35 +180,4 @@ func foldByte(c byte) byte {
 		return '_'
 	}
 	return c
-}
-
-// percentDecode decodes what is an escape and leaves the rest alone.
-func percentDecode(s string) string {
-	if strings.IndexByte(s, '%') < 0 {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if i+2 < len(s) && s[i] == '%' {
-			if high, low := unhex(s[i+1]), unhex(s[i+2]); high >= 0 && low >= 0 {
-				b = append(b, byte(high<<4|low))
-				i += 2
-				continue
-			}
-		}
-		b = append(b, s[i])
-	}
-	return string(b)
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }

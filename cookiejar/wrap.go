@@ -7,12 +7,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/framed"
 )
 
 // minKey is the least length of a secret in bytes: as text has less than eight
@@ -99,14 +100,14 @@ func (w wrapped) signed(s secrets, scope string) string {
 
 func (w wrapped) signature(s secrets, scope string) []byte {
 	mac := hmac.New(sha256.New, s.sign)
-	mac.Write(lengthPrefixed(w.name, scope, w.session, w.attributes, w.value))
+	mac.Write(framed.Append(nil, w.name, scope, w.session, w.attributes, w.value))
 	return mac.Sum(nil)
 }
 
 // sealed is signed for the sealed form.
 func (w wrapped) sealed(s secrets, scope string) string {
-	plain := lengthPrefixed(scope, w.attributes, w.value)
-	return base64.RawURLEncoding.EncodeToString(s.seal.Seal(nil, nil, plain, lengthPrefixed(w.name, w.session)))
+	plain := framed.Append(nil, scope, w.attributes, w.value)
+	return base64.RawURLEncoding.EncodeToString(s.seal.Seal(nil, nil, plain, framed.Append(nil, w.name, w.session)))
 }
 
 // openSigned reads the signed form under the first of the keys that made it.
@@ -138,11 +139,11 @@ func openSealed(all []secrets, name, session, text string, c Context) (w wrapped
 		return w, 0, errForged
 	}
 	for i, s := range all {
-		plain, err := s.seal.Open(nil, nil, sealed, lengthPrefixed(name, session))
+		plain, err := s.seal.Open(nil, nil, sealed, framed.Append(nil, name, session))
 		if err != nil {
 			continue
 		}
-		parts := cutPrefixed(string(plain), 3)
+		parts := framed.Cut(string(plain), 3)
 		if parts == nil {
 			return w, 0, errForged
 		}
@@ -233,37 +234,6 @@ func (w wrapped) again(value string, now time.Time) string {
 
 // scope returns the host or domain that a verified value belongs to.
 func (w wrapped) scope(c Context) string { return readAttributes(w.attributes, c).scope }
-
-func lengthPrefixed(parts ...string) []byte {
-	size := 4 * len(parts)
-	for _, part := range parts {
-		size += len(part)
-	}
-	b := make([]byte, 0, size)
-	for _, part := range parts {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
-		b = append(b, part...)
-	}
-	return b
-}
-
-// cutPrefixed reverses lengthPrefixed, and returns nil for anything else.
-func cutPrefixed(s string, n int) (parts []string) {
-	for range n {
-		if len(s) < 4 {
-			return nil
-		}
-		size := binary.BigEndian.Uint32([]byte(s[:4]))
-		if s = s[4:]; uint64(size) > uint64(len(s)) {
-			return nil
-		}
-		parts, s = append(parts, s[:size]), s[size:]
-	}
-	if s != "" {
-		return nil
-	}
-	return parts
-}
 
 func cutLast(s, sep string) (before, after string, ok bool) {
 	i := strings.LastIndex(s, sep)

@@ -15,7 +15,7 @@ const module = "github.com/caddy-session/caddy-session"
 
 // What imports what. Arrows point one way: the handler knows the modules beside
 // it, these know the engine and the cookies, the stores know the engine, and
-// these two know nobody. Only what makes a program of it knows the handler.
+// these two know nothing but how bytes are written. Only what makes a program of it knows the handler.
 func TestDependencies(t *testing.T) {
 	const (
 		caddy = "github.com/caddyserver/"
@@ -32,12 +32,14 @@ func TestDependencies(t *testing.T) {
 		"/stores":              {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":            {[]string{"/session", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":   {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
+		"/internal/framed":     {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
+		"/internal/percent":    {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/response":   {nil, []string{redis, bbolt, otter, "testing"}},
 		"/internal/caching":    {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/logging":    {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/appcookies": {[]string{"/session", "/cookiejar", "/sessionapp", "/internal/caching", "/internal/logging"}, []string{caddy, redis, bbolt, otter, "testing"}},
-		"/session":             {nil, []string{caddy, redis, bbolt, otter, "testing"}},
-		"/cookiejar":           {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
+		"/session":             {[]string{"/internal/framed", "/internal/percent"}, []string{caddy, redis, bbolt, otter, "testing"}},
+		"/cookiejar":           {[]string{"/internal/framed", "/internal/percent"}, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/session/memstore":    {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/session/boltstore":   {[]string{"/session", "/session/nearcache"}, []string{caddy, redis, otter, "testing"}},
 		"/session/redisstore":  {[]string{"/session", "/session/nearcache"}, []string{caddy, bbolt, otter, "testing"}},

@@ -81,7 +81,7 @@ func BenchmarkPatchApply(b *testing.B) {
 	was := content{data: []byte(data500()), subject: "u"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := p.apply(was, DefaultPolicy()); err != nil {
+		if _, _, err := p.apply(was, DefaultPolicy()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -15,6 +15,7 @@ type change struct {
 	cookie    bool     // the browser has to learn of it
 	file      bool     // the index entry has to be written
 	noTouch   bool     // the store's TTL stays as it is
+	edited    any      // what Patch.Edit has returned
 }
 
 // change computes what a patch makes of a session. It does no I/O.
@@ -23,14 +24,14 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	if s != nil {
 		was = s.content
 	}
-	content, err := p.apply(was, m.Policy)
+	content, edited, err := p.apply(was, m.policy)
 	if err != nil {
 		return change{}, err
 	}
-	if err := m.Protocol.exposure(content); err != nil {
+	if err := m.protocol.exposure(content); err != nil {
 		return change{}, malformed("Set", err)
 	}
-	c := change{was: s, noTouch: s != nil && p.NoTouch && p.MaxAge == nil}
+	c := change{was: s, edited: edited, noTouch: s != nil && p.NoTouch && p.MaxAge == nil}
 	// Dropping all data drops the subject with it, even if the same one signs
 	// in with the same response.
 	moved := p.Clear || content.subject != was.subject
@@ -42,24 +43,24 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 
 	next := &Session{}
 	if s == nil {
-		next.created, next.deadline = now, now.Add(m.Policy.Lifetime)
+		next.created, next.deadline = now, now.Add(m.policy.Lifetime)
 		next.client = site.Client.clipped()
 	} else {
 		next.record = s.record
 	}
 	next.content = content
 	next.version++
-	next.sealed = !m.Policy.Plain
+	next.sealed = !m.policy.Plain
 	next.scope = site.Scope
 	switch {
 	case c.signedIn:
 		next.realm, next.signedIn = site.Realm, now
 		next.signInClient = site.Client.clipped()
-		next.deadline, next.remembered = now.Add(m.Policy.Lifetime), false
+		next.deadline, next.remembered = now.Add(m.policy.Lifetime), false
 	case signedOut:
 		next.signedIn, next.signInClient = time.Time{}, Client{}
 		// To be remembered was the user's wish, who is gone.
-		next.deadline, next.remembered = earlier(next.deadline, now.Add(m.Policy.Lifetime)), false
+		next.deadline, next.remembered = earlier(next.deadline, now.Add(m.policy.Lifetime)), false
 	}
 	switch {
 	case s == nil || c.replaced:
@@ -85,13 +86,13 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 
 func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 	if age == 0 {
-		s.remembered, s.deadline = false, now.Add(m.Policy.Lifetime)
+		s.remembered, s.deadline = false, now.Add(m.policy.Lifetime)
 		return
 	}
-	if age > m.Policy.Remember {
-		m.Log.Info("max-age is more than remember allows; using that", zap.String("session", s.ID()),
-			zap.Duration("max_age", age), zap.Duration("remember", m.Policy.Remember))
-		age = m.Policy.Remember
+	if age > m.policy.Remember {
+		m.log.Info("max-age is more than remember allows; using that", zap.String("session", s.ID()),
+			zap.Duration("max_age", age), zap.Duration("remember", m.policy.Remember))
+		age = m.policy.Remember
 	}
 	s.remembered, s.deadline = true, now.Add(age)
 }

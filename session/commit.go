@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -30,6 +29,9 @@ type Result struct {
 	Cookie  CookieChange
 	// Committed tells that the store was written, which includes a touch.
 	Committed bool
+	// Edited is what Patch.Edit has returned with the changes that were
+	// written, else nil.
+	Edited any
 
 	// Outcome is what was counted, empty if there was nothing to do, and
 	// Retries how many conflicts there were.
@@ -55,7 +57,7 @@ func (m *Manager) Commit(ctx context.Context, site Site, s *Session, p *Patch, n
 	switch {
 	case p.Destroy:
 		if p.changes() || p.IfVersion != nil || p.RevokeOthers {
-			m.Log.Info("destroy wins over the rest of what the response asks for")
+			m.log.Info("destroy wins over the rest of what the response asks for")
 		}
 		result, err = m.destroy(ctx, s, now)
 	case s == nil:
@@ -90,7 +92,7 @@ func (m *Manager) create(ctx context.Context, site Site, p *Patch, now time.Time
 	if err := m.revokeOthers(ctx, p, c); err != nil {
 		return Result{}, err
 	}
-	if err := m.put(ctx, c.next.ID(), 0, c.entry(m.Policy, now)); err != nil {
+	if err := m.store.put(ctx, c.next.ID(), 0, c.entry(m.policy, now)); err != nil {
 		return Result{}, fmt.Errorf("creating session %s: %w", c.next.ID(), err)
 	}
 	return m.done(ctx, c), nil
@@ -158,16 +160,16 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 // old record goes first: there is one winner, and a failure in between leaves
 // the browser signed out.
 func (m *Manager) write(ctx context.Context, c change, now time.Time) error {
-	e := c.entry(m.Policy, now)
+	e := c.entry(m.policy, now)
 	if !c.replaced {
-		return m.put(ctx, c.was.ID(), c.was.version, e)
+		return m.store.put(ctx, c.was.ID(), c.was.version, e)
 	}
-	if err := m.claim(ctx, c.was.ID(), c.was.version); err != nil {
+	if err := m.store.claim(ctx, c.was.ID(), c.was.version); err != nil {
 		return err
 	}
-	m.unindex(c.was.ID(), c.was.indexKey())
-	if err := m.put(ctx, c.next.ID(), 0, e); err != nil {
-		return fmt.Errorf("replacing it by %s: %v", c.next.ID(), err) // no verdict on the old one
+	m.unindexLater(c.was.ID(), c.was.indexKey())
+	if err := m.store.put(ctx, c.next.ID(), 0, e); err != nil {
+		return fmt.Errorf("replacing it by %s: %v", c.next.ID(), err) // no answer about the old one
 	}
 	return nil
 }
@@ -187,7 +189,7 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 	if c.signedIn {
 		m.evict(ctx, c.next)
 	}
-	r := Result{Session: c.next, Committed: true, Outcome: event}
+	r := Result{Session: c.next, Committed: true, Edited: c.edited, Outcome: event}
 	if c.cookie {
 		r.Cookie = CookieSet
 	}
@@ -197,19 +199,19 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 // tell logs and tells what a commit has done.
 func (m *Manager) tell(event Event, c change) {
 	signedIn := event != EventPatched && (c.next.subject != "" || c.was != nil && c.was.subject != "")
-	if log := m.logs("session committed", signedIn); log != nil {
+	if line := m.line("session committed", signedIn); line != nil {
 		was := zap.Skip()
 		if event == EventReplaced {
 			was = zap.String("replaces", c.was.ID())
 		}
-		log.Write(zap.String("session", c.next.ID()), zap.String("event", string(event)), zap.Uint64("version", c.next.version), was)
+		line.Write(zap.String("session", c.next.ID()), zap.String("event", string(event)), zap.Uint64("version", c.next.version), was)
 	}
 	switch event {
 	case EventPatched:
 	case EventReplaced:
-		m.notice(event, c.was.ID(), c.next.ID())
+		m.notify(Notice{Event: event, ID: c.was.ID(), Next: c.next.ID()})
 	default:
-		m.notice(event, c.next.ID(), "")
+		m.notify(Notice{Event: event, ID: c.next.ID()})
 	}
 }
 
@@ -218,7 +220,7 @@ func (m *Manager) dropped(s *Session, p *Patch) (Result, error) {
 		return Result{}, ErrVersion
 	}
 	m.count(EventDropped)
-	m.Log.Info("dropping what a response sets: its session has ended or was renewed since the request began",
+	m.log.Info("dropping what a response sets: its session has ended or was renewed since the request began",
 		zap.String("session", s.ID()))
 	return Result{Outcome: EventDropped}, nil
 }
@@ -235,10 +237,10 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 	}
 	defer unlock()
 	for current := s; ; {
-		err := m.remove(ctx, s.ID(), current.version)
+		err := m.store.remove(ctx, s.ID(), current.version)
 		switch {
 		case err == nil:
-			m.unindex(s.ID(), current.indexKey())
+			m.unindexLater(s.ID(), current.indexKey())
 			m.ended(EventDestroyed, s.ID(), current.subject != "")
 			return Result{Cookie: CookieExpire, Committed: true, Outcome: EventDestroyed}, nil
 		case errors.Is(err, ErrNotFound):
@@ -250,7 +252,7 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 			return Result{}, err
 		}
 		if current == nil { // renewed meanwhile, or gone
-			if err := m.end(ctx, s.ID(), s.indexKey()); err != nil {
+			if err := m.endIndexed(ctx, s.ID(), s.indexKey()); err != nil {
 				return Result{}, err
 			}
 			m.ended(EventDestroyed, s.ID(), s.subject != "")
@@ -259,30 +261,30 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 	}
 }
 
-// reload reads a session again: nil if it ended or was renewed since.
+// reload reads a session again: nil if it ended or was renewed since. One whose
+// deadline has passed comes without data.
 func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
-	e, err := m.Store.Get(ctx, s.ID())
+	e, err := m.store.Get(ctx, s.ID())
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
 	}
-	r, header, body, err := decodeRecord(e.Value)
-	if err == nil {
-		if r.epoch != s.epoch || subtle.ConstantTimeCompare(r.verifier[:], s.verifier[:]) != 1 {
+	current, v, err := openRecord(e.Value, s.token, s.verifier, now)
+	switch v {
+	case verdictLive, verdictExpired:
+		if current.epoch != s.epoch {
 			return nil, nil
 		}
-		err = r.open(s.token, header, body)
-	}
-	switch {
-	case errors.Is(err, errCorrupt):
+		current.expires = now.Add(e.TTL)
+		return current, nil
+	case verdictCorrupt:
 		m.corrupt(s.ID(), e, err)
-		return nil, nil
-	case err != nil:
+	case verdictNewer:
 		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
 	}
-	return &Session{token: s.token, record: r, expires: now.Add(e.TTL)}, nil
+	return nil, nil
 }
 
 // pause waits a little, longer and less predictably with every attempt.

@@ -35,9 +35,7 @@ func TestNothingIsStoredUntilSomethingIsSet(t *testing.T) {
 
 func TestPrivateAloneMakesASession(t *testing.T) {
 	bubble(t, nil, func(e *env) {
-		r := e.commit(nil, func(*env) *session.Patch {
-			return &session.Patch{Private: []map[string]any{{"jar": "a=b"}}}
-		})
+		r := e.commit(nil, edit(func([]byte) map[string]any { return map[string]any{"jar": "a=b"} }))
 		got := e.live(r.Session)
 		if string(got.Data()) != "{}" || string(got.Private()) != `{"jar":"a=b"}` {
 			e.Errorf("got data %s, private %s", got.Data(), got.Private())

@@ -39,7 +39,7 @@ func TestConflictsBetweenNodesAreRetried(t *testing.T) {
 		s := e.create("{}")
 		var nodes []*env
 		for range 4 {
-			nodes = append(nodes, newEnv(e.T, e.Policy, e.store.Store))
+			nodes = append(nodes, newEnv(e.T, e.policy, e.store.Store))
 		}
 		var wg sync.WaitGroup
 		for i := range 40 {
@@ -61,7 +61,7 @@ func TestSlowCommitRevivesNothing(t *testing.T) {
 		{"cleared", func(e *env, s *session.Session) { e.commit(s, control("clear")) }},
 		{"signed in", func(e *env, s *session.Session) { e.commit(s, set(`{"user":"alice"}`)) }},
 		{"renewed", func(e *env, s *session.Session) { e.commit(s, control("renew")) }},
-		{"idle", func(e *env, s *session.Session) { time.Sleep(e.Policy.Idle) }},
+		{"idle", func(e *env, s *session.Session) { time.Sleep(e.policy.Idle) }},
 		{"removed by hand", func(e *env, s *session.Session) { e.store.Store.Delete(context.Background(), s.ID(), 0) }},
 	}
 	patches := map[string]func(*env) *session.Patch{
@@ -120,7 +120,7 @@ func TestSlowCommitKnowsALaterDeadline(t *testing.T) {
 func TestOneWinnerWhenTheIDIsReplaced(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s := e.create(`{"user":"alice"}`)
-		nodes := []*env{e, newEnv(e.T, e.Policy, e.store.Store)}
+		nodes := []*env{e, newEnv(e.T, e.policy, e.store.Store)}
 		results := make([]session.Result, 20)
 		var wg sync.WaitGroup
 		for i := range results {

@@ -1,5 +1,7 @@
 package session
 
+import "github.com/caddy-session/caddy-session/internal/percent"
+
 // plainText returns a string's characters for the JSON text of a string, and
 // the text as it is for all other JSON.
 func plainText(value []byte) string {
@@ -20,17 +22,12 @@ func EncodeValue(s string) string {
 	b := make([]byte, 0, n)
 	for i := range len(s) {
 		if c := s[i]; mustEncode(s, i) {
-			b = appendPercent(b, c)
+			b = percent.Append(b, c)
 		} else {
 			b = append(b, c)
 		}
 	}
 	return string(b)
-}
-
-func appendPercent(b []byte, c byte) []byte {
-	const digits = "0123456789ABCDEF"
-	return append(b, '%', digits[c>>4], digits[c&15])
 }
 
 func encodedLen(s string) int {

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"strconv"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/percent"
 )
 
 // fields reads space-separated fields one by one. After the first error bad is
@@ -75,23 +77,9 @@ func (f *fields) text() string {
 		}
 		return string(field)
 	}
-	text := make([]byte, 0, len(field))
-	for i := 0; i < len(field); i++ {
-		c := field[i]
-		if c == '%' {
-			if i+2 >= len(field) {
-				f.bad = true
-				return ""
-			}
-			n, err := strconv.ParseUint(string(field[i+1:i+3]), 16, 8)
-			f.bad = f.bad || err != nil
-			c = byte(n)
-			i += 2
-		}
-		text = append(text, c)
-	}
-	f.bad = f.bad || !bytes.Equal(appendText(nil, string(text)), field)
-	return string(text)
+	text := percent.Decode(field)
+	f.bad = f.bad || !bytes.Equal(appendText(nil, text), field)
+	return text
 }
 
 func appendMillis(b []byte, t time.Time) []byte {
@@ -111,7 +99,7 @@ func appendText(b []byte, text string) []byte {
 	}
 	for i := range len(text) {
 		if c := text[i]; c == ' ' || mustEncode(text, i) {
-			b = appendPercent(b, c)
+			b = percent.Append(b, c)
 		} else {
 			b = append(b, c)
 		}

@@ -45,18 +45,18 @@ func FuzzControlHeaders(f *testing.F) {
 			return
 		}
 		was := content{data: []byte(`{"a":{"b":[1]},"user":"x"}`), subject: "x"}
-		next, err := p.apply(was, policy)
+		next, _, err := p.apply(was, policy)
 		if err != nil {
 			return
 		}
 		if len(next.data) > policy.MaxData || len(next.subject) > maxSubject || !plainObject(next.data) {
 			t.Errorf("data %q, subject %q", next.data, next.subject)
 		}
-		again, err := p.apply(was, policy)
+		again, _, err := p.apply(was, policy)
 		if err != nil || !bytes.Equal(again.data, next.data) || again.subject != next.subject {
 			t.Errorf("applied again: %q, error %v; first %q", again.data, err, next.data)
 		}
-		twice, err := p.apply(next, policy)
+		twice, _, err := p.apply(next, policy)
 		if err != nil || twice.subject != next.subject {
 			t.Errorf("on its own result: %q, error %v; first %q", twice.data, err, next.data)
 		}
@@ -102,7 +102,7 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("%q: %v", value, err)
 		}
 		p := Patch{Clear: true}
-		if _, err := p.apply(r.content, DefaultPolicy()); err != nil {
+		if _, _, err := p.apply(r.content, DefaultPolicy()); err != nil {
 			t.Errorf("%q can't be cleared: %v", value, err)
 		}
 		p = Patch{Set: []map[string]any{{"a": "b"}}}

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"strconv"
@@ -30,7 +31,7 @@ type Protocol struct {
 	folded  string              // the prefix as fold writes it
 	custom  map[string]struct{} // folded forward names outside the prefix
 	forward []Forward           // with canonical header names
-	taken   map[string]string   // all names by what they fold to
+	names   map[string]string   // of all our headers, by what they fold to
 	whole   bool                // data goes in one header, not by forward lines
 	exposed int
 
@@ -40,8 +41,11 @@ type Protocol struct {
 
 // NewProtocol returns the protocol for a prefix ("" for DefaultPrefix). With
 // forward lines, data goes upstream by them alone. The limits and the name of
-// the subject's key come from policy.
+// the subject's key come from policy, which must be valid.
 func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, error) {
+	if err := policy.Validate(); err != nil {
+		return nil, err
+	}
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
@@ -54,9 +58,9 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 		id: name("Id"), user: name("User"), version: name("Version"), data: name("Data"),
 		set: name("Set"), unset: name("Unset"), control: name("Control"),
 	}
-	p.taken = map[string]string{}
+	p.names = map[string]string{}
 	for _, ours := range []string{p.id, p.user, p.version, p.data, p.set, p.unset, p.control} {
-		p.taken[fold(ours)] = ours
+		p.names[fold(ours)] = ours
 	}
 	for _, f := range forward {
 		header := f.Header
@@ -70,7 +74,7 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 		if f.Key == policy.SubjectKey && f.Header == p.user {
 			continue // it is there anyway
 		}
-		if err := p.take(f.Key, f.Header); err != nil {
+		if err := p.add(f.Key, f.Header); err != nil {
 			return nil, err
 		}
 		p.forward = append(p.forward, f)
@@ -78,12 +82,12 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 	return p, nil
 }
 
-// take makes a request header belong to us.
-func (p *Protocol) take(key, header string) error {
-	if other, clash := p.taken[fold(header)]; clash {
+// add makes a request header belong to us. Only constructors call it.
+func (p *Protocol) add(key, header string) error {
+	if other, clash := p.names[fold(header)]; clash {
 		return fmt.Errorf("forward %s: the header %s can't be told from %s: name another header", key, header, other)
 	}
-	p.taken[fold(header)] = header
+	p.names[fold(header)] = header
 	if !p.underPrefix(header) {
 		p.custom[fold(header)] = struct{}{}
 	}
@@ -99,14 +103,18 @@ func (p *Protocol) HeaderName(kind, key, header string) string {
 	return textproto.CanonicalMIMEHeaderKey(header)
 }
 
-// Reserve makes one more request header belong to us, which the caller is to
-// set. key says in errors what it is for. It is for setting up only: not for when
-// the Protocol is in use.
-func (p *Protocol) Reserve(key, header string) error {
+// Reserve returns a protocol to which one more request header belongs, which the
+// caller is to set. key says in errors what it is for.
+func (p *Protocol) Reserve(key, header string) (*Protocol, error) {
 	if err := checkForward(key, header); err != nil {
-		return err
+		return nil, err
 	}
-	return p.take(key, header)
+	reserved := *p
+	reserved.names, reserved.custom = maps.Clone(p.names), maps.Clone(p.custom)
+	if err := reserved.add(key, header); err != nil {
+		return nil, err
+	}
+	return &reserved, nil
 }
 
 func (p *Protocol) underPrefix(name string) bool {

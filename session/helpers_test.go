@@ -99,9 +99,11 @@ func (f *flaky) Cached(id string, now time.Time) *session.CachedEntry {
 type env struct {
 	*testing.T
 	*session.Manager
-	store *flaky
-	site  session.Site
-	logs  *observer.ObservedLogs
+	store    *flaky
+	policy   session.Policy
+	protocol *session.Protocol
+	site     session.Site
+	logs     *observer.ObservedLogs
 
 	mu     sync.Mutex
 	events map[session.Event]int
@@ -127,21 +129,35 @@ func bubble(t *testing.T, configure func(*session.Policy), f func(*env)) {
 
 func newEnv(t *testing.T, policy session.Policy, store session.Store) *env {
 	t.Helper()
-	if err := policy.Validate(); err != nil {
-		t.Fatal(err)
+	core, logs := observer.New(zapcore.DebugLevel)
+	e := &env{
+		T: t, store: &flaky{Store: store, calls: map[string]int{}}, policy: policy, protocol: newProtocol(t, policy),
+		site: site, logs: logs, events: map[session.Event]int{},
 	}
+	e.Manager = newManager(t, e.store, policy, session.Observer{Log: zap.New(core), Count: func(event session.Event) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.events[event]++
+	}})
+	return e
+}
+
+func newProtocol(t testing.TB, policy session.Policy) *session.Protocol {
+	t.Helper()
 	protocol, err := session.NewProtocol("", nil, policy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	core, logs := observer.New(zapcore.DebugLevel)
-	e := &env{T: t, store: &flaky{Store: store, calls: map[string]int{}}, site: site, logs: logs, events: map[session.Event]int{}}
-	e.Manager = session.NewManager(e.store, policy, protocol, zap.New(core), func(event session.Event) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.events[event]++
-	})
-	return e
+	return protocol
+}
+
+func newManager(t testing.TB, store session.Store, policy session.Policy, observer session.Observer) *session.Manager {
+	t.Helper()
+	m, err := session.NewManager(store, policy, newProtocol(t, policy), observer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // patch is what the control headers ask for.
@@ -153,7 +169,7 @@ func (e *env) patch(set, unset, control string) *session.Patch {
 			h.Set("X-Session-"+name, value)
 		}
 	}
-	p, err := e.Protocol.Take(h, e.Policy.MaxData)
+	p, err := e.protocol.Take(h, e.policy.MaxData)
 	if err != nil {
 		e.Fatal(err)
 	}

@@ -6,20 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/memstore"
 )
 
-func benchManager(b *testing.B, plain bool) (*session.Manager, *session.Session) {
+func benchManager(b *testing.B, store session.Store, plain bool) (*session.Manager, *session.Session) {
 	policy := session.DefaultPolicy()
 	policy.Plain = plain
-	protocol, err := session.NewProtocol("", nil, policy)
-	if err != nil {
-		b.Fatal(err)
-	}
-	m := session.NewManager(memstore.New(), policy, protocol, zap.NewNop(), nil)
+	m := newManager(b, store, policy, session.Observer{})
 	data := map[string]any{"user": "alice"}
 	for i := range 20 {
 		data[fmt.Sprintf("key%02d", i)] = fmt.Sprintf("value %05d", i)
@@ -34,7 +28,7 @@ func benchManager(b *testing.B, plain bool) (*session.Manager, *session.Session)
 func BenchmarkOpen(b *testing.B) {
 	for name, plain := range map[string]bool{"sealed": false, "plain": true} {
 		b.Run(name, func(b *testing.B) {
-			m, s := benchManager(b, plain)
+			m, s := benchManager(b, memstore.New(), plain)
 			tokens, now := []session.Token{s.Token()}, time.Now()
 			b.ReportAllocs()
 			for b.Loop() {
@@ -49,7 +43,7 @@ func BenchmarkOpen(b *testing.B) {
 func BenchmarkCommit(b *testing.B) {
 	for name, plain := range map[string]bool{"sealed": false, "plain": true} {
 		b.Run(name, func(b *testing.B) {
-			m, s := benchManager(b, plain)
+			m, s := benchManager(b, memstore.New(), plain)
 			p := &session.Patch{Set: []map[string]any{{"key03": "new"}}}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -213,7 +213,7 @@ func TestEditedPlainRecords(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(p *session.Policy) { p.Plain = true }, func(e *env) {
-				protocol, err := session.NewProtocol("", []session.Forward{{Key: "user"}, {Key: "a", Header: "X-A"}}, e.Policy)
+				protocol, err := session.NewProtocol("", []session.Forward{{Key: "user"}, {Key: "a", Header: "X-A"}}, e.policy)
 				if err != nil {
 					e.Fatal(err)
 				}
@@ -247,7 +247,7 @@ func TestSealedRecordsHideTheirData(t *testing.T) {
 		bubble(t, func(p *session.Policy) { p.Plain = plain }, func(e *env) {
 			s := e.commit(nil, func(e *env) *session.Patch {
 				p := e.patch(`{"card":"4111"}`, "", "")
-				p.Private = []map[string]any{{"jar": "secret"}}
+				p.Edit = func([]byte) (map[string]any, any) { return map[string]any{"jar": "secret"}, nil }
 				return p
 			}).Session
 			value := e.dump()[s.ID()]
@@ -267,7 +267,7 @@ func TestSealingCanBeTurnedOnAndOff(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s := e.create(`{"a":1}`)
 		for _, plain := range []bool{true, false} {
-			policy := e.Policy
+			policy := e.policy
 			policy.Plain = plain
 			other := newEnv(e.T, policy, e.store.Store)
 			other.live(s)
@@ -367,7 +367,7 @@ func TestTouchEndsAtTheDeadline(t *testing.T) {
 		e.store.mu.Lock()
 		defer e.store.mu.Unlock()
 		for _, ttl := range e.store.ttls {
-			if ttl <= 0 || ttl > e.Policy.Idle {
+			if ttl <= 0 || ttl > e.policy.Idle {
 				e.Errorf("a TTL of %v was written", ttl)
 			}
 		}

@@ -110,7 +110,7 @@ func (m *model) ttl(s *modelSession, now time.Time) time.Duration {
 	if s.remembered {
 		return left
 	}
-	return min(left, m.Policy.Idle)
+	return min(left, m.policy.Idle)
 }
 
 // expect compares what a browser with this token sees with the model.
@@ -177,7 +177,7 @@ func (m *model) touch(rt *rapid.T) {
 	if got == nil {
 		return
 	}
-	if ttl := m.ttl(s, time.Now()); time.Until(s.expires) < ttl-m.Policy.Touch {
+	if ttl := m.ttl(s, time.Now()); time.Until(s.expires) < ttl-m.policy.Touch {
 		s.expires = time.Now().Add(ttl)
 	}
 	m.Touch(got, time.Now())
@@ -270,7 +270,7 @@ func (m *model) create(rt *rapid.T) {
 		}
 		return
 	}
-	s := &modelSession{data: map[string]any{}, deadline: now.Add(m.Policy.Lifetime)}
+	s := &modelSession{data: map[string]any{}, deadline: now.Add(m.policy.Lifetime)}
 	m.sessions[r.Session.ID()] = s
 	m.apply(s, lines, d, now)
 	m.issued(rt, s, r)
@@ -350,18 +350,18 @@ func (m *model) apply(s *modelSession, lines []string, d modelDirectives, now ti
 	signedOut := s.subject() == "" && was != ""
 	switch {
 	case signedIn:
-		s.deadline, s.remembered = now.Add(m.Policy.Lifetime), false
+		s.deadline, s.remembered = now.Add(m.policy.Lifetime), false
 	case signedOut:
 		s.remembered = false
-		if most := now.Add(m.Policy.Lifetime); most.Before(s.deadline) {
+		if most := now.Add(m.policy.Lifetime); most.Before(s.deadline) {
 			s.deadline = most
 		}
 	}
 	switch {
 	case d.maxAge > 0:
-		s.deadline, s.remembered = now.Add(min(m.Policy.Remember, time.Duration(d.maxAge)*time.Second)), true
+		s.deadline, s.remembered = now.Add(min(m.policy.Remember, time.Duration(d.maxAge)*time.Second)), true
 	case d.maxAge == 0:
-		s.deadline, s.remembered = now.Add(m.Policy.Lifetime), false
+		s.deadline, s.remembered = now.Add(m.policy.Lifetime), false
 	}
 	expires := time.Now().Add(m.ttl(s, now))
 	if keep := d.noTouch && d.maxAge < 0 && !signedIn && s.version > 1; !keep || expires.Before(s.expires) {

@@ -63,24 +63,17 @@ func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
 		}
 		return s
 	}
-	r, header, body, err := decodeRecord(c.Value)
-	if err != nil || !r.admits(t, scope, now) || r.open(t, header, body) != nil {
+	s, v, _ := openRecord(c.Value, t, t.verifier(scope), now)
+	if v != verdictLive {
 		return nil
 	}
-	t.ID = strings.Clone(t.ID) // it is a part of a Cookie line, which may be long
-	s := &Session{token: t, record: r, expires: c.Expires}
-	if m.Protocol.whole {
-		s.text = string(r.data)
+	s.expires = c.Expires
+	s.token.ID = strings.Clone(t.ID) // it is a part of a Cookie line, which may be long
+	if m.protocol.whole {
+		s.text = string(s.data)
 	}
-	if scope == r.scope {
+	if scope == s.scope {
 		c.session.Store(s)
 	}
 	return s
-}
-
-// admits reports whether the token has the record's secret for this scope and
-// the record's deadline is ahead.
-func (r *record) admits(t Token, scope Scope, now time.Time) bool {
-	verifier := t.verifier(scope)
-	return subtle.ConstantTimeCompare(verifier[:], r.verifier[:]) == 1 && now.Before(r.deadline)
 }

@@ -231,11 +231,10 @@ func TestOpenCachedCorrupt(t *testing.T) {
 func BenchmarkOpenCached(b *testing.B) {
 	for name, plain := range map[string]bool{"sealed": false, "plain": true} {
 		b.Run(name, func(b *testing.B) {
-			m, s := benchManager(b, plain)
 			cache := nearcache.New(1<<20, time.Hour)
 			defer cache.Close()
 			cache.Enable()
-			m = session.NewManager(nearStore{m.Store, cache}, m.Policy, m.Protocol, m.Log, nil)
+			m, s := benchManager(b, nearStore{memstore.New(), cache}, plain)
 			tokens, now := []session.Token{s.Token()}, time.Now()
 			m.OpenCached(b.Context(), site, tokens, now)
 			b.ReportAllocs()

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // Info is what the store says about a session in the clear: nothing that lets
@@ -48,9 +46,19 @@ func Inspect(id string, e Entry, now time.Time) (Info, error) {
 	}, nil
 }
 
+// Operator sees and ends sessions of all sites that share a store, without the
+// secrets that open them. All methods are safe for concurrent use.
+type Operator struct{ ender }
+
+// NewOperator returns an operator of a store. Of the events, it counts and tells
+// EventEnded alone.
+func NewOperator(store Store, observer Observer) *Operator {
+	return &Operator{newEnder(store, observer)}
+}
+
 // Show returns what is known about a session, or ErrNotFound.
-func (m *Manager) Show(ctx context.Context, id string) (Info, error) {
-	e, err := m.Store.Get(ctx, id)
+func (o *Operator) Show(ctx context.Context, id string) (Info, error) {
+	e, err := o.store.Get(ctx, id)
 	if err != nil {
 		return Info{}, err
 	}
@@ -60,30 +68,30 @@ func (m *Manager) Show(ctx context.Context, id string) (Info, error) {
 // List returns a page of all sessions: pass "" first, then next until it is "".
 // limit is a hint. Sessions that can't be read are left out, and one may come
 // twice.
-func (m *Manager) List(ctx context.Context, cursor string, limit int) (page []Info, next string, err error) {
-	ids, next, err := m.Store.List(ctx, cursor, limit)
+func (o *Operator) List(ctx context.Context, cursor string, limit int) (page []Info, next string, err error) {
+	ids, next, err := o.store.List(ctx, cursor, limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing sessions: %w", err)
 	}
-	page, err = m.showAll(ctx, ids, func(Info) bool { return true })
+	page, err = o.showAll(ctx, ids, func(Info) bool { return true })
 	return page, next, err
 }
 
 // ListSubject is List for the sessions of a subject in a realm.
-func (m *Manager) ListSubject(ctx context.Context, realm, subject, cursor string, limit int) (page []Info, next string, err error) {
-	ids, next, err := m.Store.Indexed(ctx, IndexKey(realm, subject), cursor, limit)
+func (o *Operator) ListSubject(ctx context.Context, realm, subject, cursor string, limit int) (page []Info, next string, err error) {
+	ids, next, err := o.store.Indexed(ctx, IndexKey(realm, subject), cursor, limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing the sessions of a subject: %w", err)
 	}
 	// An index entry means nothing without its record.
-	page, err = m.showAll(ctx, ids, func(i Info) bool { return i.Subject == subject && i.Realm == realm })
+	page, err = o.showAll(ctx, ids, func(i Info) bool { return i.Subject == subject && i.Realm == realm })
 	return page, next, err
 }
 
-func (m *Manager) showAll(ctx context.Context, ids []string, want func(Info) bool) ([]Info, error) {
+func (o *Operator) showAll(ctx context.Context, ids []string, want func(Info) bool) ([]Info, error) {
 	page := make([]Info, 0, len(ids))
 	for _, id := range ids {
-		info, err := m.Show(ctx, id)
+		info, err := o.Show(ctx, id)
 		switch {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUnreadable):
 		case err != nil:
@@ -95,10 +103,10 @@ func (m *Manager) showAll(ctx context.Context, ids []string, want func(Info) boo
 	return page, nil
 }
 
-// End ends a session for the operator, and reports whether there was one. What
+// End ends a session, and reports whether there was one. What
 // can't be read is removed too.
-func (m *Manager) End(ctx context.Context, id string) (bool, error) {
-	e, err := m.Store.Get(ctx, id)
+func (o *Operator) End(ctx context.Context, id string) (bool, error) {
+	e, err := o.store.Get(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -110,14 +118,12 @@ func (m *Manager) End(ctx context.Context, id string) (bool, error) {
 		return false, fmt.Errorf("ending session %s: %w: %w", id, ErrUnreadable, err)
 	}
 	// Whatever its version is by now: nobody signs in again with this id.
-	if err := m.remove(ctx, id, 0); err != nil && !errors.Is(err, ErrNotFound) {
-		return false, fmt.Errorf("ending session %s: %w", id, err)
+	if err := o.end(ctx, id); err != nil {
+		return false, err
 	}
 	if key := r.indexKey(); key != "" {
-		if err := m.Store.Unindex(ctx, key, id); err != nil { // harmless: it dangles
-			m.Log.Debug("removing index entry", zap.String("session", id), zap.Error(err))
-		}
+		o.unindex(ctx, id, key)
 	}
-	m.ended(EventEnded, id, r.subject != "")
+	o.ended(EventEnded, id, r.subject != "")
 	return true, nil
 }

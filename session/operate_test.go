@@ -8,21 +8,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/memstore"
 )
 
 func TestOperate(t *testing.T) {
 	store := memstore.New()
-	protocol, err := session.NewProtocol("", nil, session.DefaultPolicy())
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := session.NewManager(store, session.DefaultPolicy(), protocol, zap.NewNop(), nil)
 	var notices []session.Notice
-	m.Notify = func(n session.Notice) { notices = append(notices, n) }
+	m := newManager(t, store, session.DefaultPolicy(), session.Observer{})
+	o := session.NewOperator(store, session.Observer{Notify: func(n session.Notice) { notices = append(notices, n) }})
 	site := session.Site{Scope: session.Scope{Name: "sid", Host: "example.com", Path: "/"}, Realm: "example.com",
 		Client: session.Client{IP: "192.0.2.1", UserAgent: "first"}}
 	now := time.Now()
@@ -52,7 +46,7 @@ func TestOperate(t *testing.T) {
 	}
 	elsewhere := r.Session
 
-	info, err := m.Show(t.Context(), alice.ID())
+	info, err := o.Show(t.Context(), alice.ID())
 	want := session.Info{
 		ID: alice.ID(), Version: 3, Subject: "alice", Realm: "example.com", Scope: site.Scope, Created: info.Created, SignedIn: info.SignedIn,
 		Expires: info.Expires, Deadline: info.Deadline, Encrypted: true, Bytes: info.Bytes,
@@ -64,7 +58,7 @@ func TestOperate(t *testing.T) {
 	if text := fmt.Sprintf("%+v", info); strings.Contains(text, "4111") || strings.Contains(text, strings.SplitN(alice.Token().Bearer(), ".", 2)[1]) {
 		t.Errorf("secrets in %s", text)
 	}
-	if _, err := m.Show(t.Context(), session.NewToken().ID); !errors.Is(err, session.ErrNotFound) {
+	if _, err := o.Show(t.Context(), session.NewToken().ID); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("of nobody: %v", err)
 	}
 
@@ -85,9 +79,9 @@ func TestOperate(t *testing.T) {
 		}
 	}
 	ofAlice := func(cursor string) ([]session.Info, string, error) {
-		return m.ListSubject(t.Context(), "example.com", "alice", cursor, 1)
+		return o.ListSubject(t.Context(), "example.com", "alice", cursor, 1)
 	}
-	all := func(cursor string) ([]session.Info, string, error) { return m.List(t.Context(), cursor, 2) }
+	all := func(cursor string) ([]session.Info, string, error) { return o.List(t.Context(), cursor, 2) }
 	if got := ids(all); len(got) != 5 {
 		t.Errorf("all sessions: %q", got)
 	}
@@ -97,9 +91,8 @@ func TestOperate(t *testing.T) {
 		t.Errorf("of alice: %q, want %q", got, both)
 	}
 
-	notices = nil
 	for i, id := range []string{alice.ID(), alice.ID(), anonymous.ID()} {
-		there, err := m.End(t.Context(), id)
+		there, err := o.End(t.Context(), id)
 		if there != (i != 1) || err != nil {
 			t.Errorf("ending %d: %v, %v", i, there, err)
 		}
@@ -116,7 +109,7 @@ func TestOperate(t *testing.T) {
 	if s, err := m.Open(t.Context(), site, []session.Token{alice.Token()}, now); s != nil || err != nil {
 		t.Errorf("the ended session: %v, %v", s, err)
 	}
-	if _, err := m.Show(t.Context(), elsewhere.ID()); err != nil {
+	if _, err := o.Show(t.Context(), elsewhere.ID()); err != nil {
 		t.Errorf("the session of the other realm: %v", err)
 	}
 
@@ -125,13 +118,13 @@ func TestOperate(t *testing.T) {
 	if err := store.Put(t.Context(), id, 0, session.Entry{Version: 1, Value: append(session.AppendHead(nil, 1), 'x'), TTL: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Show(t.Context(), id); !errors.Is(err, session.ErrUnreadable) {
+	if _, err := o.Show(t.Context(), id); !errors.Is(err, session.ErrUnreadable) {
 		t.Errorf("of nonsense: %v", err)
 	}
 	if got := ids(all); len(got) != 3 {
 		t.Errorf("all sessions: %q", got)
 	}
-	if there, err := m.End(t.Context(), id); !there || err != nil {
+	if there, err := o.End(t.Context(), id); !there || err != nil {
 		t.Errorf("ending nonsense: %v, %v", there, err)
 	}
 }

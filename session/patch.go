@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -15,13 +14,12 @@ type Patch struct {
 	Set []map[string]any
 	// Unset names top-level keys to remove after that.
 	Unset []string
-	// Private is like Set for the private object, which no header reaches.
-	Private []map[string]any
-	// Edit, if it is not nil, returns one more of these for the private object
-	// as it is when the patch is applied (nil if it is empty), which may be
-	// several times. It must be quick and do nothing else. A nil result
-	// changes nothing.
-	Edit func(private []byte) map[string]any
+	// Edit, if it is not nil, returns a JSON Merge Patch for the private
+	// object, which no header reaches, as it is when the patch is applied: nil
+	// if it is empty. nil changes nothing. What else it returns comes back as
+	// Result.Edited. The patch may be applied several times, so Edit must be
+	// quick and change nothing itself.
+	Edit func(private []byte) (changes map[string]any, edited any)
 
 	Renew        bool           // a new secret
 	Clear        bool           // drop all data first, and take a new id
@@ -33,9 +31,7 @@ type Patch struct {
 }
 
 // sets reports whether the patch is enough to create a session.
-func (p *Patch) sets() bool { return len(p.Set) > 0 || p.setsPrivate() }
-
-func (p *Patch) setsPrivate() bool { return len(p.Private) > 0 || p.Edit != nil }
+func (p *Patch) sets() bool { return len(p.Set) > 0 || p.Edit != nil }
 
 // changes reports whether there is anything to commit on a session.
 func (p *Patch) changes() bool {
@@ -54,31 +50,33 @@ type content struct {
 	subject string // empty if nobody is signed in
 }
 
-// apply returns what the content becomes. Errors are *MalformedError: the
+// apply returns what the content becomes, and what Edit returns. Errors are *MalformedError: the
 // patch can't be applied to any session, or not within the policy's limits.
 //
 // The private object goes with the subject, as the id does: what is in it is
 // not for the next user of the browser.
-func (p *Patch) apply(c content, policy Policy) (content, error) {
+func (p *Patch) apply(c content, policy Policy) (next content, edited any, err error) {
 	if p.Clear {
 		c = content{}
 	}
-	next := c
-	var err error
+	next = c
 	if p.Clear || len(p.Set) > 0 || len(p.Unset) > 0 || len(c.data) == 0 && p.sets() {
 		if next, err = p.applyData(c, policy); err != nil {
-			return content{}, err
+			return content{}, nil, err
 		}
 	}
 	if c.subject != "" && next.subject != c.subject {
 		next.private = nil
 	}
-	if p.setsPrivate() {
-		if next.private, err = p.applyPrivate(next.private); err != nil {
-			return content{}, err
+	if p.Edit != nil {
+		var changes map[string]any
+		if changes, edited = p.Edit(next.private); changes != nil {
+			if next.private, err = applyPrivate(next.private, changes); err != nil {
+				return content{}, nil, err
+			}
 		}
 	}
-	return next, nil
+	return next, edited, nil
 }
 
 func (p *Patch) applyData(c content, policy Policy) (content, error) {
@@ -102,17 +100,8 @@ func (p *Patch) applyData(c content, policy Policy) (content, error) {
 // cookie jar.
 const maxPrivate = 1 << 20
 
-func (p *Patch) applyPrivate(stored []byte) ([]byte, error) {
-	patches := p.Private
-	if p.Edit != nil {
-		if patch := p.Edit(stored); patch != nil {
-			patches = append(slices.Clip(patches), patch)
-		}
-	}
-	if len(patches) == 0 {
-		return stored, nil
-	}
-	object, err := mergeAll(stored, patches)
+func applyPrivate(stored []byte, changes map[string]any) ([]byte, error) {
+	object, err := mergeAll(stored, []map[string]any{changes})
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func TestPatchIsAppliedInOrder(t *testing.T) {
 	for _, test := range tests {
 		before := fmt.Sprint(test.patch)
 		for range 2 { // as after a conflict
-			got, err := test.patch.apply(content{data: []byte(test.data)}, DefaultPolicy())
+			got, _, err := test.patch.apply(content{data: []byte(test.data)}, DefaultPolicy())
 			if err != nil || string(got.data) != test.want || got.subject != test.subject {
 				t.Errorf("%s: got %s, subject %q, error %v; want %s, subject %q", test.name, got.data, got.subject, err, test.want, test.subject)
 			}
@@ -100,13 +100,14 @@ func TestPatchIsAppliedInOrder(t *testing.T) {
 // An object of one Set line must not become part of the session, where a later
 // line would change it.
 func TestPatchesAreNotAliased(t *testing.T) {
+	changes := objects(t, `{"p":{"q":{"r":1}}}`)[0]
 	p := Patch{
-		Set:     objects(t, `{"a":{"b":{"c":1}}}`, `{"a":{"b":{"d":1}}}`, `{"a":{"b":{"c":null}}}`),
-		Private: objects(t, `{"p":{"q":{}}}`, `{"p":{"q":{"r":1}}}`),
+		Set:  objects(t, `{"a":{"b":{"c":1}}}`, `{"a":{"b":{"d":1}}}`, `{"a":{"b":{"c":null}}}`),
+		Edit: func([]byte) (map[string]any, any) { return changes, nil },
 	}
 	var first content
 	for i := range 3 {
-		got, err := p.apply(content{data: []byte(`{}`)}, DefaultPolicy())
+		got, _, err := p.apply(content{data: []byte(`{}`)}, DefaultPolicy())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +144,7 @@ func TestPatchLimits(t *testing.T) {
 	}
 	for _, test := range tests {
 		p := Patch{Set: objects(t, test.set)}
-		_, err := p.apply(content{data: []byte(test.data)}, policy)
+		_, _, err := p.apply(content{data: []byte(test.data)}, policy)
 		if malformed := new(MalformedError); !errors.As(err, &malformed) {
 			t.Errorf("%s: error %v", test.name, err)
 			continue
@@ -158,7 +159,7 @@ func TestPatchLimits(t *testing.T) {
 		}
 	}
 	p := Patch{Set: objects(t, `{"a":"`+long[:2992]+`"}`)}
-	if got, err := p.apply(content{}, policy); err != nil || len(got.data) != 3000 {
+	if got, _, err := p.apply(content{}, policy); err != nil || len(got.data) != 3000 {
 		t.Errorf("just max_data: %d bytes, error %v", len(got.data), err)
 	}
 }
@@ -171,7 +172,7 @@ func TestStoredDataOverABoundCanBeCorrected(t *testing.T) {
 		for i := range 300 {
 			p.Unset = append(p.Unset, fmt.Sprint("k", i))
 		}
-		got, err := p.apply(content{data: []byte(data)}, DefaultPolicy())
+		got, _, err := p.apply(content{data: []byte(data)}, DefaultPolicy())
 		if err != nil || string(got.data) != `{"b":1}` {
 			t.Errorf("%.40s: got %s, error %v", data, got.data, err)
 		}
@@ -184,7 +185,7 @@ func TestManySmallPatchesAreCheap(t *testing.T) {
 	line := manyKeys(256) + strings.Repeat(`,{"k1":2}`, 5000)
 	p := Patch{Set: objects(t, line)}
 	allocs := testing.AllocsPerRun(1, func() {
-		if _, err := p.apply(content{}, DefaultPolicy()); err != nil {
+		if _, _, err := p.apply(content{}, DefaultPolicy()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -13,7 +13,9 @@ import (
 
 // edit is a patch whose Edit sees the private object and returns a patch for it.
 func edit(f func(private []byte) map[string]any) func(*env) *session.Patch {
-	return func(*env) *session.Patch { return &session.Patch{Edit: f} }
+	return func(*env) *session.Patch {
+		return &session.Patch{Edit: func(private []byte) (map[string]any, any) { return f(private), nil }}
+	}
 }
 
 // setting is an edit that sets one member of the jar.
@@ -50,13 +52,20 @@ func TestEditMakesASession(t *testing.T) {
 func TestEditSeesTheCurrentPrivateObject(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s := e.create("{}")
-		nodes := []*env{e, newEnv(e.T, e.Policy, e.store.Store)}
+		nodes := []*env{e, newEnv(e.T, e.policy, e.store.Store)}
 		var wg sync.WaitGroup
 		for i := range 30 {
 			wg.Go(func() {
-				nodes[i%2].commit(s, edit(func(private []byte) map[string]any {
-					return map[string]any{fmt.Sprintf("k%d", bytes.Count(private, []byte(":"))): 1}
-				}))
+				r := nodes[i%2].commit(s, func(*env) *session.Patch {
+					return &session.Patch{Edit: func(private []byte) (map[string]any, any) {
+						n := bytes.Count(private, []byte(":"))
+						return map[string]any{fmt.Sprintf("k%d", n): 1}, n
+					}}
+				})
+				// What comes back is from the application that was written.
+				if n, _ := r.Edited.(int); n+2 != int(r.Session.Version()) {
+					e.Errorf("version %d was made from %v members", r.Session.Version(), r.Edited)
+				}
 			})
 		}
 		wg.Wait()
@@ -89,11 +98,11 @@ func TestPrivateGoesWithTheSubject(t *testing.T) {
 			s = signedIn()
 			next = e.live(e.commit(s, func(e *env) *session.Patch {
 				p := leaving(e)
-				p.Edit = func(private []byte) map[string]any {
+				p.Edit = func(private []byte) (map[string]any, any) {
 					if private != nil {
 						e.Errorf("%s: an Edit sees %s", name, private)
 					}
-					return map[string]any{"jar": map[string]any{"b": "next"}}
+					return map[string]any{"jar": map[string]any{"b": "next"}}, nil
 				}
 				return p
 			}).Session)
@@ -124,8 +133,9 @@ func TestPrivateHasABoundOfItsOwn(t *testing.T) {
 			e.Errorf("over the bound: %v", err)
 		}
 		// max_data was lowered: what is there must not keep a cookie out.
-		e.Policy.MaxData = 8
-		s = e.live(e.commit(s, setting("big", nil)).Session)
+		lower := e.policy
+		lower.MaxData = 8
+		s = e.live(newEnv(e.T, lower, e.store.Store).commit(s, setting("big", nil)).Session)
 		private(e, s, `{"jar":{}}`)
 	})
 }
@@ -147,7 +157,14 @@ func TestReserve(t *testing.T) {
 		{"h", "X Y", "X Y", "letters, digits and hyphens"},
 	} {
 		name := p.HeaderName("Cookie-", test.key, test.header)
-		err := p.Reserve(test.key, name)
+		more, err := p.Reserve(test.key, name)
+		if err == nil {
+			before := http.Header{name: {"the application's"}}
+			if p.StripRequest(before); name == "X-Own" && len(before) == 0 {
+				t.Errorf("%s was added to a protocol that may be in use", name)
+			}
+			p = more
+		}
 		if name != test.name || (test.problem == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), test.problem) {
 			t.Errorf("%s %q: %s, %v", test.key, test.header, name, err)
 		}

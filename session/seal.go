@@ -5,7 +5,8 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
-	"encoding/binary"
+
+	"github.com/caddy-session/caddy-session/internal/framed"
 )
 
 const (
@@ -48,10 +49,5 @@ func (t Token) aead() cipher.AEAD {
 }
 
 func (t Token) additional(header []byte) []byte {
-	b := make([]byte, 0, 512)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(bodyLabel)))
-	b = append(b, bodyLabel...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(t.ID)))
-	b = append(b, t.ID...)
-	return append(b, header...)
+	return append(framed.Append(make([]byte, 0, 512), bodyLabel, t.ID), header...)
 }

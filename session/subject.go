@@ -32,7 +32,7 @@ func (m *Manager) eachSession(ctx context.Context, key string, f func(filed) err
 	const page = 100
 	seen := map[string]bool{}
 	for cursor := ""; ; {
-		ids, next, err := m.Store.Indexed(ctx, key, cursor, page)
+		ids, next, err := m.store.Indexed(ctx, key, cursor, page)
 		if err != nil {
 			return err
 		}
@@ -41,7 +41,7 @@ func (m *Manager) eachSession(ctx context.Context, key string, f func(filed) err
 				continue
 			}
 			seen[id] = true
-			e, err := m.Store.Get(ctx, id)
+			e, err := m.store.Get(ctx, id)
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
@@ -85,7 +85,7 @@ func (m *Manager) revokeOthers(ctx context.Context, p *Patch, c change) error {
 		if c.was != nil && s.id == c.was.ID() {
 			return nil // the commit itself replaces it, or goes on with it
 		}
-		if err := m.end(ctx, s.id, key); err != nil {
+		if err := m.endIndexed(ctx, s.id, key); err != nil {
 			return err
 		}
 		m.ended(EventRevoked, s.id, true)
@@ -105,14 +105,14 @@ func (m *Manager) warnNoSubject(p *Patch, s *Session) {
 	if s != nil {
 		id = s.ID()
 	}
-	m.Log.Warn("revoke-others without a subject does nothing", zap.String("session", id),
-		zap.String("subject_key", m.Policy.SubjectKey))
+	m.log.Warn("revoke-others without a subject does nothing", zap.String("session", id),
+		zap.String("subject_key", m.policy.SubjectKey))
 }
 
 // evict ends the sessions that a subject has over the limit, those first that
 // signed in longest ago, and never own. The commit stands even if this fails.
 func (m *Manager) evict(ctx context.Context, own *Session) {
-	if m.Policy.MaxSessions == 0 {
+	if m.policy.MaxSessions == 0 {
 		return
 	}
 	key := own.indexKey()
@@ -124,13 +124,13 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 		return nil
 	})
 	if err != nil {
-		m.Log.Error("counting the sessions of a subject", zap.String("session", own.ID()), zap.Error(err))
+		m.log.Error("counting the sessions of a subject", zap.String("session", own.ID()), zap.Error(err))
 		return
 	}
 	slices.SortFunc(others, func(a, b filed) int { return a.signedIn.Compare(b.signedIn) })
-	for _, s := range others[:max(0, len(others)+1-m.Policy.MaxSessions)] {
-		if err := m.end(ctx, s.id, key); err != nil {
-			m.Log.Error("ending a session over the limit of its subject", zap.Error(err))
+	for _, s := range others[:max(0, len(others)+1-m.policy.MaxSessions)] {
+		if err := m.endIndexed(ctx, s.id, key); err != nil {
+			m.log.Error("ending a session over the limit of its subject", zap.Error(err))
 			return
 		}
 		m.ended(EventEvicted, s.id, true)

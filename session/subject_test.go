@@ -178,7 +178,7 @@ func TestSubjectMaxLoweredEndsAllAbove(t *testing.T) {
 		for range 5 {
 			e.create(`{"user":"alice"}`)
 		}
-		policy := e.Policy
+		policy := e.policy
 		policy.MaxSessions = 1
 		strict := newEnv(e.T, policy, e.store.Store)
 		own := strict.create(`{"user":"alice"}`)

@@ -4,8 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
+
+	"github.com/caddy-session/caddy-session/internal/framed"
 )
 
 const (
@@ -92,22 +93,11 @@ type Scope struct {
 
 // verifier returns what the store holds in place of the secret.
 func (t Token) verifier(s Scope) [sha256.Size]byte {
-	return labelledHash("caddy-session verifier 1", t.ID, s.Name, s.Host, s.Path, string(t.secret[:]))
+	return framed.Sum("caddy-session verifier 1", t.ID, s.Name, s.Host, s.Path, string(t.secret[:]))
 }
 
 // IndexKey returns the key under which the sessions of a subject are filed.
 func IndexKey(realm, subject string) string {
-	sum := labelledHash("caddy-session subject 1", realm, subject)
+	sum := framed.Sum("caddy-session subject 1", realm, subject)
 	return base64url.EncodeToString(sum[:])
-}
-
-// labelledHash hashes its arguments so that no two lists of arguments give the
-// same input: each is preceded by its length.
-func labelledHash(parts ...string) [sha256.Size]byte {
-	b := make([]byte, 0, 256) // stays on the stack for all usual hosts
-	for _, p := range parts {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
-		b = append(b, p...)
-	}
-	return sha256.Sum256(b)
 }

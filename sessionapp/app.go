@@ -41,7 +41,7 @@ type App struct {
 	events    *caddyevents.App
 	emissions chan emission
 	done      chan struct{} // closed by Cleanup
-	operator  *session.Manager
+	operator  *session.Operator
 	idles     map[time.Duration]struct{}
 	ctx       caddy.Context
 	logger    *zap.Logger
@@ -162,21 +162,22 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.events = events.(*caddyevents.App)
 	a.emissions, a.done = make(chan emission, emissionLimit), make(chan struct{})
 	a.idles = map[time.Duration]struct{}{}
-	a.operator = session.NewManager(a.store.Store, session.DefaultPolicy(), nil, a.logger, count)
-	a.operator.Notify = a.notify
+	a.operator = session.NewOperator(a.store.Store, a.observer(a.logger))
 	return registerMetrics(ctx.GetMetricsRegistry(), a.store)
 }
 
 // NewManager returns the engine of a site, on the shared store.
-func (a *App) NewManager(policy session.Policy, protocol *session.Protocol, log *zap.Logger) *session.Manager {
+func (a *App) NewManager(policy session.Policy, protocol *session.Protocol, log *zap.Logger) (*session.Manager, error) {
 	a.idles[policy.Idle] = struct{}{}
-	manager := session.NewManager(a.store.Store, policy, protocol, log, count)
-	manager.Notify = a.notify
-	return manager
+	return session.NewManager(a.store.Store, policy, protocol, a.observer(log))
 }
 
-// Operator returns the engine of the operator, which has no protocol.
-func (a *App) Operator() *session.Manager { return a.operator }
+func (a *App) observer(log *zap.Logger) session.Observer {
+	return session.Observer{Log: log, Count: count, Notify: a.notify}
+}
+
+// Operator returns the engine of the operator.
+func (a *App) Operator() *session.Operator { return a.operator }
 
 // Streams returns what is open and ends with its session.
 func (a *App) Streams() *Streams { return a.store.streams }

@@ -14,10 +14,10 @@ const (
 	eventForged    = "session.forged"
 )
 
-// notify is the session.Manager.Notify of all handlers: it closes what was
-// opened with a session that is no more, and emits Caddy's events. Their data
-// is `id`, and `reason` where a session has ended. A session that gets another
-// id is destroyed and created.
+// notify is the session.Observer.Notify of all handlers and the operator: it
+// closes what was opened with a session that is no more, and emits Caddy's
+// events. Their data is `id`, and `reason` where a session has ended. A session
+// that gets another id is destroyed and created.
 func (a *App) notify(n session.Notice) {
 	if n.Ends() {
 		a.store.streams.ended(n.ID)

@@ -18,8 +18,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/boltstore"
 	"github.com/caddy-session/caddy-session/session/redisstore"
@@ -143,6 +141,6 @@ func (f *filler) current() (*session.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.manager = session.NewManager(f.store, policy, protocol, zap.NewNop(), nil)
-	return f.manager, nil
+	f.manager, err = session.NewManager(f.store, policy, protocol, session.Observer{})
+	return f.manager, err
 }

@@ -66,7 +66,7 @@ type Cookies struct {
 	context cookiejar.Context
 	in      cookiejar.Incoming
 	kept    []cookiejar.SetCookie // by the response
-	stored  cookiejar.Stored      // by the last application of the patch
+	stored  cookiejar.Stored      // in the session as it was loaded, then as it was committed
 	ignored []cookiejar.Ignored
 	private bool // shared caches must not store the response
 	applied bool // by another handler
@@ -155,9 +155,11 @@ func (c *Cookies) Keep(patch *session.Patch, s *session.Session) *session.Patch 
 	if s != nil {
 		private = s.Private()
 	}
+	changes, stored := c.edit(private)
+	c.stored = stored.(cookiejar.Stored)
 	// A patch may empty the jar first, or change a session that has another
 	// jar by now.
-	if c.edit(private) != nil || s != nil && patch != nil && patch.Writes() {
+	if changes != nil || s != nil && patch != nil && patch.Writes() {
 		if patch == nil {
 			patch = new(session.Patch)
 		}
@@ -166,22 +168,26 @@ func (c *Cookies) Keep(patch *session.Patch, s *session.Session) *session.Patch 
 	return patch
 }
 
-func (c *Cookies) edit(private []byte) map[string]any {
-	c.stored = cookiejar.StoreKept(session.PrivateValue(private, jarKey), c.context, c.kept, c.rules.Slack)
-	if c.stored.Changes == nil {
-		return nil
+// edit is the [session.Patch.Edit] of what was taken.
+func (c *Cookies) edit(private []byte) (changes map[string]any, stored any) {
+	s := cookiejar.StoreKept(session.PrivateValue(private, jarKey), c.context, c.kept, c.rules.Slack)
+	if s.Changes != nil {
+		changes = map[string]any{jarKey: s.Changes}
 	}
-	return map[string]any{jarKey: c.stored.Changes}
+	return changes, s
 }
 
-// Send makes the other cookies of a final response what the browser is to see. s
-// is the session from now on.
-func (c *Cookies) Send(header http.Header, own string, s *session.Session) {
+// Send makes the other cookies of a final response what the browser is to see.
+// result is what became of the patch.
+func (c *Cookies) Send(header http.Header, own string, result session.Result) {
 	if c == nil || c.applied {
 		return
 	}
-	if c.context.Session = ""; s != nil {
-		c.context.Session = s.ID()
+	if stored, ok := result.Edited.(cookiejar.Stored); ok {
+		c.stored = stored
+	}
+	if c.context.Session = ""; result.Session != nil {
+		c.context.Session = result.Session.ID()
 	}
 	// A cookie that nobody asked for must not get into a cache.
 	again := c.in.Stale() && !caching.Shareable(header) && !caching.FromCache(header)

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/redisstore"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
@@ -29,7 +27,10 @@ func TestLostAnswerIsNoConfirmation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := session.NewManager(s, policy, protocol, zap.NewNop(), nil)
+	m, err := session.NewManager(s, policy, protocol, session.Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	site := session.Site{Scope: session.Scope{Name: "sid", Host: "example.com", Path: "/"}, Realm: "example.com"}
 
 	for name, patch := range map[string]*session.Patch{"destroy": {Destroy: true}, "renew": {Renew: true}} {
