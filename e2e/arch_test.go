@@ -46,6 +46,9 @@ func TestDependencies(t *testing.T) {
 		"/session/nearcache":   {[]string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
 		"/session/storetest":   {[]string{"/session"}, []string{caddy, redis, bbolt, otter}},
 
+		// What makes a program of it.
+		"/cmd/caddy": {[]string{""}, []string{redis, bbolt, otter, "testing"}},
+
 		// What tests need.
 		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
 		"/e2e":                          {},

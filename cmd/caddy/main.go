@@ -1,0 +1,15 @@
+// Command caddy is Caddy with all of its standard modules and with sessions.
+//
+//	go run ./cmd/caddy run --config Caddyfile.example
+package main
+
+import (
+	_ "time/tzdata" // zones where the system has none
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-session/caddy-session"
+)
+
+func main() { caddycmd.Main() }
