@@ -38,7 +38,7 @@ type crowd struct {
 const maxShown = 10
 
 // endsWithin is how long a connection may stay open after the end of its
-// session; this is what the README promises, and a little for a busy machine.
+// session; this is what the manual promises, and a little for a busy machine.
 const endsWithin = 8 * time.Second
 
 // guest is one visit: somebody who signs in, does this and that, and signs out

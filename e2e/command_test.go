@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The operator's section of the README, to the letter: two clients sign in, the
+// What docs/operations.md says of the command, to the letter: two clients sign in, the
 // operator looks, and ends what the user has.
 func TestCommandRun(t *testing.T) {
 	a, ended := webSocketApp(t, "", func() {})
@@ -154,12 +154,10 @@ func TestListModules(t *testing.T) {
 	}
 }
 
-// The console blocks of the README's operator section, to the letter, but for
-// ids and times, which are other ones.
-func TestReadmeOperations(t *testing.T) {
-	_, section, _ := strings.Cut(repoFile(t, "README.md"), "\n## Operations\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	blocks := regexp.MustCompile("(?sm)^```console\n(.*?)^```$").FindAllStringSubmatch(section, -1)
+// The console blocks of docs/operations.md, to the letter, but for ids and times,
+// which are other ones.
+func TestDocsOperations(t *testing.T) {
+	blocks := regexp.MustCompile("(?sm)^```console\n(.*?)^```$").FindAllStringSubmatch(repoFile(t, "docs/operations.md"), -1)
 	if len(blocks) != 2 {
 		t.Fatalf("%d console blocks", len(blocks))
 	}
@@ -240,7 +238,7 @@ func runConsole(t *testing.T, o *operated, block, id string) {
 			got = string(out)
 		}
 		if vague(got) != vague(want) {
-			t.Errorf("%s prints\n%s\nand the README says\n%s", line, got, want)
+			t.Errorf("%s prints\n%s\nand docs/operations.md says\n%s", line, got, want)
 		}
 	}
 }

@@ -283,7 +283,7 @@ func TestJarPaths(t *testing.T) {
 }
 
 // A cookie that somebody has planted is worth nothing after a sign-in that
-// renews it, as the README has it for applications that do not know us.
+// renews it, as docs/cookies.md has it for applications that do not know us.
 func TestJarAndFixation(t *testing.T) {
 	a := app(t, cookieApp)
 	s := serve(t, storeOption("memory"), "session {\n\tcookies {\n\t\tkeep *\n\t}\n}\nsession_renew /dir/login\nreverse_proxy "+a.host())

@@ -205,16 +205,16 @@ func TestMonitoring(t *testing.T) {
 			}
 		}
 	}
-	// And every metric of ours is looked at, in the README too.
-	readme := repoFile(t, "README.md")
+	// And every metric of ours is looked at, in the manual too.
+	text := manual(t)
 	for _, s := range series {
 		name := s["__name__"]
 		base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
 		if !asked[name] && !asked[base+"_bucket"] {
 			t.Errorf("no panel and no alert asks for %s", name)
 		}
-		if !strings.Contains(readme, "\n| `"+base+"` ") {
-			t.Errorf("the README does not know %s", base)
+		if !strings.Contains(text, "\n| `"+base+"` ") {
+			t.Errorf("the manual does not know %s", base)
 		}
 	}
 	for _, c := range sessionapp.Counters {
@@ -229,8 +229,8 @@ func TestMonitoring(t *testing.T) {
 			if c.Label == "outcome" {
 				row = "`" + counted + "` "
 			}
-			if !regexp.MustCompile(`(?m)^\| ` + row).MatchString(readme) {
-				t.Errorf("the README does not describe %s of %s", counted, c.Name)
+			if !regexp.MustCompile(`(?m)^\| ` + row).MatchString(text) {
+				t.Errorf("the manual does not describe %s of %s", counted, c.Name)
 			}
 		}
 	}

@@ -66,7 +66,7 @@ php_fastcgi %s`, root, a.host(), responder))
 	}
 }
 
-// Each event is one line, at the level that the README says, with the id.
+// Each event is one line, at the level that docs/operations.md says, with the id.
 func TestLogLines(t *testing.T) {
 	a := app(t, scripted)
 	s := serve(t, probed, "session {\n\tsubject user max 2\n}\nreverse_proxy "+a.host())

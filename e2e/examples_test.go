@@ -93,14 +93,14 @@ func TestExample(t *testing.T) {
 	page(cookie, "Hello, stranger!")
 }
 
-func TestReadmeCaddyfiles(t *testing.T) {
+func TestDocsCaddyfiles(t *testing.T) {
 	t.Setenv("REDIS_PASSWORD", "secret")
 	t.Setenv("SENTINEL_PASSWORD", "secret")
-	blocks := snippets(t, "caddyfile")
-	if len(blocks) < 5 {
-		t.Errorf("the README has only %d Caddyfiles", len(blocks))
-	}
 	t.Setenv("COOKIE_KEY", cookieKey)
+	blocks := snippets(t, "caddyfile")
+	if len(blocks) < 15 {
+		t.Errorf("the documents have only %d Caddyfiles", len(blocks))
+	}
 	for i, text := range blocks {
 		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
 			if got := string(caddyfile.Format([]byte(text))); got != text {
@@ -121,15 +121,18 @@ func TestReadmeCaddyfiles(t *testing.T) {
 	}
 }
 
-func TestReadmeRedirectsToSignIn(t *testing.T) {
+func TestDocsRedirectToSignIn(t *testing.T) {
 	a := app(t, scripted)
-	var text string
+	var blocks []string
 	for _, block := range snippets(t, "caddyfile") {
 		if strings.Contains(block, "redir @anonymous") {
-			text = strings.ReplaceAll(block, "app.example.com", "http://localhost:8080")
+			blocks = append(blocks, strings.ReplaceAll(block, "app.example.com", "http://localhost:8080"))
 		}
 	}
-	s := serveFile(t, strings.ReplaceAll(text, "legacy:8080", a.host()), "localhost:8080")
+	if len(blocks) != 1 {
+		t.Fatalf("%d examples redirect to the sign-in page, want 1", len(blocks))
+	}
+	s := serveFile(t, strings.ReplaceAll(blocks[0], "legacy:8080", a.host()), "localhost:8080")
 	if r := s.get("/", "", "X-Session-User: alice"); r.StatusCode != http.StatusFound || r.Header.Get("Location") != "/login?next=%2F" {
 		t.Errorf("anonymous: %q", r.raw)
 	}
@@ -139,66 +142,7 @@ func TestReadmeRedirectsToSignIn(t *testing.T) {
 	}
 }
 
-// TestReadmeIsComplete looks for words that the README must have, each at the
-// beginning of a table row.
-func TestReadmeIsComplete(t *testing.T) {
-	readme := repoFile(t, "README.md")
-	for _, c := range []struct {
-		file, what, pattern string
-		least               int
-	}{
-		{"caddyfile.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 24},
-		{"sessionapp/app.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
-		{"stores/embedded.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
-		{"stores/redis.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 15},
-		{"stores/near.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
-		{"cookies_caddyfile.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 11},
-		{"session/control.go", "directive", `(?m)^\t+case "([a-z-]+)":$`, 7},
-	} {
-		words := regexp.MustCompile(c.pattern).FindAllStringSubmatch(repoFile(t, c.file), -1)
-		if len(words) < c.least {
-			t.Errorf("%s has only %d words that look like a %s: the pattern is out of date", c.file, len(words), c.what)
-		}
-		for _, word := range words {
-			if !regexp.MustCompile("(?m)^\\| `" + word[1] + "[` =]").MatchString(readme) {
-				t.Errorf("the README does not describe the %s %s", c.what, word[1])
-			}
-		}
-	}
-
-	// The comment breaks the line of the access control list.
-	comment := regexp.MustCompile(`(?s)//\s+(user caddy on .*?\+info .*?)\n//\n`).FindStringSubmatch(repoFile(t, "session/redisstore/redisstore.go"))
-	if comment == nil {
-		t.Fatal("redisstore.go has no access control list")
-	}
-	acl := strings.Join(strings.Fields(strings.ReplaceAll(comment[1], "//", "")), " ")
-	if !strings.Contains(readme, "\n"+acl+"\n") {
-		t.Errorf("the README's access control list is not %s", acl)
-	}
-}
-
-func TestReadmeLinks(t *testing.T) {
-	readme := repoFile(t, "README.md")
-	headings := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^##+ (.*)$`).FindAllStringSubmatch(readme, -1) {
-		headings["#"+strings.NewReplacer(" ", "-", "'", "").Replace(strings.ToLower(m[1]))] = true
-	}
-	for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readme, -1) {
-		switch target := m[1]; {
-		case strings.HasPrefix(target, "https://"):
-		case strings.HasPrefix(target, "#"):
-			if !headings[target] {
-				t.Errorf("no heading for %s", target)
-			}
-		default:
-			if _, err := os.Stat(filepath.Join("..", target)); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-}
-
-func TestReadmePHP(t *testing.T) {
+func TestDocsPHP(t *testing.T) {
 	php := program(t, "php-cgi")
 	dir := t.TempDir()
 	writeFile(t, dir+"/index.php", snippets(t, "php")[0], 0o600)
@@ -240,7 +184,7 @@ func TestReadmePHP(t *testing.T) {
 	}
 }
 
-func TestReadmeCGI(t *testing.T) {
+func TestDocsCGI(t *testing.T) {
 	var script string
 	for _, block := range snippets(t, "sh") {
 		if strings.HasPrefix(block, "#!") {
@@ -322,28 +266,6 @@ func (s *server) post(target, cookie string, form url.Values) *response {
 	body := form.Encode()
 	fmt.Fprintf(&b, "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	return s.parse(s.raw(b.String()))
-}
-
-// snippets returns the contents of the README's code blocks in a language.
-func snippets(t *testing.T, language string) (blocks []string) {
-	t.Helper()
-	pattern := regexp.MustCompile("(?sm)^```" + language + "\n(.*?\n)```$")
-	for _, m := range pattern.FindAllStringSubmatch(repoFile(t, "README.md"), -1) {
-		blocks = append(blocks, m[1])
-	}
-	if blocks == nil {
-		t.Fatalf("the README has no block in %s", language)
-	}
-	return blocks
-}
-
-func repoFile(t *testing.T, name string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
 
 func writeFile(t *testing.T, name, content string, mode os.FileMode) {

@@ -1,0 +1,275 @@
+package e2e
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// The documents tell the truth, as far as that can be looked up: words, links, and
+// names of files and tests. What they have to run is in examples_test.go and
+// command_test.go.
+
+// TestDocsAreComplete looks for words that the manual must have, each at the
+// beginning of a table row.
+func TestDocsAreComplete(t *testing.T) {
+	text := manual(t)
+	for _, c := range []struct {
+		file, what, pattern string
+		least               int
+	}{
+		{"caddyfile.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 24},
+		{"caddyfile_cookies.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 11},
+		{"sessionapp/app.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
+		{"stores/embedded.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
+		{"stores/redis.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 15},
+		{"stores/near.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
+		{"session/control.go", "directive", `(?m)^\t+case "([a-z-]+)":$`, 7},
+	} {
+		words := regexp.MustCompile(c.pattern).FindAllStringSubmatch(repoFile(t, c.file), -1)
+		if len(words) < c.least {
+			t.Errorf("%s has only %d words that look like a %s: the pattern is out of date", c.file, len(words), c.what)
+		}
+		for _, word := range words {
+			if !regexp.MustCompile("(?m)^\\| `" + word[1] + "[` =]").MatchString(text) {
+				t.Errorf("the manual does not describe the %s %s", c.what, word[1])
+			}
+		}
+	}
+
+	// The comment breaks the line of the access control list.
+	comment := regexp.MustCompile(`(?s)//\s+(user caddy on .*?\+info .*?)\n//\n`).FindStringSubmatch(repoFile(t, "session/redisstore/redisstore.go"))
+	if comment == nil {
+		t.Fatal("redisstore.go has no access control list")
+	}
+	acl := strings.Join(strings.Fields(strings.ReplaceAll(comment[1], "//", "")), " ")
+	if !strings.Contains(text, "\n"+acl+"\n") {
+		t.Errorf("the manual's access control list is not %s", acl)
+	}
+}
+
+// Each console block is run: those of the quick start by .ci/run, those for the
+// operator by TestDocsOperations.
+func TestDocsConsoleBlocks(t *testing.T) {
+	for _, name := range documents(t) {
+		got := strings.Count(repoFile(t, name), "\n```console\n")
+		want := 0
+		switch name {
+		case "README.md":
+			_, section, _ := strings.Cut(repoFile(t, name), "\n## Quick start\n")
+			section, _, _ = strings.Cut(section, "\n## ")
+			if in := strings.Count(section, "\n```console\n"); in != got {
+				t.Errorf("README.md has %d console blocks, %d of them in its quick start", got, in)
+			}
+			want = len(regexp.MustCompile(`(?m)^transcript \d+$`).FindAllString(repoFile(t, ".ci/run"), -1))
+		case "docs/operations.md":
+			want = 2
+		}
+		if got != want {
+			t.Errorf("%s has %d console blocks, and %d are run", name, got, want)
+		}
+	}
+}
+
+// Relative links lead to files that are there, and fragments to headings.
+func TestDocsLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)]+)\)`)
+	for _, name := range documents(t) {
+		text := withoutFences(repoFile(t, name))
+		headings(t, name) // none twice
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			target, fragment, _ := strings.Cut(m[1], "#")
+			if strings.HasPrefix(target, "https://") {
+				continue
+			}
+			file := path.Join(path.Dir(name), target)
+			if target == "" {
+				file = name
+			}
+			info, err := os.Stat(filepath.Join("..", file))
+			switch {
+			case err != nil:
+				t.Errorf("%s: %v", name, err)
+			case fragment == "":
+			case info.IsDir():
+				t.Errorf("%s: %s is a directory", name, m[1])
+			case !headings(t, file)[fragment]:
+				t.Errorf("%s: no heading for %s", name, m[1])
+			}
+		}
+	}
+}
+
+// headings returns the anchors of a document's headings, as GitHub makes them.
+func headings(t *testing.T, name string) map[string]bool {
+	t.Helper()
+	anchors := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(withoutFences(repoFile(t, name)), -1) {
+		anchor := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, m[1])
+		// CHANGELOG.md has the same headings for each release.
+		if anchors[anchor] && name != "CHANGELOG.md" {
+			t.Errorf("%s has the heading %q twice", name, m[1])
+		}
+		anchors[anchor] = true
+	}
+	return anchors
+}
+
+// withoutFences returns a document without its code blocks.
+func withoutFences(text string) string {
+	return regexp.MustCompile("(?sm)^```.*?^```$").ReplaceAllString(text, "")
+}
+
+// Go files, folders and tests that the documents name are there, by their path
+// from the root of the repository.
+func TestDocsNameWhatIsThere(t *testing.T) {
+	file := regexp.MustCompile(`(?:[\w.-]+/)*\w[\w.-]*\.go\b`)
+	folder := regexp.MustCompile("`((?:[\\w.-]+/)+)`")
+	test := regexp.MustCompile(`\bTest[A-Z]\w*`)
+	tests := allTests(t)
+	found := 0
+	for _, name := range documents(t) {
+		text := repoFile(t, name)
+		names := file.FindAllString(withoutLinks(text), -1)
+		for _, m := range folder.FindAllStringSubmatch(text, -1) {
+			names = append(names, m[1])
+		}
+		for _, n := range names {
+			if _, err := os.Stat(filepath.Join("..", n)); err != nil {
+				t.Errorf("%s names a path that is not there: %v", name, err)
+			}
+		}
+		for _, n := range test.FindAllString(text, -1) {
+			if !slices.ContainsFunc(tests, func(known string) bool { return strings.HasPrefix(known, n) }) {
+				t.Errorf("%s names %s, and there is no such test", name, n)
+			}
+		}
+		found += len(names)
+	}
+	if found < 50 {
+		t.Errorf("the documents name only %d files and folders: the patterns are out of date", found)
+	}
+}
+
+// withoutLinks returns a document without the targets of its links, which
+// TestDocsLinks looks at.
+func withoutLinks(text string) string {
+	return regexp.MustCompile(`\]\([^)]+\)`).ReplaceAllString(text, "]")
+}
+
+// allTests returns the names of the tests of the repository.
+func allTests(t *testing.T) (names []string) {
+	t.Helper()
+	function := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	err := fs.WalkDir(os.DirFS(".."), ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(name, "_test.go") {
+			for _, m := range function.FindAllStringSubmatch(repoFile(t, name), -1) {
+				names = append(names, m[1])
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// Each rule of the header protocol is told with the files of its tests, which
+// are called after it.
+func TestDocsNameTheTestsOfRules(t *testing.T) {
+	_, section, _ := strings.Cut(repoFile(t, "docs/design.md"), "\n## The ten rules\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rules := map[string]string{}
+	for _, item := range regexp.MustCompile(`(?m)^\d+\. `).FindAllStringIndex(section, -1) {
+		number, text, _ := strings.Cut(section[item[0]:], ". ")
+		text, _, _ = strings.Cut(text, "\n"+strconv.Itoa(len(rules)+2)+". ")
+		rules[number] = text
+	}
+	if len(rules) != 10 {
+		t.Fatalf("docs/design.md has %d rules, want 10", len(rules))
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range files {
+		for _, m := range regexp.MustCompile(`(?m)^func TestRule(\d+)`).FindAllStringSubmatch(repoFile(t, "e2e/"+file), -1) {
+			found++
+			if !strings.Contains(rules[m[1]], "`e2e/"+file+"`") {
+				t.Errorf("rule %s in docs/design.md does not name e2e/%s", m[1], file)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d tests are called after rules", found)
+	}
+}
+
+// documents returns the names of all documents: README.md, the pages in docs, and
+// those for people who work on the repository.
+func documents(t testing.TB) []string {
+	t.Helper()
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(pages) < 8 {
+		t.Fatalf("docs has only %d pages: %v", len(pages), err)
+	}
+	names := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"}
+	for _, page := range pages {
+		names = append(names, "docs/"+filepath.Base(page))
+	}
+	return names
+}
+
+// manual returns the text for users: README.md and the pages in docs, but for the
+// one on the design.
+func manual(t testing.TB) string {
+	t.Helper()
+	var text strings.Builder
+	for _, name := range documents(t) {
+		if name == "README.md" || strings.HasPrefix(name, "docs/") && name != "docs/design.md" {
+			text.WriteString(repoFile(t, name))
+		}
+	}
+	return text.String()
+}
+
+// snippets returns the contents of the code blocks in a language of all documents.
+func snippets(t *testing.T, language string) (blocks []string) {
+	t.Helper()
+	pattern := regexp.MustCompile("(?sm)^```" + language + "\n(.*?\n)```$")
+	for _, name := range documents(t) {
+		for _, m := range pattern.FindAllStringSubmatch(repoFile(t, name), -1) {
+			blocks = append(blocks, m[1])
+		}
+	}
+	if blocks == nil {
+		t.Fatalf("the documents have no block in %s", language)
+	}
+	return blocks
+}
+
+func repoFile(t testing.TB, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
