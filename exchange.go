@@ -74,11 +74,11 @@ func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 		return nil
 	}
 	ctx, span := x.span("session.load")
-	open := x.manager.Open
+	load := x.manager.Load
 	if mayBeCached(r) {
-		open = x.manager.OpenCached
+		load = x.manager.LoadCached
 	}
-	x.session, err = open(ctx, x.site, tokens, x.started)
+	x.session, err = load(ctx, x.site, tokens, x.started)
 	if span != nil {
 		endLoad(span, x.session, err)
 	}

@@ -13,7 +13,7 @@ type change struct {
 	renewed   bool     // next has another secret
 	signedIn  bool     // a subject appeared
 	cookie    bool     // the browser has to learn of it
-	file      bool     // the index entry has to be written
+	index     bool     // the index entry has to be written
 	noTouch   bool     // the store's TTL stays as it is
 	edited    any      // what Patch.Edit has returned
 }
@@ -79,7 +79,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	if p.MaxAge != nil {
 		m.setMaxAge(next, *p.MaxAge, now)
 	}
-	c.file = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
+	c.index = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
 	c.next = next
 	return c, nil
 }
@@ -106,7 +106,7 @@ func (c *change) entry(policy Policy, now time.Time) Entry {
 	c.next.expires = now.Add(ttl)
 	e := Entry{Version: c.next.version, Value: c.next.encode(c.next.token), TTL: ttl}
 	e.Durable = c.was != nil && c.renewed && !c.replaced // or the old secret could come back
-	if c.file {
+	if c.index {
 		e.IndexKey, e.Deadline = c.next.indexKey(), c.next.deadline
 	}
 	return e

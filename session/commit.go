@@ -40,9 +40,9 @@ type Result struct {
 }
 
 // Commit applies a patch atomically: all of it or nothing. s is the session
-// that the request was opened with, nil for an anonymous one.
+// that the request was loaded with, nil for an anonymous one.
 //
-// A patch for a session that ended or was renewed since it was opened is
+// A patch for a session that ended or was renewed since it was loaded is
 // dropped, which is no error: what a slow response says about the past must
 // not come back to life. Destroy is obeyed even then.
 //
@@ -185,7 +185,7 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 		event = EventRenewed
 	}
 	m.count(event)
-	m.tell(event, c)
+	m.report(event, c)
 	if c.signedIn {
 		m.evict(ctx, c.next)
 	}
@@ -196,8 +196,8 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 	return r
 }
 
-// tell logs and tells what a commit has done.
-func (m *Manager) tell(event Event, c change) {
+// report logs and tells what a commit has done.
+func (m *Manager) report(event Event, c change) {
 	signedIn := event != EventPatched && (c.next.subject != "" || c.was != nil && c.was.subject != "")
 	if line := m.line("session committed", signedIn); line != nil {
 		was := zap.Skip()

@@ -11,7 +11,7 @@ import (
 // NearCache is what a Store may offer besides: entries that it has read lately
 // and still holds in the memory of this process.
 //
-// Only OpenCached asks for them. Every other path of the manager, above all
+// Only LoadCached asks for them. Every other path of the manager, above all
 // each one that decides about a write, calls Get, which always asks the store
 // itself.
 type NearCache interface {
@@ -38,20 +38,20 @@ type CachedEntry struct {
 	session atomic.Pointer[Session]
 }
 
-// OpenCached is Open for requests with a safe method (RFC 9110, section 9.2.1),
+// LoadCached is Load for requests with a safe method (RFC 9110, section 9.2.1),
 // which change nothing. If the store has a NearCache, a session may be as it
 // was some time ago, within the bounds of the store.
 //
 // From memory come live sessions only. Whatever looks wrong there (a secret
 // that does not fit, a deadline that is past) may have become right elsewhere,
-// so the store itself decides, and events are counted as by Open.
-func (m *Manager) OpenCached(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
-	return m.open(ctx, site, tokens, now, m.near != nil)
+// so the store itself decides, and events are counted as by Load.
+func (m *Manager) LoadCached(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+	return m.load(ctx, site, tokens, now, m.nearCache != nil)
 }
 
 // cached returns the session of a token if it is in memory and live, else nil.
 func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
-	c := m.near.Cached(t.ID, now)
+	c := m.nearCache.Cached(t.ID, now)
 	if c == nil {
 		return nil
 	}

@@ -33,9 +33,9 @@ type Entry struct {
 	// TTL is the time left to live: above zero in what is put.
 	TTL time.Duration
 
-	// IndexKey, when not empty in what is put, files the id under this key,
+	// IndexKey, when not empty in what is put, indexes the id under this key,
 	// until Deadline, before the record itself is written: a dangling index
-	// entry is harmless, a missing one is not. An id that is filed already
+	// entry is harmless, a missing one is not. An id that is there already
 	// keeps the later deadline. Get leaves it empty.
 	IndexKey string
 
@@ -76,10 +76,10 @@ type Store interface {
 	// is idempotent. Otherwise ErrConflict or ErrNotFound as in Put.
 	Delete(ctx context.Context, id string, expect uint64) error
 
-	// Indexed lists the ids filed under an index key, a page at a time: pass
+	// Indexed lists the ids under an index key, a page at a time: pass
 	// "" first, then next until it is "". limit is a hint, above zero. The
 	// list may name ids that are no more, and an id more than once; an id
-	// filed before the first page was asked for and not removed is in it.
+	// indexed before the first page was asked for and not removed is in it.
 	Indexed(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error)
 
 	// Unindex removes an id from an index key. It is idempotent. Only for ids

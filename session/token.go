@@ -96,7 +96,7 @@ func (t Token) verifier(s Scope) [sha256.Size]byte {
 	return framed.Sum("caddy-session verifier 1", t.ID, s.Name, s.Host, s.Path, string(t.secret[:]))
 }
 
-// IndexKey returns the key under which the sessions of a subject are filed.
+// IndexKey returns the key under which the sessions of a subject are indexed.
 func IndexKey(realm, subject string) string {
 	sum := framed.Sum("caddy-session subject 1", realm, subject)
 	return base64url.EncodeToString(sum[:])
