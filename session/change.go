@@ -67,7 +67,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 		next.token = NewToken()
 		next.oldVerifier, next.renewed = [32]byte{}, time.Time{}
 	case c.renewed:
-		next.token = s.token.Renew()
+		next.token = s.token.renew()
 		next.oldVerifier, next.renewed = s.verifier, now
 	default:
 		next.token = s.token
@@ -99,7 +99,7 @@ func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 
 // entry returns what to store.
 func (c *change) entry(policy Policy, now time.Time) Entry {
-	ttl := policy.TTL(now, c.next.deadline, c.next.remembered)
+	ttl := policy.ttl(now, c.next.deadline, c.next.remembered)
 	if c.noTouch && !c.signedIn {
 		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
 	}

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// ErrVersion says that if-version did not hold: nothing was saved.
+// ErrVersion says that if-version did not hold. Nothing was saved.
 var ErrVersion = errors.New("the session has another version")
 
 // CookieChange says what a response has to do about the browser's cookie.
@@ -29,7 +29,7 @@ type Result struct {
 	Cookie  CookieChange
 	// Committed tells that the store was written, which includes a touch.
 	Committed bool
-	// Edited is what Patch.Edit has returned with the changes that were
+	// Edited is what Edit of the [Patch] has returned with the changes that were
 	// written, else nil.
 	Edited any
 
@@ -46,7 +46,8 @@ type Result struct {
 // dropped, which is no error: what a slow response says about the past must
 // not come back to life. Destroy is obeyed even then.
 //
-// Errors: *MalformedError, ErrVersion, or the store could not do it.
+// Errors are [*MalformedError], wrap [ErrVersion], or mean that the store could
+// not do it.
 func (m *Manager) Commit(ctx context.Context, site Site, s *Session, p *Patch, now time.Time) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()

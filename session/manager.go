@@ -20,9 +20,9 @@ type Site struct {
 	Client Client
 }
 
-// Manager loads and commits sessions. Absent, expired and forged sessions are
-// no errors but nil sessions; an error always means "can't tell" or "could not
-// do it", and the caller fails closed.
+// Manager loads and commits sessions under one policy. Absent, expired and forged
+// sessions are no errors but nil sessions; an error always means "can't tell" or
+// "could not do it", and the caller fails closed.
 //
 // All methods are safe for concurrent use.
 type Manager struct {
@@ -45,9 +45,8 @@ const (
 	backgroundLimit = 256
 )
 
-// NewManager returns a manager of the sessions of one site in a store. The
-// protocol must be made from the same policy. The error is that of
-// Policy.Validate.
+// NewManager returns a manager of sessions in a store. The protocol must be made
+// from the same policy. The error is that of [Policy.Validate].
 func NewManager(store Store, policy Policy, protocol *Protocol, observer Observer) (*Manager, error) {
 	if err := policy.Validate(); err != nil {
 		return nil, err
@@ -170,11 +169,11 @@ func (m *Manager) corrupt(id string, e Entry, err error) {
 // Touch extends the store's TTL if that is due, without making the caller
 // wait. It fails silently but for the count: the session is alive anyway.
 func (m *Manager) Touch(s *Session, now time.Time) {
-	if s == nil || !m.policy.TouchDue(now, s.deadline, s.remembered, s.expires.Sub(now)) {
+	if s == nil || !m.policy.touchDue(now, s.deadline, s.remembered, s.expires.Sub(now)) {
 		return
 	}
 	ok := m.inBackground(func(ctx context.Context) {
-		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.TTL(now, s.deadline, s.remembered))
+		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.deadline, s.remembered))
 		switch {
 		case err == nil:
 			m.count(EventTouched)

@@ -69,7 +69,7 @@ func TestSealedFormat(t *testing.T) {
 		t.Errorf("the body has %d bytes", len(body))
 	}
 	for name, open := range map[string]func() error{
-		"another secret": func() error { return got.openBody(token.Renew(), header, body) },
+		"another secret": func() error { return got.openBody(token.renew(), header, body) },
 		"another id":     func() error { other := token; other.ID = NewToken().ID; return got.openBody(other, header, body) },
 		"another header": func() error { return got.openBody(token, append([]byte(nil), header[1:]...), body) },
 		"no nonce":       func() error { return got.openBody(token, header, body[:5]) },

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Sentinels of the Store contract. Every other error means that the store
+// Sentinels of the [Store] contract. Every other error means that the store
 // could not tell or could not do it; callers fail closed on it.
 var (
 	// ErrNotFound: there is no such entry, or it has expired.
@@ -21,7 +21,7 @@ var (
 //
 // Value begins with the head of the record format (see record.go), which
 // carries Version; a store may compare versions by these first bytes
-// (AppendHead, ParseHead) and knows nothing else about the value.
+// ([AppendHead], [ParseHead]) and knows nothing else about the value.
 type Entry struct {
 	// Version is at least 1 in what is put. Get reports 0 for a value that
 	// has no record head: it is somebody else's, and the caller decides.
@@ -53,10 +53,10 @@ type Entry struct {
 // Store keeps encoded sessions under their id, and an index of ids by subject.
 //
 // All methods are safe for concurrent use and respect the context's deadline.
-// An entry that has expired is ErrNotFound to all of them, swept or not.
+// An entry that has expired is [ErrNotFound] to all of them, swept or not.
 // No method keeps or changes the slices it is given.
 type Store interface {
-	// Get returns the entry, or ErrNotFound.
+	// Get returns the entry, or [ErrNotFound].
 	Get(ctx context.Context, id string) (Entry, error)
 
 	// Put stores e and sets its TTL. With expect 0 it creates: ErrConflict if
@@ -68,8 +68,8 @@ type Store interface {
 	// Touch sets the TTL of the entry that has the version expect:
 	// ErrNotFound if there is none, ErrConflict if the version is another
 	// (then a commit has set a TTL of its own, which a late touch must not
-	// cut short). No version is 0. A store may delay the write by up to a second if its own
-	// Get sees it at once.
+	// cut short). No version is 0. A store may delay the write by up to a
+	// second if its own Get sees it at once.
 	Touch(ctx context.Context, id string, expect uint64, ttl time.Duration) error
 
 	// Delete removes the entry. With expect 0 it removes whatever is there and

@@ -17,7 +17,7 @@ func (r *record) indexKey() string {
 	if r.subject == "" {
 		return ""
 	}
-	return IndexKey(r.realm, r.subject)
+	return indexKey(r.realm, r.subject)
 }
 
 // indexed is a session of a subject.
