@@ -102,11 +102,11 @@ func (x *exchange) load(w http.ResponseWriter) error {
 		return nil
 	}
 	ctx, span := x.span("session.load")
-	open := h.manager.Open
+	load := h.manager.Load
 	if mayBeCached(r) {
-		open = h.manager.OpenCached
+		load = h.manager.LoadCached
 	}
-	x.came.session, err = open(ctx, x.site, tokens, x.started)
+	x.came.session, err = load(ctx, x.site, tokens, x.started)
 	if span != nil {
 		endLoad(span, x.came.session, err)
 	}

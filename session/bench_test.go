@@ -34,7 +34,7 @@ func BenchmarkRecordDecode(b *testing.B) {
 			for b.Loop() {
 				r, header, body, err := decodeRecord(value)
 				if err == nil {
-					err = r.open(token, header, body)
+					err = r.openBody(token, header, body)
 				}
 				if err != nil {
 					b.Fatal(err)

@@ -13,7 +13,7 @@ type change struct {
 	renewed   bool     // next has another secret
 	signedIn  bool     // a subject appeared
 	cookie    bool     // the browser has to learn of it
-	file      bool     // the index entry has to be written
+	index     bool     // the index entry has to be written
 	noTouch   bool     // the store's TTL stays as it is
 	edited    any      // what Patch.Edit has returned
 }
@@ -67,7 +67,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 		next.token = NewToken()
 		next.oldVerifier, next.renewed = [32]byte{}, time.Time{}
 	case c.renewed:
-		next.token = s.token.Renew()
+		next.token = s.token.renew()
 		next.oldVerifier, next.renewed = s.verifier, now
 	default:
 		next.token = s.token
@@ -79,7 +79,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	if p.MaxAge != nil {
 		m.setMaxAge(next, *p.MaxAge, now)
 	}
-	c.file = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
+	c.index = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
 	c.next = next
 	return c, nil
 }
@@ -99,14 +99,14 @@ func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 
 // entry returns what to store.
 func (c *change) entry(policy Policy, now time.Time) Entry {
-	ttl := policy.TTL(now, c.next.deadline, c.next.remembered)
+	ttl := policy.ttl(now, c.next.deadline, c.next.remembered)
 	if c.noTouch && !c.signedIn {
 		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
 	}
 	c.next.expires = now.Add(ttl)
 	e := Entry{Version: c.next.version, Value: c.next.encode(c.next.token), TTL: ttl}
 	e.Durable = c.was != nil && c.renewed && !c.replaced // or the old secret could come back
-	if c.file {
+	if c.index {
 		e.IndexKey, e.Deadline = c.next.indexKey(), c.next.deadline
 	}
 	return e

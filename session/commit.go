@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// ErrVersion says that if-version did not hold: nothing was saved.
+// ErrVersion says that if-version did not hold. Nothing was saved.
 var ErrVersion = errors.New("the session has another version")
 
 // CookieChange says what a response has to do about the browser's cookie.
@@ -29,7 +29,7 @@ type Result struct {
 	Cookie  CookieChange
 	// Committed tells that the store was written, which includes a touch.
 	Committed bool
-	// Edited is what Patch.Edit has returned with the changes that were
+	// Edited is what Edit of the [Patch] has returned with the changes that were
 	// written, else nil.
 	Edited any
 
@@ -40,13 +40,14 @@ type Result struct {
 }
 
 // Commit applies a patch atomically: all of it or nothing. s is the session
-// that the request was opened with, nil for an anonymous one.
+// that the request was loaded with, nil for an anonymous one.
 //
-// A patch for a session that ended or was renewed since it was opened is
+// A patch for a session that ended or was renewed since it was loaded is
 // dropped, which is no error: what a slow response says about the past must
 // not come back to life. Destroy is obeyed even then.
 //
-// Errors: *MalformedError, ErrVersion, or the store could not do it.
+// Errors are [*MalformedError], wrap [ErrVersion], or mean that the store could
+// not do it.
 func (m *Manager) Commit(ctx context.Context, site Site, s *Session, p *Patch, now time.Time) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
@@ -185,7 +186,7 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 		event = EventRenewed
 	}
 	m.count(event)
-	m.tell(event, c)
+	m.report(event, c)
 	if c.signedIn {
 		m.evict(ctx, c.next)
 	}
@@ -196,8 +197,8 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 	return r
 }
 
-// tell logs and tells what a commit has done.
-func (m *Manager) tell(event Event, c change) {
+// report logs and tells what a commit has done.
+func (m *Manager) report(event Event, c change) {
 	signedIn := event != EventPatched && (c.next.subject != "" || c.was != nil && c.was.subject != "")
 	if line := m.line("session committed", signedIn); line != nil {
 		was := zap.Skip()

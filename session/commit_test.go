@@ -60,7 +60,7 @@ func TestStoreCalls(t *testing.T) {
 			do   func()
 			want map[string]int
 		}{
-			{"no cookie", func() { e.tryOpen() }, nil},
+			{"no cookie", func() { e.tryLoad() }, nil},
 			{"read", func() { e.Touch(e.live(s), time.Now()) }, map[string]int{"Get": 1}},
 			{"nothing asked", func() { e.commit(s, control("no-touch")) }, nil},
 			{"create", func() { e.create("{}") }, map[string]int{"Put": 1}},

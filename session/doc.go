@@ -3,10 +3,19 @@
 // that loads and commits sessions. It knows neither Caddy nor Redis nor
 // cookies.
 //
-// Reading order: token.go (what the browser holds), session.go (what a request
-// sees), policy.go (how long it lives), json.go and patch.go (what a response
-// may change), headers.go, names.go, encode.go and control.go (how applications
-// see and say it), record.go, fields.go, head.go and seal.go (what is stored),
-// store.go (where), manager.go and near.go (loading), commit.go, change.go and subject.go
-// (committing).
+// A [Manager] loads the [Session] of a request ([Manager.Load]). A [Protocol]
+// shows it to the application ([Protocol.Inject]) and takes from the response
+// what is to be changed ([Protocol.Take]), a [Patch]. The manager commits that
+// ([Manager.Commit]). Sessions are kept in a [Store]. An [Operator] sees them and
+// ends them.
+//
+// Reading order: token.go (what the browser holds), session.go and path.go (what
+// a request sees), policy.go (how long it lives), json.go and patch.go (what a
+// response may change), headers.go, names.go, encode.go and control.go (how
+// applications see and say it), record.go, fields.go, client.go, head.go and
+// seal.go (what is stored), store.go and optional.go (where), verdict.go (what a
+// token is worth against it), manager.go and near.go (loading), commit.go,
+// change.go, subject.go and stripes.go (committing), certain.go (writes whose
+// answer got lost), ender.go, event.go and observer.go (ending and telling),
+// operator.go (the operator's side).
 package session

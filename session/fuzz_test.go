@@ -93,7 +93,7 @@ func FuzzRecord(f *testing.F) {
 		if again := r.appendHeader(nil); !bytes.Equal(again, header) {
 			t.Errorf("%q is accepted, and written as %q", header, again)
 		}
-		if err := r.open(token, header, body); err != nil {
+		if err := r.openBody(token, header, body); err != nil {
 			return
 		}
 		// Whatever a worker wrote can be shown and changed.

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// DefaultPrefix begins the names of all headers between us and applications.
-const DefaultPrefix = "X-Session-"
+// defaultPrefix begins the names of all headers between us and applications.
+const defaultPrefix = "X-Session-"
 
 // Forward sends the value of one data key upstream as a header of its own.
 type Forward struct {
@@ -39,7 +39,7 @@ type Protocol struct {
 	set, unset, control     string // from the upstream
 }
 
-// NewProtocol returns the protocol for a prefix ("" for DefaultPrefix). With
+// NewProtocol returns the protocol for a prefix ("" for X-Session-). With
 // forward lines, data goes upstream by them alone. The limits and the name of
 // the subject's key come from policy, which must be valid.
 func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, error) {
@@ -47,7 +47,7 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 		return nil, err
 	}
 	if prefix == "" {
-		prefix = DefaultPrefix
+		prefix = defaultPrefix
 	}
 	if err := checkPrefix(prefix); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (p *Protocol) add(key, header string) error {
 }
 
 // HeaderName returns the canonical name of a request header that is asked for
-// as header, or by default made of the prefix, kind, and the key as in Forward.
+// as header, or by default made of the prefix, kind, and the key as in [Forward].
 func (p *Protocol) HeaderName(kind, key, header string) string {
 	if header == "" {
 		header = p.prefix + kind + fold(key)
@@ -142,15 +142,15 @@ func (p *Protocol) ManagesRequest(name string) bool {
 	return ok
 }
 
-// ManagesResponse is ManagesRequest for response headers and trailers.
+// ManagesResponse is [Protocol.ManagesRequest] for response headers and trailers.
 func (p *Protocol) ManagesResponse(name string) bool {
 	return p.underPrefix(strings.TrimPrefix(name, http.TrailerPrefix))
 }
 
-// ErrExposed says that a session is larger than what may be forwarded.
-var ErrExposed = errors.New("more session data than the limit of exposed")
+// errExposed says that a session is larger than what may be forwarded.
+var errExposed = errors.New("more session data than the limit of exposed")
 
-// exposure returns an error that wraps ErrExposed if the values that Inject
+// exposure returns an error that wraps errExposed if the values that Inject
 // would set have more bytes than allowed.
 func (p *Protocol) exposure(c content) error {
 	size := encodedLen(c.subject)
@@ -163,14 +163,14 @@ func (p *Protocol) exposure(c content) error {
 		}
 	}
 	if size > p.exposed {
-		return fmt.Errorf("%w: %d bytes of headers, %d are allowed", ErrExposed, size, p.exposed)
+		return fmt.Errorf("%w: %d bytes of headers, %d are allowed", errExposed, size, p.exposed)
 	}
 	return nil
 }
 
 // Inject sets the headers that show s to the application; a nil s sets none.
-// The error wraps ErrExposed; nothing is set then. The caller has removed all
-// managed names before.
+// If they would be more than the policy allows to be exposed, the error says so
+// and nothing is set. The caller has removed all managed names before.
 func (p *Protocol) Inject(h http.Header, s *Session) error {
 	if s == nil {
 		return nil
@@ -217,7 +217,7 @@ func (p *Protocol) StripResponse(h http.Header) {
 
 // Take removes the control headers from a response and returns what they ask
 // for, nil if there are none. Only the exact names are obeyed. limit bounds
-// their size in bytes. Errors are *MalformedError.
+// their size in bytes. Errors are [*MalformedError].
 func (p *Protocol) Take(h http.Header, limit int) (*Patch, error) {
 	set, unset, control := h[p.set], h[p.unset], h[p.control]
 	p.StripResponse(h)

@@ -67,13 +67,13 @@ func TestStripList(t *testing.T) {
 }
 
 func sample(data, subject string) *Session {
-	s := &Session{token: Token{ID: strings.Repeat("A", IDSize)}}
+	s := &Session{token: Token{ID: strings.Repeat("A", idSize)}}
 	s.version, s.data, s.subject = 42, []byte(data), subject
 	return s
 }
 
 func TestInject(t *testing.T) {
-	id := strings.Repeat("A", IDSize)
+	id := strings.Repeat("A", idSize)
 	tests := []struct {
 		name    string
 		pr      *Protocol
@@ -156,7 +156,7 @@ func TestExposure(t *testing.T) {
 			}
 			continue
 		}
-		if !errors.Is(err, ErrExposed) || len(h) != 0 || !strings.Contains(err.Error(), test.size+" bytes") || !strings.Contains(err.Error(), " 20 ") {
+		if !errors.Is(err, errExposed) || len(h) != 0 || !strings.Contains(err.Error(), test.size+" bytes") || !strings.Contains(err.Error(), " 20 ") {
 			t.Errorf("%s: headers %v, error %v", test.name, h, err)
 		}
 	}

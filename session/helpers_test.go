@@ -215,19 +215,19 @@ func (e *env) create(object string) *session.Session {
 	return r.Session
 }
 
-// tryOpen opens as for an unsafe method. If the store has a near-cache it must
+// tryLoad loads as for an unsafe method. If the store has a near-cache it must
 // know the same before and after: one process always reads its own commits.
-func (e *env) tryOpen(tokens ...session.Token) (*session.Session, error) {
+func (e *env) tryLoad(tokens ...session.Token) (*session.Session, error) {
 	e.Helper()
 	if _, near := e.store.Store.(session.NearCache); !near || len(tokens) != 1 {
-		return e.Open(context.Background(), e.site, tokens, time.Now())
+		return e.Load(context.Background(), e.site, tokens, time.Now())
 	}
-	before, err1 := e.OpenCached(context.Background(), e.site, tokens, time.Now())
-	s, err := e.Open(context.Background(), e.site, tokens, time.Now())
-	after, err2 := e.OpenCached(context.Background(), e.site, tokens, time.Now())
+	before, err1 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
+	s, err := e.Load(context.Background(), e.site, tokens, time.Now())
+	after, err2 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
 	for _, cached := range []*session.Session{before, after} {
 		if err := errors.Join(err1, err, err2); err != nil {
-			e.Errorf("opening session %s: %v", tokens[0].ID, err)
+			e.Errorf("loading session %s: %v", tokens[0].ID, err)
 		} else if (s == nil) != (cached == nil) ||
 			s != nil && (s.Version() != cached.Version() || !bytes.Equal(s.Data(), cached.Data()) || s.Token() != cached.Token() ||
 				s.Subject() != cached.Subject() || !s.Deadline().Equal(cached.Deadline())) {
@@ -237,10 +237,10 @@ func (e *env) tryOpen(tokens ...session.Token) (*session.Session, error) {
 	return s, err
 }
 
-// live opens the session that a browser with this one's token has now.
+// live loads the session that a browser with this one's token has now.
 func (e *env) live(s *session.Session) *session.Session {
 	e.Helper()
-	got, err := e.tryOpen(s.Token())
+	got, err := e.tryLoad(s.Token())
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func (e *env) live(s *session.Session) *session.Session {
 
 func (e *env) dead(s *session.Session) {
 	e.Helper()
-	if got, err := e.tryOpen(s.Token()); err != nil || got != nil {
+	if got, err := e.tryLoad(s.Token()); err != nil || got != nil {
 		e.Fatalf("%v is alive: %v, error %v", s, got, err)
 	}
 }

@@ -20,9 +20,9 @@ type Site struct {
 	Client Client
 }
 
-// Manager loads and commits sessions. Absent, expired and forged sessions are
-// no errors but nil sessions; an error always means "can't tell" or "could not
-// do it", and the caller fails closed.
+// Manager loads and commits sessions under one policy. Absent, expired and forged
+// sessions are no errors but nil sessions; an error always means "can't tell" or
+// "could not do it", and the caller fails closed.
 //
 // All methods are safe for concurrent use.
 type Manager struct {
@@ -30,10 +30,10 @@ type Manager struct {
 	policy   Policy
 	protocol *Protocol
 
-	near       NearCache // of the store, nil if it has none
+	nearCache  NearCache // of the store, nil if it has none
 	locks      stripes
-	background chan struct{} // bounds goroutines
-	forged     rate.Sometimes
+	background chan struct{}  // bounds goroutines
+	forgeries  rate.Sometimes // of telling of them
 }
 
 const (
@@ -45,21 +45,20 @@ const (
 	backgroundLimit = 256
 )
 
-// NewManager returns a manager of the sessions of one site in a store. The
-// protocol must be made from the same policy. The error is that of
-// Policy.Validate.
+// NewManager returns a manager of sessions in a store. The protocol must be made
+// from the same policy. The error is that of [Policy.Validate].
 func NewManager(store Store, policy Policy, protocol *Protocol, observer Observer) (*Manager, error) {
 	if err := policy.Validate(); err != nil {
 		return nil, err
 	}
-	near, _ := As[NearCache](store)
+	nearCache, _ := As[NearCache](store)
 	return &Manager{
 		ender:  newEnder(store, observer),
 		policy: policy, protocol: protocol,
-		near:       near,
+		nearCache:  nearCache,
 		locks:      newStripes(),
 		background: make(chan struct{}, backgroundLimit),
-		forged:     rate.Sometimes{First: 1, Interval: time.Second},
+		forgeries:  rate.Sometimes{First: 1, Interval: time.Second},
 	}, nil
 }
 
@@ -69,16 +68,16 @@ func (m *Manager) Policy() Policy { return m.policy }
 // Count counts an event that the caller has seen, as the manager counts its own.
 func (m *Manager) Count(e Event) { m.count(e) }
 
-// Open returns the live session among the tokens that a request presents, or
+// Load returns the live session among the tokens that a request presents, or
 // nil. If several are live, somebody has planted a cookie: all of them are
 // ended, since each was presented with its secret, and the request is
 // anonymous.
-func (m *Manager) Open(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
-	return m.open(ctx, site, tokens, now, false)
+func (m *Manager) Load(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+	return m.load(ctx, site, tokens, now, false)
 }
 
-// open is Open, where near allows sessions out of the near-cache.
-func (m *Manager) open(ctx context.Context, site Site, tokens []Token, now time.Time, near bool) (*Session, error) {
+// load is Load, where near allows sessions out of the near-cache.
+func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.Time, near bool) (*Session, error) {
 	var found *Session
 	var more []*Session
 	for _, t := range tokens {
@@ -88,7 +87,7 @@ func (m *Manager) open(ctx context.Context, site Site, tokens []Token, now time.
 			s = m.cached(site.Scope, t, now)
 		}
 		if s == nil {
-			s, err = m.load(ctx, site.Scope, t, now)
+			s, err = m.loadOne(ctx, site.Scope, t, now)
 		}
 		switch {
 		case err != nil:
@@ -108,7 +107,7 @@ func (m *Manager) open(ctx context.Context, site Site, tokens []Token, now time.
 	}
 	if near {
 		// One of them may have ended elsewhere: no reason to end the other.
-		return m.open(ctx, site, tokens, now, false)
+		return m.load(ctx, site, tokens, now, false)
 	}
 	m.count(EventAmbiguous)
 	for _, s := range append(more, found) {
@@ -122,8 +121,8 @@ func (m *Manager) open(ctx context.Context, site Site, tokens []Token, now time.
 	return nil, nil
 }
 
-// load returns the session of one token, or nil if there is none.
-func (m *Manager) load(ctx context.Context, scope Scope, t Token, now time.Time) (*Session, error) {
+// loadOne returns the session of one token, or nil if there is none.
+func (m *Manager) loadOne(ctx context.Context, scope Scope, t Token, now time.Time) (*Session, error) {
 	e, err := m.store.Get(ctx, t.ID)
 	if errors.Is(err, ErrNotFound) {
 		m.count(EventExpired)
@@ -147,7 +146,7 @@ func (m *Manager) load(ctx context.Context, scope Scope, t Token, now time.Time)
 		}
 	case verdictForged:
 		m.count(EventForged)
-		m.forged.Do(func() {
+		m.forgeries.Do(func() {
 			m.log.Warn("token with a wrong secret: forged, stolen before a renewal, or of another site; at most one such line a second",
 				zap.String("session", t.ID))
 			m.notify(Notice{Event: EventForged, ID: t.ID})
@@ -170,11 +169,11 @@ func (m *Manager) corrupt(id string, e Entry, err error) {
 // Touch extends the store's TTL if that is due, without making the caller
 // wait. It fails silently but for the count: the session is alive anyway.
 func (m *Manager) Touch(s *Session, now time.Time) {
-	if s == nil || !m.policy.TouchDue(now, s.deadline, s.remembered, s.expires.Sub(now)) {
+	if s == nil || !m.policy.touchDue(now, s.deadline, s.remembered, s.expires.Sub(now)) {
 		return
 	}
 	ok := m.inBackground(func(ctx context.Context) {
-		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.TTL(now, s.deadline, s.remembered))
+		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.deadline, s.remembered))
 		switch {
 		case err == nil:
 			m.count(EventTouched)

@@ -25,14 +25,14 @@ func benchManager(b *testing.B, store session.Store, plain bool) (*session.Manag
 	return m, r.Session
 }
 
-func BenchmarkOpen(b *testing.B) {
+func BenchmarkLoad(b *testing.B) {
 	for name, plain := range map[string]bool{"sealed": false, "plain": true} {
 		b.Run(name, func(b *testing.B) {
 			m, s := benchManager(b, memstore.New(), plain)
 			tokens, now := []session.Token{s.Token()}, time.Now()
 			b.ReportAllocs()
 			for b.Loop() {
-				if got, err := m.Open(context.Background(), site, tokens, now); got == nil || err != nil {
+				if got, err := m.Load(context.Background(), site, tokens, now); got == nil || err != nil {
 					b.Fatal(got, err)
 				}
 			}

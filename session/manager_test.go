@@ -16,7 +16,7 @@ import (
 func TestUnknownIDsAreNeverAdopted(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		chosen := session.NewToken()
-		s, err := e.tryOpen(chosen)
+		s, err := e.tryLoad(chosen)
 		if s != nil || err != nil {
 			e.Fatalf("got %v, error %v", s, err)
 		}
@@ -36,7 +36,7 @@ func TestTokenIsWorthNothingElsewhere(t *testing.T) {
 			{Name: "__Host-sid", Host: "www.example.com", Path: "/"},
 			{Name: "__Host-sid", Host: "example.com", Path: "/a"},
 		} {
-			got, err := e.Open(context.Background(), session.Site{Scope: scope, Realm: e.site.Realm}, []session.Token{s.Token()}, time.Now())
+			got, err := e.Load(context.Background(), session.Site{Scope: scope, Realm: e.site.Realm}, []session.Token{s.Token()}, time.Now())
 			if got != nil || err != nil {
 				e.Errorf("%+v opens it: error %v", scope, err)
 			}
@@ -63,7 +63,7 @@ func TestStaleIsToldFromForged(t *testing.T) {
 		e.dead(s)
 		e.dead(now)
 		wrong := s.Token().Renew()
-		if got, err := e.tryOpen(wrong); got != nil || err != nil {
+		if got, err := e.tryLoad(wrong); got != nil || err != nil {
 			e.Errorf("a wrong secret opens %v, error %v", got, err)
 		}
 		e.counted(session.EventStale, 2)
@@ -81,11 +81,11 @@ func TestSeveralLiveSessionsAreAllEnded(t *testing.T) {
 		e.commit(gone, control("destroy"))
 
 		// One live session among dead and forged ones is that one.
-		got, err := e.tryOpen(gone.Token(), session.NewToken(), c.Token().Renew(), a.Token())
+		got, err := e.tryLoad(gone.Token(), session.NewToken(), c.Token().Renew(), a.Token())
 		if err != nil || got == nil || got.ID() != a.ID() {
 			e.Fatalf("got %v, error %v; want %v", got, err, a)
 		}
-		got, err = e.tryOpen(a.Token(), gone.Token(), b.Token(), c.Token())
+		got, err = e.tryLoad(a.Token(), gone.Token(), b.Token(), c.Token())
 		if err != nil || got != nil {
 			e.Fatalf("got %v, error %v; want nobody", got, err)
 		}
@@ -104,7 +104,7 @@ func TestSeveralLiveSessionsThatCanNotBeEndedAreAnError(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		a, b := e.create(`{}`), e.create(`{}`)
 		e.faults(failing("Delete"), nil, nil)
-		if got, err := e.tryOpen(a.Token(), b.Token()); !errors.Is(err, errBroken) || got != nil {
+		if got, err := e.tryLoad(a.Token(), b.Token()); !errors.Is(err, errBroken) || got != nil {
 			e.Errorf("got %v, error %v", got, err)
 		}
 	})
@@ -114,7 +114,7 @@ func TestCanNotTellIsAnError(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s, other := e.create(`{}`), e.create(`{}`)
 		e.faults(failing("Get"), nil, nil)
-		if got, err := e.tryOpen(s.Token()); !errors.Is(err, errBroken) || got != nil {
+		if got, err := e.tryLoad(s.Token()); !errors.Is(err, errBroken) || got != nil {
 			e.Errorf("got %v, error %v", got, err)
 		}
 		// Also when another candidate is live.
@@ -125,7 +125,7 @@ func TestCanNotTellIsAnError(t *testing.T) {
 			return nil
 		}, nil, nil)
 		for _, tokens := range [][]session.Token{{s.Token(), other.Token()}, {other.Token(), s.Token()}} {
-			if got, err := e.tryOpen(tokens...); !errors.Is(err, errBroken) || got != nil {
+			if got, err := e.tryLoad(tokens...); !errors.Is(err, errBroken) || got != nil {
 				e.Errorf("got %v, error %v", got, err)
 			}
 		}
@@ -157,7 +157,7 @@ func TestUnreadableRecords(t *testing.T) {
 			bubble(t, nil, func(e *env) {
 				s := e.create(`{"user":"alice"}`)
 				e.rewrite(s.ID(), test.edit)
-				got, err := e.tryOpen(s.Token())
+				got, err := e.tryLoad(s.Token())
 				if got != nil || (err != nil) != test.err {
 					e.Fatalf("got %v, error %v", got, err)
 				}
@@ -219,7 +219,7 @@ func TestEditedPlainRecords(t *testing.T) {
 				}
 				s := e.create(`{"a":1}`)
 				e.rewrite(s.ID(), func(v string) string { return v[:strings.IndexByte(v, '\n')+1] + test.data })
-				got, err := e.tryOpen(s.Token())
+				got, err := e.tryLoad(s.Token())
 				if err != nil {
 					e.Fatal(err)
 				}
@@ -379,7 +379,7 @@ func TestDeadlineHoldsWithoutTheStore(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s := e.create(`{}`)
 		late := s.Deadline()
-		if got, err := e.Open(context.Background(), e.site, []session.Token{s.Token()}, late); got != nil || err != nil {
+		if got, err := e.Load(context.Background(), e.site, []session.Token{s.Token()}, late); got != nil || err != nil {
 			e.Errorf("got %v, error %v at the deadline", got, err)
 		}
 		r, err := e.Commit(context.Background(), e.site, s, e.patch(`{"a":1}`, "", ""), late)

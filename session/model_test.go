@@ -115,7 +115,7 @@ func (m *model) ttl(s *modelSession, now time.Time) time.Duration {
 
 // expect compares what a browser with this token sees with the model.
 func (m *model) expect(rt *rapid.T, token session.Token) *session.Session {
-	got, err := m.tryOpen(token)
+	got, err := m.tryLoad(token)
 	if err != nil {
 		rt.Fatal(err)
 	}

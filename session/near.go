@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// NearCache is what a Store may offer besides: entries that it has read lately
+// NearCache is what a [Store] may offer besides: entries that it has read lately
 // and still holds in the memory of this process.
 //
-// Only OpenCached asks for them. Every other path of the manager, above all
-// each one that decides about a write, calls Get, which always asks the store
+// Only [Manager.LoadCached] asks for them. Every other path of the manager, above
+// all each one that decides about a write, calls Get, which always asks the store
 // itself.
 type NearCache interface {
 	// Cached returns the entry in memory, or nil: not there, too old at now, or
@@ -24,10 +24,10 @@ type NearCache interface {
 	Cached(id string, now time.Time) *CachedEntry
 }
 
-// CachedEntry is an entry of a NearCache, shared by all that ask for it. It
+// CachedEntry is an entry of a [NearCache], shared by all that ask for it. It
 // must not be copied.
 type CachedEntry struct {
-	// Value is as in Entry. Nobody changes it.
+	// Value is as in [Entry]. Nobody changes it.
 	Value []byte
 
 	// Expires is when the store forgets the entry.
@@ -38,25 +38,25 @@ type CachedEntry struct {
 	session atomic.Pointer[Session]
 }
 
-// OpenCached is Open for requests with a safe method (RFC 9110, section 9.2.1),
-// which change nothing. If the store has a NearCache, a session may be as it
-// was some time ago, within the bounds of the store.
+// LoadCached is [Manager.Load] for requests with a safe method (RFC 9110, section
+// 9.2.1), which change nothing. If the store has a [NearCache], a session may be
+// as it was some time ago, within the bounds of the store.
 //
 // From memory come live sessions only. Whatever looks wrong there (a secret
 // that does not fit, a deadline that is past) may have become right elsewhere,
-// so the store itself decides, and events are counted as by Open.
-func (m *Manager) OpenCached(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
-	return m.open(ctx, site, tokens, now, m.near != nil)
+// so the store itself decides, and events are counted as by Load.
+func (m *Manager) LoadCached(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+	return m.load(ctx, site, tokens, now, m.nearCache != nil)
 }
 
 // cached returns the session of a token if it is in memory and live, else nil.
 func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
-	c := m.near.Cached(t.ID, now)
+	c := m.nearCache.Cached(t.ID, now)
 	if c == nil {
 		return nil
 	}
 	if s := c.session.Load(); s != nil {
-		// The secret that has opened it before need not be hashed again.
+		// The secret that has opened the record before need not be hashed again.
 		same := subtle.ConstantTimeCompare(t.secret[:], s.token.secret[:]) == 1 && scope == s.scope
 		if !same || !now.Before(s.deadline) {
 			return nil

@@ -46,10 +46,10 @@ func nearBubble(t *testing.T, f func(near, other *env)) {
 	})
 }
 
-// cached opens as for a safe method.
+// cached loads as for a safe method.
 func (e *env) cached(tokens ...session.Token) *session.Session {
 	e.Helper()
-	s, err := e.OpenCached(context.Background(), e.site, tokens, time.Now())
+	s, err := e.LoadCached(context.Background(), e.site, tokens, time.Now())
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (e *env) cached(tokens ...session.Token) *session.Session {
 // gets runs f and returns how often it asked the store.
 func (e *env) gets(f func()) int { return e.calls(f)["Get"] }
 
-func TestOpenCached(t *testing.T) {
+func TestLoadCached(t *testing.T) {
 	nearBubble(t, func(e, _ *env) {
 		s := e.create(`{"user":"alice"}`)
 		var first, second *session.Session
@@ -72,8 +72,8 @@ func TestOpenCached(t *testing.T) {
 		if first == nil || first != second || string(first.Data()) != `{"user":"alice"}` || first.Token() != s.Token() {
 			t.Errorf("got %v and %v", first, second)
 		}
-		open := func() { e.Open(context.Background(), e.site, []session.Token{s.Token()}, time.Now()) }
-		if n := e.gets(open); n != 1 {
+		load := func() { e.Load(context.Background(), e.site, []session.Token{s.Token()}, time.Now()) }
+		if n := e.gets(load); n != 1 {
 			t.Errorf("for an unsafe method the store was asked %d times, want once", n)
 		}
 		e.counted(session.EventLive, 4)
@@ -81,7 +81,7 @@ func TestOpenCached(t *testing.T) {
 }
 
 // What looks wrong in memory may be right in the store.
-func TestOpenCachedAsksWhenInDoubt(t *testing.T) {
+func TestLoadCachedAsksWhenInDoubt(t *testing.T) {
 	nearBubble(t, func(e, other *env) {
 		for what, p := range map[string]func(*env) *session.Patch{
 			"signed in elsewhere": set(`{"user":"alice"}`),
@@ -111,14 +111,14 @@ func TestOpenCachedAsksWhenInDoubt(t *testing.T) {
 		// Another site with the same store.
 		elsewhere := e.site
 		elsewhere.Scope.Host = "other.example"
-		if s, err := e.OpenCached(t.Context(), elsewhere, []session.Token{forged.Token()}, time.Now()); s != nil || err != nil {
+		if s, err := e.LoadCached(t.Context(), elsewhere, []session.Token{forged.Token()}, time.Now()); s != nil || err != nil {
 			t.Errorf("got %v, %v at another site", s, err)
 		}
 		e.counted(session.EventForged, 3)
 	})
 }
 
-func TestOpenCachedKnowsTheTime(t *testing.T) {
+func TestLoadCachedKnowsTheTime(t *testing.T) {
 	nearBubble(t, func(e, other *env) {
 		// The deadline was moved elsewhere, while the memory says it is past.
 		s := e.commit(nil, setControl(`{}`, "max-age=30")).Session
@@ -142,7 +142,7 @@ func TestOpenCachedKnowsTheTime(t *testing.T) {
 }
 
 // A touch is due by the TTL that is left now, not when the entry was read.
-func TestOpenCachedIsTouched(t *testing.T) {
+func TestLoadCachedIsTouched(t *testing.T) {
 	nearBubble(t, func(e, _ *env) {
 		s := e.create(`{}`)
 		e.cached(s.Token())
@@ -161,7 +161,7 @@ func TestOpenCachedIsTouched(t *testing.T) {
 }
 
 // A session that has ended elsewhere is no reason to end another one.
-func TestOpenCachedSeveral(t *testing.T) {
+func TestLoadCachedSeveral(t *testing.T) {
 	nearBubble(t, func(e, other *env) {
 		ended, live := e.create(`{}`), e.create(`{}`)
 		e.cached(ended.Token())
@@ -211,7 +211,7 @@ func TestCommitOnCached(t *testing.T) {
 }
 
 // A value that is no record is the store's business, as ever.
-func TestOpenCachedCorrupt(t *testing.T) {
+func TestLoadCachedCorrupt(t *testing.T) {
 	nearBubble(t, func(e, other *env) {
 		s := e.create(`{}`)
 		value := append(session.AppendHead(nil, 2), strings.Repeat("x", 40)...)
@@ -227,8 +227,8 @@ func TestOpenCachedCorrupt(t *testing.T) {
 	})
 }
 
-// BenchmarkOpenCached is a hit.
-func BenchmarkOpenCached(b *testing.B) {
+// BenchmarkLoadCached is a hit.
+func BenchmarkLoadCached(b *testing.B) {
 	for name, plain := range map[string]bool{"sealed": false, "plain": true} {
 		b.Run(name, func(b *testing.B) {
 			cache := nearcache.New(1<<20, time.Hour)
@@ -236,10 +236,10 @@ func BenchmarkOpenCached(b *testing.B) {
 			cache.Enable()
 			m, s := benchManager(b, nearStore{memstore.New(), cache}, plain)
 			tokens, now := []session.Token{s.Token()}, time.Now()
-			m.OpenCached(b.Context(), site, tokens, now)
+			m.LoadCached(b.Context(), site, tokens, now)
 			b.ReportAllocs()
 			for b.Loop() {
-				if got, err := m.OpenCached(b.Context(), site, tokens, now); got == nil || err != nil {
+				if got, err := m.LoadCached(b.Context(), site, tokens, now); got == nil || err != nil {
 					b.Fatal(got, err)
 				}
 			}

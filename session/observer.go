@@ -20,12 +20,12 @@ type Observer struct {
 
 // Notice says what has become of one session. It carries no data and no names.
 type Notice struct {
-	// Event is one of EventCreated, EventRenewed, EventReplaced,
-	// EventDestroyed, EventRevoked, EventEvicted, EventAmbiguous, EventEnded,
-	// and EventForged, of which at most one a second is told.
+	// Event is one of [EventCreated], [EventRenewed], [EventReplaced],
+	// [EventDestroyed], [EventRevoked], [EventEvicted], [EventAmbiguous],
+	// [EventEnded], and [EventForged], of which at most one a second is told.
 	Event Event
 
-	// ID is the session's. After EventReplaced, it is no more, and Next is the
+	// ID is the session's. After [EventReplaced], it is no more, and Next is the
 	// id of the session in its place.
 	ID, Next string
 }

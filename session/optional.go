@@ -2,9 +2,10 @@ package session
 
 import "context"
 
-// What a Store may offer besides. Ask with As, which looks through wrappers.
+// What a [Store] may offer besides, as [NearCache] is. Ask with [As], which looks
+// through wrappers.
 
-// Notifier is a Store of several nodes that can tell the others when a session
+// Notifier is a [Store] of several nodes that can tell the others when a session
 // ends. It may lose messages: who listens has to look for itself now and then.
 type Notifier interface {
 	// Notify tells all nodes, this one too, that the session has ended.
@@ -15,7 +16,7 @@ type Notifier interface {
 	Listen(ctx context.Context, ended func(id string)) error
 }
 
-// Counter is a Store that knows how many sessions it holds, but for those that
+// Counter is a [Store] that knows how many sessions it holds, but for those that
 // have expired in the last seconds.
 type Counter interface {
 	Len() int

@@ -17,7 +17,7 @@ type Patch struct {
 	// Edit, if it is not nil, returns a JSON Merge Patch for the private
 	// object, which no header reaches, as it is when the patch is applied: nil
 	// if it is empty. nil changes nothing. What else it returns comes back as
-	// Result.Edited. The patch may be applied several times, so Edit must be
+	// Edited of the [Result]. The patch may be applied several times, so Edit must be
 	// quick and change nothing itself.
 	Edit func(private []byte) (changes map[string]any, edited any)
 

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// MaxRemember is the longest a session can be remembered: browsers cut the
+// maxRemember is the longest a session can be remembered: browsers cut the
 // life of a cookie at 400 days (RFC 6265bis, section 5.5).
-const MaxRemember = 400 * 24 * time.Hour
+const maxRemember = 400 * 24 * time.Hour
 
-// Policy is how long sessions live and how large they may become. It is
-// immutable; DefaultPolicy has the defaults.
+// Policy is how long sessions live and how large they may become. Start from
+// [DefaultPolicy]: the zero Policy is not valid.
 type Policy struct {
 	// Idle ends a session that was not used for this long.
 	Idle time.Duration
@@ -49,18 +49,19 @@ func DefaultPolicy() Policy {
 	}
 }
 
-// Validate reports the first setting that makes no sense, and the fix.
+// Validate reports the first setting that makes no sense, and the fix. [NewManager]
+// and [NewProtocol] call it.
 func (p Policy) Validate() error {
 	switch {
 	case p.Idle < time.Second:
 		return fmt.Errorf("idle %s is too short: give at least 1s", p.Idle)
 	case p.Lifetime < p.Idle:
 		return fmt.Errorf("lifetime %s is shorter than idle %s: raise lifetime or lower idle", p.Lifetime, p.Idle)
-	case p.Lifetime > MaxRemember:
+	case p.Lifetime > maxRemember:
 		return fmt.Errorf("lifetime %s is more than 400 days, the most that browsers keep a cookie", p.Lifetime)
 	case p.Remember < time.Second:
 		return fmt.Errorf("remember %s is too short: give at least 1s", p.Remember)
-	case p.Remember > MaxRemember:
+	case p.Remember > maxRemember:
 		return fmt.Errorf("remember %s is more than 400 days, the most that browsers keep a cookie", p.Remember)
 	case p.Touch < 0:
 		return fmt.Errorf("touch %s is negative", p.Touch)
@@ -81,10 +82,10 @@ func (p Policy) Validate() error {
 // maxMaxData bounds max_data, and so what a stored record can make us allocate.
 const maxMaxData = 16 << 20
 
-// TTL returns how long the store keeps a session that is used now: Idle, cut
+// ttl returns how long the store keeps a session that is used now: Idle, cut
 // off at the deadline. A remembered session has no idle limit. The result is
 // not positive if the deadline has passed.
-func (p Policy) TTL(now, deadline time.Time, remembered bool) time.Duration {
+func (p Policy) ttl(now, deadline time.Time, remembered bool) time.Duration {
 	left := deadline.Sub(now)
 	if remembered {
 		return left
@@ -92,11 +93,11 @@ func (p Policy) TTL(now, deadline time.Time, remembered bool) time.Duration {
 	return min(p.Idle, left)
 }
 
-// TouchDue reports whether a session that was read with ttl left should get a
+// touchDue reports whether a session that was read with ttl left should get a
 // new TTL: it has lost more than Touch (at most a quarter of Idle, so that
 // short limits work), or has more than Idle, because Idle was lowered.
-func (p Policy) TouchDue(now, deadline time.Time, remembered bool, ttl time.Duration) bool {
-	target := p.TTL(now, deadline, remembered)
+func (p Policy) touchDue(now, deadline time.Time, remembered bool, ttl time.Duration) bool {
+	target := p.ttl(now, deadline, remembered)
 	if target <= 0 {
 		return false
 	}

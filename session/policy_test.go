@@ -23,7 +23,7 @@ func TestTTL(t *testing.T) {
 		{time.Second, true, time.Second},
 	}
 	for _, test := range tests {
-		if got := p.TTL(now, now.Add(test.left), test.remembered); got != test.want {
+		if got := p.ttl(now, now.Add(test.left), test.remembered); got != test.want {
 			t.Errorf("%v before the deadline, remembered %t: TTL %v, want %v", test.left, test.remembered, got, test.want)
 		}
 	}
@@ -59,7 +59,7 @@ func TestTouchDue(t *testing.T) {
 	for _, test := range tests {
 		p := DefaultPolicy()
 		p.Idle, p.Touch = test.idle, test.touch
-		if got := p.TouchDue(now, now.Add(test.left), test.remembered, test.ttl); got != test.want {
+		if got := p.touchDue(now, now.Add(test.left), test.remembered, test.ttl); got != test.want {
 			t.Errorf("%s: due %t, want %t", test.name, got, test.want)
 		}
 	}
@@ -72,9 +72,9 @@ func TestPolicyValidate(t *testing.T) {
 	for name, change := range map[string]func(*Policy){
 		"idle 0s":       func(p *Policy) { p.Idle = 0 },
 		"lifetime":      func(p *Policy) { p.Lifetime = p.Idle - 1 },
-		"400 days":      func(p *Policy) { p.Lifetime = MaxRemember + 1 },
+		"400 days":      func(p *Policy) { p.Lifetime = maxRemember + 1 },
 		"remember 0s":   func(p *Policy) { p.Remember = 0 },
-		"remember 9601": func(p *Policy) { p.Remember = MaxRemember + time.Hour },
+		"remember 9601": func(p *Policy) { p.Remember = maxRemember + time.Hour },
 		"touch -1ns":    func(p *Policy) { p.Touch = -1 },
 		"key":           func(p *Policy) { p.SubjectKey = "" },
 		"128":           func(p *Policy) { p.SubjectKey = strings.Repeat("k", 129) },

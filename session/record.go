@@ -132,7 +132,7 @@ func (r *record) appendBody(b []byte) []byte {
 	return b
 }
 
-// decodeRecord reads the header line. The body stays closed until open.
+// decodeRecord reads the header line. The body stays closed until openBody.
 func decodeRecord(value []byte) (r record, header, body []byte, err error) {
 	if newerFormat(value) {
 		return r, nil, nil, errNewer
@@ -187,8 +187,8 @@ func newerFormat(value []byte) bool {
 	return err == nil && n > 1
 }
 
-// open reads the body into r with the token that the browser sent.
-func (r *record) open(t Token, header, body []byte) error {
+// openBody reads the body into r with the token that the browser sent.
+func (r *record) openBody(t Token, header, body []byte) error {
 	if r.sealed {
 		opened, err := t.unseal(body, header)
 		if err != nil {

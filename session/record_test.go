@@ -43,7 +43,7 @@ func TestRecordFormat(t *testing.T) {
 	}
 	got, header, body, err := decodeRecord([]byte(goldenRecord))
 	if err == nil {
-		err = got.open(token, header, body)
+		err = got.openBody(token, header, body)
 	}
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("got %+v, error %v; want %+v", got, err, r)
@@ -57,7 +57,7 @@ func TestSealedFormat(t *testing.T) {
 	sealed := r.encode(token)
 	got, header, body, err := decodeRecord(sealed)
 	if err == nil {
-		err = got.open(token, header, body)
+		err = got.openBody(token, header, body)
 	}
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("got %+v, error %v; want %+v", got, err, r)
@@ -69,11 +69,11 @@ func TestSealedFormat(t *testing.T) {
 		t.Errorf("the body has %d bytes", len(body))
 	}
 	for name, open := range map[string]func() error{
-		"another secret": func() error { return got.open(token.Renew(), header, body) },
-		"another id":     func() error { other := token; other.ID = NewToken().ID; return got.open(other, header, body) },
-		"another header": func() error { return got.open(token, append([]byte(nil), header[1:]...), body) },
-		"no nonce":       func() error { return got.open(token, header, body[:5]) },
-		"nothing":        func() error { return got.open(token, header, nil) },
+		"another secret": func() error { return got.openBody(token.renew(), header, body) },
+		"another id":     func() error { other := token; other.ID = NewToken().ID; return got.openBody(other, header, body) },
+		"another header": func() error { return got.openBody(token, append([]byte(nil), header[1:]...), body) },
+		"no nonce":       func() error { return got.openBody(token, header, body[:5]) },
+		"nothing":        func() error { return got.openBody(token, header, nil) },
 	} {
 		if err := open(); !errors.Is(err, errCorrupt) {
 			t.Errorf("%s: error %v", name, err)
@@ -129,7 +129,7 @@ func TestRecordOfClients(t *testing.T) {
 	}
 	got, header, body, err := decodeRecord(value)
 	if err == nil {
-		err = got.open(token, header, body)
+		err = got.openBody(token, header, body)
 	}
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("got %+v, error %v; want %+v", got, err, r)
@@ -149,7 +149,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		}
 		got, header, body, err := decodeRecord(value)
 		if err == nil {
-			err = got.open(token, header, body)
+			err = got.openBody(token, header, body)
 		}
 		if err != nil || !reflect.DeepEqual(got, r) {
 			t.Fatalf("%q\ngives %+v, error %v\nwant  %+v", value, got, err, r)
@@ -168,7 +168,7 @@ func TestPlainBodyIsCompacted(t *testing.T) {
 	value := strings.Replace(string(r.encode(token)), `{"jar":1}`, `{ "jar" : 1 }`, 1)
 	got, header, body, err := decodeRecord([]byte(value))
 	if err == nil {
-		err = got.open(token, header, body)
+		err = got.openBody(token, header, body)
 	}
 	if err != nil || string(got.private) != `{"jar":1}` || PrivateValue(got.private, "jar") != "1" {
 		t.Errorf("private is %s, %v", got.private, err)
@@ -193,7 +193,7 @@ func TestEveryByteOfTheHeaderCounts(t *testing.T) {
 		if !bytes.Equal(got.appendHeader(nil), header) {
 			t.Errorf("two spellings: %q", header)
 		}
-		return got.verifier == token.verifier(r.scope) && got.open(token, header, body) == nil
+		return got.verifier == token.verifier(r.scope) && got.openBody(token, header, body) == nil
 	}
 	if !accepted(value) {
 		t.Fatal("the sample is refused")

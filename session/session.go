@@ -39,7 +39,7 @@ func (s *Session) PrivateValue(key string) string {
 	return PrivateValue(s.private, key)
 }
 
-// PrivateValue is Session.PrivateValue for what a Patch's Edit is given.
+// PrivateValue is [Session.PrivateValue] for what Edit of a [Patch] is given.
 func PrivateValue(private []byte, key string) string {
 	value, _ := lookup(private, key)
 	return string(value)

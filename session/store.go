@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Sentinels of the Store contract. Every other error means that the store
+// Sentinels of the [Store] contract. Every other error means that the store
 // could not tell or could not do it; callers fail closed on it.
 var (
 	// ErrNotFound: there is no such entry, or it has expired.
@@ -21,7 +21,7 @@ var (
 //
 // Value begins with the head of the record format (see record.go), which
 // carries Version; a store may compare versions by these first bytes
-// (AppendHead, ParseHead) and knows nothing else about the value.
+// ([AppendHead], [ParseHead]) and knows nothing else about the value.
 type Entry struct {
 	// Version is at least 1 in what is put. Get reports 0 for a value that
 	// has no record head: it is somebody else's, and the caller decides.
@@ -33,9 +33,9 @@ type Entry struct {
 	// TTL is the time left to live: above zero in what is put.
 	TTL time.Duration
 
-	// IndexKey, when not empty in what is put, files the id under this key,
+	// IndexKey, when not empty in what is put, indexes the id under this key,
 	// until Deadline, before the record itself is written: a dangling index
-	// entry is harmless, a missing one is not. An id that is filed already
+	// entry is harmless, a missing one is not. An id that is there already
 	// keeps the later deadline. Get leaves it empty.
 	IndexKey string
 
@@ -53,10 +53,10 @@ type Entry struct {
 // Store keeps encoded sessions under their id, and an index of ids by subject.
 //
 // All methods are safe for concurrent use and respect the context's deadline.
-// An entry that has expired is ErrNotFound to all of them, swept or not.
+// An entry that has expired is [ErrNotFound] to all of them, swept or not.
 // No method keeps or changes the slices it is given.
 type Store interface {
-	// Get returns the entry, or ErrNotFound.
+	// Get returns the entry, or [ErrNotFound].
 	Get(ctx context.Context, id string) (Entry, error)
 
 	// Put stores e and sets its TTL. With expect 0 it creates: ErrConflict if
@@ -68,18 +68,18 @@ type Store interface {
 	// Touch sets the TTL of the entry that has the version expect:
 	// ErrNotFound if there is none, ErrConflict if the version is another
 	// (then a commit has set a TTL of its own, which a late touch must not
-	// cut short). No version is 0. A store may delay the write by up to a second if its own
-	// Get sees it at once.
+	// cut short). No version is 0. A store may delay the write by up to a
+	// second if its own Get sees it at once.
 	Touch(ctx context.Context, id string, expect uint64, ttl time.Duration) error
 
 	// Delete removes the entry. With expect 0 it removes whatever is there and
 	// is idempotent. Otherwise ErrConflict or ErrNotFound as in Put.
 	Delete(ctx context.Context, id string, expect uint64) error
 
-	// Indexed lists the ids filed under an index key, a page at a time: pass
+	// Indexed lists the ids under an index key, a page at a time: pass
 	// "" first, then next until it is "". limit is a hint, above zero. The
 	// list may name ids that are no more, and an id more than once; an id
-	// filed before the first page was asked for and not removed is in it.
+	// indexed before the first page was asked for and not removed is in it.
 	Indexed(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error)
 
 	// Unindex removes an id from an index key. It is idempotent. Only for ids

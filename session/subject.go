@@ -10,25 +10,25 @@ import (
 	"go.uber.org/zap"
 )
 
-// indexKey returns where the session is filed, or "" without a subject. A
+// indexKey returns the key of the session's index entry, "" without a subject. A
 // session without one keeps its id when a subject appears, and gets another id
-// when the subject goes, so an id is never filed under two keys.
+// when the subject goes, so an id is never indexed under two keys.
 func (r *record) indexKey() string {
 	if r.subject == "" {
 		return ""
 	}
-	return IndexKey(r.realm, r.subject)
+	return indexKey(r.realm, r.subject)
 }
 
-// filed is a session of a subject.
-type filed struct {
+// indexed is a session of a subject.
+type indexed struct {
 	id       string
 	signedIn time.Time
 }
 
 // eachSession calls f for the live sessions of a subject. Index entries are
 // checked against the records: an entry without its record means nothing.
-func (m *Manager) eachSession(ctx context.Context, key string, f func(filed) error) error {
+func (m *Manager) eachSession(ctx context.Context, key string, f func(indexed) error) error {
 	const page = 100
 	seen := map[string]bool{}
 	for cursor := ""; ; {
@@ -55,7 +55,7 @@ func (m *Manager) eachSession(ctx context.Context, key string, f func(filed) err
 			if err != nil || r.indexKey() != key {
 				continue
 			}
-			if err := f(filed{id, r.signedIn}); err != nil {
+			if err := f(indexed{id, r.signedIn}); err != nil {
 				return err
 			}
 		}
@@ -81,7 +81,7 @@ func (m *Manager) revokeOthers(ctx context.Context, p *Patch, c change) error {
 		m.warnNoSubject(p, c.was)
 		return nil
 	}
-	err := m.eachSession(ctx, key, func(s filed) error {
+	err := m.eachSession(ctx, key, func(s indexed) error {
 		if c.was != nil && s.id == c.was.ID() {
 			return nil // the commit itself replaces it, or goes on with it
 		}
@@ -116,8 +116,8 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 		return
 	}
 	key := own.indexKey()
-	var others []filed
-	err := m.eachSession(ctx, key, func(s filed) error {
+	var others []indexed
+	err := m.eachSession(ctx, key, func(s indexed) error {
 		if s.id != own.ID() {
 			others = append(others, s)
 		}
@@ -127,7 +127,7 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 		m.log.Error("counting the sessions of a subject", zap.String("session", own.ID()), zap.Error(err))
 		return
 	}
-	slices.SortFunc(others, func(a, b filed) int { return a.signedIn.Compare(b.signedIn) })
+	slices.SortFunc(others, func(a, b indexed) int { return a.signedIn.Compare(b.signedIn) })
 	for _, s := range others[:max(0, len(others)+1-m.policy.MaxSessions)] {
 		if err := m.endIndexed(ctx, s.id, key); err != nil {
 			m.log.Error("ending a session over the limit of its subject", zap.Error(err))

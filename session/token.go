@@ -13,10 +13,10 @@ const (
 	idBytes     = 16
 	secretBytes = 32
 
-	// IDSize is the length of a session id: 16 random bytes in base64url.
-	IDSize = (idBytes*8 + 5) / 6
-	// TokenSize is the length of a token in bearer form.
-	TokenSize = IDSize + 1 + (secretBytes*8+5)/6
+	// idSize is the length of a session id: 16 random bytes in base64url.
+	idSize = (idBytes*8 + 5) / 6
+	// tokenSize is the length of a token in bearer form.
+	tokenSize = idSize + 1 + (secretBytes*8+5)/6
 )
 
 var base64url = base64.RawURLEncoding.Strict()
@@ -34,33 +34,33 @@ type Token struct {
 func NewToken() Token {
 	var id [idBytes]byte
 	rand.Read(id[:]) // never fails, see crypto/rand
-	return Token{ID: base64url.EncodeToString(id[:])}.Renew()
+	return Token{ID: base64url.EncodeToString(id[:])}.renew()
 }
 
-// Renew returns a token with the same id and a new secret.
-func (t Token) Renew() Token {
+// renew returns a token with the same id and a new secret.
+func (t Token) renew() Token {
 	rand.Read(t.secret[:])
 	return t
 }
 
-// ParseToken reads the bearer form. It accepts what Bearer returns and nothing
-// else: exact lengths and canonical unpadded base64url.
+// ParseToken reads the bearer form. It accepts what [Token.Bearer] returns and
+// nothing else: exact lengths and canonical unpadded base64url.
 func ParseToken(s string) (t Token, ok bool) {
-	if len(s) != TokenSize || s[IDSize] != '.' || !ValidID(s[:IDSize]) {
+	if len(s) != tokenSize || s[idSize] != '.' || !ValidID(s[:idSize]) {
 		return Token{}, false
 	}
 	// The decoder skips CR and LF, so the length has to be checked too.
-	n, err := base64url.Decode(t.secret[:], []byte(s[IDSize+1:]))
+	n, err := base64url.Decode(t.secret[:], []byte(s[idSize+1:]))
 	if err != nil || n != secretBytes {
 		return Token{}, false
 	}
-	t.ID = s[:IDSize]
+	t.ID = s[:idSize]
 	return t, true
 }
 
 // ValidID reports whether s is the canonical form of a session id.
 func ValidID(s string) bool {
-	if len(s) != IDSize {
+	if len(s) != idSize {
 		return false
 	}
 	var id [idBytes]byte
@@ -71,7 +71,7 @@ func ValidID(s string) bool {
 // Bearer returns the token as the cookie carries it. Whoever has it has the
 // session: it belongs in a Set-Cookie line and nowhere else.
 func (t Token) Bearer() string {
-	b := make([]byte, 0, TokenSize)
+	b := make([]byte, 0, tokenSize)
 	b = append(b, t.ID...)
 	b = append(b, '.')
 	return string(base64url.AppendEncode(b, t.secret[:]))
@@ -96,8 +96,8 @@ func (t Token) verifier(s Scope) [sha256.Size]byte {
 	return framed.Sum("caddy-session verifier 1", t.ID, s.Name, s.Host, s.Path, string(t.secret[:]))
 }
 
-// IndexKey returns the key under which the sessions of a subject are filed.
-func IndexKey(realm, subject string) string {
+// indexKey returns the key of a subject's index entries.
+func indexKey(realm, subject string) string {
 	sum := framed.Sum("caddy-session subject 1", realm, subject)
 	return base64url.EncodeToString(sum[:])
 }

@@ -15,13 +15,13 @@ import (
 func TestTokenRoundTrip(t *testing.T) {
 	token := NewToken()
 	bearer := token.Bearer()
-	if len(bearer) != TokenSize || len(token.ID) != IDSize || TokenSize != 66 || IDSize != 22 {
+	if len(bearer) != tokenSize || len(token.ID) != idSize || tokenSize != 66 || idSize != 22 {
 		t.Fatalf("token of %d bytes, id of %d", len(bearer), len(token.ID))
 	}
 	if got, ok := ParseToken(bearer); !ok || got != token {
 		t.Errorf("parsing gives another token, or none: %t", ok)
 	}
-	if renewed := token.Renew(); renewed.ID != token.ID || renewed.secret == token.secret {
+	if renewed := token.renew(); renewed.ID != token.ID || renewed.secret == token.secret {
 		t.Error("renewing must change the secret alone")
 	}
 	if other := NewToken(); other.ID == token.ID || other.secret == token.secret {
@@ -55,8 +55,8 @@ func TestTokenParsingIsStrict(t *testing.T) {
 		"standard alphabet /":  id + "." + "/" + secret[1:],
 		"standard alphabet id": "+/" + id[2:] + "." + secret,
 	}
-	for n := range TokenSize + 10 {
-		if n != TokenSize {
+	for n := range tokenSize + 10 {
+		if n != tokenSize {
 			bad[fmt.Sprint(n, " bytes")] = (good + good)[:n]
 		}
 	}
@@ -119,7 +119,7 @@ func TestVerifierBindsEveryPart(t *testing.T) {
 	other := token
 	other.ID = NewToken().ID
 	for name, v := range map[string][32]byte{
-		"secret":             token.Renew().verifier(scope),
+		"secret":             token.renew().verifier(scope),
 		"id":                 other.verifier(scope),
 		"name":               token.verifier(Scope{"A", "bc", "/"}),
 		"host":               token.verifier(Scope{"a", "bd", "/"}),
@@ -135,11 +135,11 @@ func TestVerifierBindsEveryPart(t *testing.T) {
 	if token.verifier(scope) != base {
 		t.Error("the verifier is not a function")
 	}
-	if IndexKey("ab", "c") == IndexKey("a", "bc") || IndexKey("a", "b") == IndexKey("b", "a") {
+	if indexKey("ab", "c") == indexKey("a", "bc") || indexKey("a", "b") == indexKey("b", "a") {
 		t.Error("index keys collide")
 	}
 	// A hash is fixed for good: stored verifiers must go on matching.
-	if got, want := IndexKey("example.com", "alice"), "WwcLcoqYBmADmLhwFWokol-xbWobhc8B70_vOdNu7SA"; got != want {
+	if got, want := indexKey("example.com", "alice"), "WwcLcoqYBmADmLhwFWokol-xbWobhc8B70_vOdNu7SA"; got != want {
 		t.Errorf("IndexKey gives %s, want %s", got, want)
 	}
 }

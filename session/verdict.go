@@ -46,7 +46,7 @@ func openRecord(value []byte, t Token, verifier [sha256.Size]byte, now time.Time
 	if !now.Before(r.deadline) {
 		return &Session{token: t, record: r}, verdictExpired, nil
 	}
-	if err := r.open(t, header, body); err != nil {
+	if err := r.openBody(t, header, body); err != nil {
 		return nil, verdictCorrupt, err
 	}
 	return &Session{token: t, record: r}, verdictLive, nil

@@ -8,7 +8,7 @@ import (
 
 func TestVerdict(t *testing.T) {
 	token, r := golden(t)
-	old := token.Renew()
+	old := token.renew()
 	r.oldVerifier = old.verifier(r.scope)
 	never := r
 	never.oldVerifier, never.renewed = [32]byte{}, time.Time{}
@@ -35,8 +35,8 @@ func TestVerdict(t *testing.T) {
 			{"the old secret", r.encode(token), old, r.scope, atRenewal.Add(staleFor - 1), verdictStale},
 			{"the old secret, later", r.encode(token), old, r.scope, atRenewal.Add(staleFor), verdictForged},
 			{"the old secret elsewhere", r.encode(token), old, other, atRenewal, verdictForged},
-			{"another secret", r.encode(token), token.Renew(), r.scope, atRenewal, verdictForged},
-			{"another secret, too late", r.encode(token), token.Renew(), r.scope, atDeadline, verdictForged},
+			{"another secret", r.encode(token), token.renew(), r.scope, atRenewal, verdictForged},
+			{"another secret, too late", r.encode(token), token.renew(), r.scope, atDeadline, verdictForged},
 			{"elsewhere", r.encode(token), token, other, atRenewal, verdictForged},
 			{"never renewed", never.encode(token), old, r.scope, atRenewal, verdictForged},
 			{"a body that does not open", spoil(r.encode(token)), token, r.scope, atRenewal, verdictCorrupt},

@@ -76,7 +76,7 @@ func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Ent
 		s.sweep(now)
 	}
 	if e.IndexKey != "" {
-		s.file(e.IndexKey, id, e.Deadline)
+		s.addIndex(e.IndexKey, id, e.Deadline)
 	}
 	// The head decides, not e.Version, so that a value put without one is as
 	// foreign as it would be in any other store.
@@ -193,9 +193,9 @@ func (s *Store) check(id string, version uint64, now time.Time) error {
 	return nil
 }
 
-// file files id under key. The later deadline holds: the record that an
+// addIndex indexes id under key. The later deadline holds: the record that an
 // earlier one was for may still be alive.
-func (s *Store) file(key, id string, deadline time.Time) {
+func (s *Store) addIndex(key, id string, deadline time.Time) {
 	ids := s.index[key]
 	if ids == nil {
 		ids = map[string]time.Time{}

@@ -238,7 +238,7 @@ func (t *env) callAll(ctx context.Context, id string) {
 	t.Helper()
 	_, err := t.Get(ctx, id)
 	t.broken("Get", err)
-	t.broken("Put to create", t.Put(ctx, newID(), 0, filed(1, "key", hour)))
+	t.broken("Put to create", t.Put(ctx, newID(), 0, indexed(1, "key", hour)))
 	t.broken("Put to update", t.Put(ctx, id, 1, entry(2, "", hour)))
 	t.broken("Touch", t.Touch(ctx, id, 1, hour))
 	t.broken("Delete", t.Delete(ctx, id, 1))

@@ -15,14 +15,14 @@ func testIndex(t *env) {
 	t.lists(key, nil, nil)
 
 	id := newID()
-	t.ok(t.Put(t.ctx, id, 0, filed(1, key, hour)))
+	t.ok(t.Put(t.ctx, id, 0, indexed(1, key, hour)))
 	t.lists(key, []string{id}, nil)
 	t.holds(id, entry(1, "", hour))
 
-	// An update may file, too, and again.
+	// An update may index, too, and again.
 	other := t.create(hour)
-	t.ok(t.Put(t.ctx, other, 1, filed(2, key, hour)))
-	t.ok(t.Put(t.ctx, other, 2, filed(3, key, hour)))
+	t.ok(t.Put(t.ctx, other, 1, indexed(2, key, hour)))
+	t.ok(t.Put(t.ctx, other, 2, indexed(3, key, hour)))
 	t.lists(key, []string{id, other}, nil)
 
 	// What does not name the key leaves the index alone.
@@ -41,13 +41,13 @@ func testIndex(t *env) {
 func testIndexIsFiledWithTheRecord(t *env) {
 	key := "key " + newID()
 	id := newID()
-	t.ok(t.Put(t.ctx, id, 0, filed(1, key, hour)))
-	t.is(t.Put(t.ctx, id, 0, filed(1, key, hour)), session.ErrConflict)
-	t.is(t.Put(t.ctx, id, 7, filed(8, key, hour)), session.ErrConflict)
+	t.ok(t.Put(t.ctx, id, 0, indexed(1, key, hour)))
+	t.is(t.Put(t.ctx, id, 0, indexed(1, key, hour)), session.ErrConflict)
+	t.is(t.Put(t.ctx, id, 7, indexed(8, key, hour)), session.ErrConflict)
 	t.lists(key, []string{id}, nil)
 
 	absent := newID()
-	t.is(t.Put(t.ctx, absent, 1, filed(2, key, hour)), session.ErrNotFound)
+	t.is(t.Put(t.ctx, absent, 1, indexed(2, key, hour)), session.ErrNotFound)
 	t.gone(absent)
 	t.lists(key, []string{id}, nil)
 }
@@ -58,7 +58,7 @@ func testIndexKeysAreApart(t *env) {
 	var ids []string
 	for _, key := range keys {
 		id := newID()
-		t.ok(t.Put(t.ctx, id, 0, filed(1, key, hour)))
+		t.ok(t.Put(t.ctx, id, 0, indexed(1, key, hour)))
 		ids = append(ids, id)
 	}
 	for i, key := range keys {
@@ -72,12 +72,12 @@ func testIndexKeysAreApart(t *env) {
 }
 
 // Filing an id again, perhaps by a Put that fails, must not make it be
-// forgotten while the record that an earlier Put filed may be alive.
+// forgotten while the record that an earlier Put indexed may be alive.
 func testIndexKeepsTheLaterDeadline(t *env) {
 	key := "key " + newID()
 	id := newID()
-	t.ok(t.Put(t.ctx, id, 0, filed(1, key, hour)))
-	soon := filed(2, key, hour)
+	t.ok(t.Put(t.ctx, id, 0, indexed(1, key, hour)))
+	soon := indexed(2, key, hour)
 	soon.Deadline = time.Now().Add(short / 2)
 	t.is(t.Put(t.ctx, id, 7, soon), session.ErrConflict)
 	t.ok(t.Put(t.ctx, id, 1, soon))
@@ -93,7 +93,7 @@ func testIndexKeepsTheLaterDeadline(t *env) {
 func testIndexPages(t *env) {
 	key := "key " + newID()
 	ids := make([]string, 300)
-	t.fill(ids, func(int) session.Entry { return filed(1, key, hour) })
+	t.fill(ids, func(int) session.Entry { return indexed(1, key, hour) })
 	for _, limit := range []int{1000, 300, 100, 7} {
 		t.names(ids, nil, t.pages(func(cursor string) ([]string, string, error) {
 			return t.Indexed(t.ctx, key, cursor, limit)
@@ -118,14 +118,14 @@ func testListPages(t *env) {
 func testListWhileOthersChange(t *env) {
 	key := "key " + newID()
 	ids := make([]string, 200)
-	t.fill(ids, func(int) session.Entry { return filed(1, key, hour) })
+	t.fill(ids, func(int) session.Entry { return indexed(1, key, hour) })
 
 	var stop atomic.Bool
 	parallel(3, func(i int) {
 		if i > 0 {
 			for !stop.Load() {
 				id := newID()
-				err := t.Put(t.ctx, id, 0, filed(1, key, hour))
+				err := t.Put(t.ctx, id, 0, indexed(1, key, hour))
 				err = errors.Join(err, t.Delete(t.ctx, id, 1), t.Unindex(t.ctx, key, id))
 				if err != nil {
 					t.Error(err)
@@ -163,7 +163,7 @@ func (t *env) fill(ids []string, e func(i int) session.Entry) {
 	}
 }
 
-// lists asserts what is filed under a key.
+// lists asserts what is indexed under a key.
 func (t *env) lists(key string, want, not []string) {
 	t.Helper()
 	t.names(want, not, t.pages(func(cursor string) ([]string, string, error) {

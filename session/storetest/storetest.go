@@ -113,8 +113,8 @@ func entry(version uint64, body string, ttl time.Duration) session.Entry {
 	}
 }
 
-// filed is entry with a place in the index.
-func filed(version uint64, key string, ttl time.Duration) session.Entry {
+// indexed is entry with a place in the index.
+func indexed(version uint64, key string, ttl time.Duration) session.Entry {
 	e := entry(version, "", ttl)
 	e.IndexKey, e.Deadline = key, time.Now().Add(24*hour)
 	return e

@@ -7,6 +7,16 @@ import (
 	"time"
 )
 
+// Operator sees and ends sessions of all sites that share a store, without the
+// secrets that open them. All methods are safe for concurrent use.
+type Operator struct{ ender }
+
+// NewOperator returns an operator of a store. Of the events, it counts and tells
+// [EventEnded] alone.
+func NewOperator(store Store, observer Observer) *Operator {
+	return &Operator{newEnder(store, observer)}
+}
+
 // Info is what the store says about a session in the clear: nothing that lets
 // anybody in, and no data.
 type Info struct {
@@ -31,38 +41,23 @@ type Info struct {
 // ErrUnreadable says that a stored value is no session of this release.
 var ErrUnreadable = errors.New("the stored value can't be read")
 
-// Inspect returns what an entry says about the session under an id. Errors
-// wrap ErrUnreadable.
-func Inspect(id string, e Entry, now time.Time) (Info, error) {
+// Show returns what the store says about a session. Errors are [ErrNotFound],
+// wrap [ErrUnreadable], or mean that the store could not tell.
+func (o *Operator) Show(ctx context.Context, id string) (Info, error) {
+	e, err := o.store.Get(ctx, id)
+	if err != nil {
+		return Info{}, err
+	}
 	r, _, _, err := decodeRecord(e.Value)
 	if err != nil {
 		return Info{}, fmt.Errorf("session %s: %w: %w", id, ErrUnreadable, err)
 	}
 	return Info{
 		ID: id, Version: r.version, Subject: r.subject, Realm: r.realm, Scope: r.scope,
-		Created: r.created, SignedIn: r.signedIn, Expires: earlier(now.Add(e.TTL), r.deadline), Deadline: r.deadline,
+		Created: r.created, SignedIn: r.signedIn, Expires: earlier(time.Now().Add(e.TTL), r.deadline), Deadline: r.deadline,
 		Remembered: r.remembered, Encrypted: r.sealed, Bytes: len(e.Value),
 		Client: r.client, SignInClient: r.signInClient,
 	}, nil
-}
-
-// Operator sees and ends sessions of all sites that share a store, without the
-// secrets that open them. All methods are safe for concurrent use.
-type Operator struct{ ender }
-
-// NewOperator returns an operator of a store. Of the events, it counts and tells
-// EventEnded alone.
-func NewOperator(store Store, observer Observer) *Operator {
-	return &Operator{newEnder(store, observer)}
-}
-
-// Show returns what is known about a session, or ErrNotFound.
-func (o *Operator) Show(ctx context.Context, id string) (Info, error) {
-	e, err := o.store.Get(ctx, id)
-	if err != nil {
-		return Info{}, err
-	}
-	return Inspect(id, e, time.Now())
 }
 
 // List returns a page of all sessions: pass "" first, then next until it is "".
@@ -77,9 +72,9 @@ func (o *Operator) List(ctx context.Context, cursor string, limit int) (page []I
 	return page, next, err
 }
 
-// ListSubject is List for the sessions of a subject in a realm.
+// ListSubject is [Operator.List] for the sessions of a subject in a realm.
 func (o *Operator) ListSubject(ctx context.Context, realm, subject, cursor string, limit int) (page []Info, next string, err error) {
-	ids, next, err := o.store.Indexed(ctx, IndexKey(realm, subject), cursor, limit)
+	ids, next, err := o.store.Indexed(ctx, indexKey(realm, subject), cursor, limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing the sessions of a subject: %w", err)
 	}
