@@ -30,11 +30,11 @@ const jarMember = "jar"
 
 // checkCookies checks the configuration, and takes the headers of its forward
 // lines.
-func (h *Handler) checkCookies(protocol *session.Protocol) error {
+func (h *Handler) checkCookies(protocol *session.Protocol, own []string) error {
 	if h.Cookies == nil {
 		return nil
 	}
-	if err := h.Cookies.Validate(h.Cookie.Names()); err != nil {
+	if err := h.Cookies.Validate(own); err != nil {
 		return fmt.Errorf("cookies: %w", err)
 	}
 	for _, f := range h.Cookies.Forward {
@@ -53,16 +53,17 @@ func (h *Handler) provisionCookies(policy session.Policy) error {
 	if h.Cookies == nil {
 		return nil
 	}
-	keys := make([]string, len(h.Cookies.Keys))
+	rules := *h.Cookies
+	rules.Keys = make([]string, len(h.Cookies.Keys))
 	for i, key := range h.Cookies.Keys {
 		var err error
-		if keys[i], err = resolve("cookies: keys", key); err != nil {
+		if rules.Keys[i], err = resolve("cookies: keys", key); err != nil {
 			return err
 		}
 	}
 	fits := func(value string) bool { return len(session.EncodeValue(value)) <= policy.Exposed }
 	var err error
-	if h.keeper, err = cookiejar.NewKeeper(*h.Cookies, keys, h.cookieNames, fits); err != nil {
+	if h.keeper, err = rules.Compile(h.cookie.Names(), fits); err != nil {
 		return fmt.Errorf("cookies: %w", err)
 	}
 	return nil

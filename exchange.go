@@ -49,11 +49,11 @@ type exchange struct {
 // the client gets.
 func (x *exchange) open(w http.ResponseWriter, cookies []string) error {
 	r := x.request
-	x.secure = x.Cookie.SecureFor(isHTTPS(r))
-	name := x.Cookie.NameFor(x.secure)
-	host, ok := x.Cookie.ScopeHost(r.Host)
+	x.secure = x.cookie.SecureFor(isHTTPS(r))
+	name := x.cookie.NameFor(x.secure)
+	host, ok := x.cookie.ScopeHost(r.Host)
 	if x.hasSite = ok; ok {
-		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: x.Cookie.ScopePath()}, Realm: x.Realm}
+		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: x.cookie.ScopePath()}, Realm: x.Realm}
 		if x.site.Realm == "" {
 			x.site.Realm = host
 		}
@@ -269,9 +269,9 @@ func (x *exchange) setCookie(result session.Result) string {
 		if s := result.Session; s.Remembered() || x.Cookie.Persistent {
 			age = max(time.Until(s.Deadline()), time.Second)
 		}
-		return x.Cookie.Set(result.Session.Token().Bearer(), x.secure, age)
+		return x.cookie.SetLine(result.Session.Token().Bearer(), x.secure, age)
 	case session.CookieExpire:
-		return x.Cookie.Expire(x.secure)
+		return x.cookie.ExpireLine(x.secure)
 	}
 	return ""
 }

@@ -125,16 +125,16 @@ type Handler struct {
 	// untouched.
 	Cookies *cookiejar.Rules `json:"cookies,omitempty"`
 
-	matchers    caddyhttp.MatcherSets
-	manager     *session.Manager
-	protocol    *session.Protocol
-	managed     func(string) bool // protocol.ManagesRequest
-	cookieNames []string
-	streams     *connections
-	keepOpen    bool
-	storeName   string
-	keeper      *cookiejar.Keeper // nil without Cookies
-	logger      *zap.Logger
+	matchers  caddyhttp.MatcherSets
+	manager   *session.Manager
+	protocol  *session.Protocol
+	managed   func(string) bool // protocol.ManagesRequest
+	cookie    *cookiejar.SessionCookie
+	streams   *connections
+	keepOpen  bool
+	storeName string
+	keeper    *cookiejar.Keeper // nil without Cookies
+	logger    *zap.Logger
 }
 
 // Subject says which data key holds the signed-in user.
@@ -164,7 +164,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.protocol, h.managed = protocol, protocol.ManagesRequest
-	h.cookieNames = h.Cookie.Names()
+	if h.cookie, err = h.Cookie.Compile(); err != nil {
+		return err
+	}
 	if err := h.provisionCookies(policy); err != nil {
 		return err
 	}
@@ -240,12 +242,13 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 	if err := p.Validate(); err != nil {
 		return p, nil, err
 	}
-	if err := h.Cookie.Validate(); err != nil {
+	cookie, err := h.Cookie.Compile()
+	if err != nil {
 		return p, nil, err
 	}
 	protocol, err := session.NewProtocol(h.HeaderPrefix, h.Forward, p)
 	if err == nil {
-		err = h.checkCookies(protocol)
+		err = h.checkCookies(protocol, cookie.Names())
 	}
 	return p, protocol, err
 }
@@ -256,7 +259,7 @@ func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	state := stateOf(r)
 	h.stripRequest(r, state)
-	state.addNames(h.cookieNames)
+	state.addNames(h.cookie.Names())
 	state.addPlaceholders(r)
 	state.running++
 	defer func() {
