@@ -109,7 +109,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := h.compile(); err != nil {
+	if _, err := h.compile(); err != nil {
 		return d.WrapErr(err)
 	}
 	return nil

@@ -63,8 +63,8 @@ func parseNames(d *caddyfile.Dispenser, to *[]string) error {
 	return nil
 }
 
-func parseWrapped(d *caddyfile.Dispenser, to *[]cookiejar.Wrapped) error {
-	var w cookiejar.Wrapped
+func parseWrapped(d *caddyfile.Dispenser, to *[]cookiejar.WrapRule) error {
+	var w cookiejar.WrapRule
 	if err := parseNames(d, &w.Names); err != nil {
 		return err
 	}

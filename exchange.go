@@ -78,10 +78,10 @@ func (x *exchange) end() { x.visit.exchange = nil }
 
 func (x *exchange) load(w http.ResponseWriter) error {
 	h, r := x.h, x.request
-	x.secure = h.Cookie.SecureFor(isHTTPS(r))
-	name := h.Cookie.NameFor(x.secure)
-	if host, ok := h.Cookie.ScopeHost(r.Host); ok {
-		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: h.Cookie.ScopePath()}, Realm: h.Realm}
+	x.secure = h.cookie.SecureFor(isHTTPS(r))
+	name := h.cookie.NameFor(x.secure)
+	if host, ok := h.cookie.ScopeHost(r.Host); ok {
+		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: h.cookie.ScopePath()}, Realm: h.Realm}
 		if x.site.Realm == "" {
 			x.site.Realm = host
 		}
@@ -361,9 +361,9 @@ func (x *exchange) setCookie(result session.Result) string {
 		if s := result.Session; s.Remembered() || x.h.Cookie.Persistent {
 			age = max(time.Until(s.Deadline()), time.Second)
 		}
-		return x.h.Cookie.Set(result.Session.Token().Bearer(), x.secure, age)
+		return x.h.cookie.SetLine(result.Session.Token().Bearer(), x.secure, age)
 	case session.CookieExpire:
-		return x.h.Cookie.Expire(x.secure)
+		return x.h.cookie.ExpireLine(x.secure)
 	}
 	return ""
 }

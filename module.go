@@ -13,7 +13,6 @@ package caddysession
 import (
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
-	"github.com/caddy-session/caddy-session/internal/settings"
 	_ "github.com/caddy-session/caddy-session/operator"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/sessionapp"
@@ -139,16 +137,16 @@ type Handler struct {
 	// untouched.
 	Cookies *cookiejar.Rules `json:"cookies,omitempty"`
 
-	matchers    caddyhttp.MatcherSets
-	manager     *session.Manager
-	protocol    *session.Protocol
-	managed     func(string) bool // protocol.ManagesRequest
-	cookieNames []string
-	streams     *sessionapp.Streams
-	keepOpen    bool
-	storeName   string
-	appCookies  *appcookies.Rules // nil without Cookies
-	logger      *zap.Logger
+	matchers   caddyhttp.MatcherSets
+	manager    *session.Manager
+	protocol   *session.Protocol
+	managed    func(string) bool // protocol.ManagesRequest
+	cookie     *cookiejar.SessionCookie
+	streams    *sessionapp.Streams
+	keepOpen   bool
+	storeName  string
+	appCookies *appcookies.Rules // nil without Cookies
+	logger     *zap.Logger
 }
 
 // Subject says which data key holds the signed-in user.
@@ -173,12 +171,10 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	policy, protocol, err := h.compile()
+	policy, err := h.compile()
 	if err != nil {
 		return err
 	}
-	h.protocol, h.managed = protocol, protocol.ManagesRequest
-	h.cookieNames = h.Cookie.Names()
 	sets, err := ctx.LoadModule(h, "MatcherSetsRaw")
 	if err != nil {
 		return fmt.Errorf("loading matchers: %w", err)
@@ -192,119 +188,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	shared := app.(*sessionapp.App)
 	h.streams, h.keepOpen, h.storeName = shared.Streams(), h.OnEnd == "keep", shared.StoreName()
-	if h.manager, err = shared.NewManager(policy, protocol, h.logger); err != nil {
+	if h.manager, err = shared.NewManager(policy, h.protocol, h.logger); err != nil {
 		return err
 	}
-	h.appCookies, err = h.compileCookies(policy)
+	h.appCookies, err = h.compileRules(policy)
 	return err
-}
-
-// checkCookies checks the rules for the application's own cookies, and returns
-// the protocol with the headers of their forward lines.
-func (h *Handler) checkCookies(protocol *session.Protocol) (*session.Protocol, error) {
-	if h.Cookies == nil {
-		return protocol, nil
-	}
-	err := h.Cookies.Validate(h.Cookie.Names())
-	for _, f := range h.Cookies.Forward {
-		if err == nil {
-			protocol, err = protocol.Reserve(f.Name, protocol.HeaderName(cookieKind, f.Name, f.Header))
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cookies: %w", err)
-	}
-	return protocol, nil
-}
-
-// cookieKind is in the names of headers that are called after cookies, so that
-// they are not those of data keys.
-const cookieKind = "Cookie-"
-
-// maxRealm keeps the header line of a record within its bounds.
-const maxRealm = 255
-
-// compile checks the whole configuration, without side effects.
-func (h *Handler) compile() (session.Policy, *session.Protocol, error) {
-	p := session.DefaultPolicy()
-	override := func(setting *time.Duration, value caddy.Duration) {
-		if value != 0 {
-			*setting = time.Duration(value)
-		}
-	}
-	override(&p.Lifetime, h.Lifetime)
-	if p.Idle = min(p.Idle, p.Lifetime); h.Idle != 0 {
-		p.Idle = time.Duration(h.Idle)
-	}
-	override(&p.Remember, h.Remember)
-	override(&p.Touch, h.Touch)
-	if h.MaxData != 0 {
-		p.MaxData = h.MaxData
-	}
-	if h.Exposed != 0 {
-		p.Exposed = h.Exposed
-	}
-	if s := h.Subject; s != nil {
-		if s.Key != "" {
-			p.SubjectKey = s.Key
-		}
-		p.MaxSessions = s.Max
-	}
-	switch h.Encryption {
-	case "", "on":
-	case "off":
-		p.Plain = true
-	default:
-		return p, nil, fmt.Errorf("encryption %q: write on or off", h.Encryption)
-	}
-	switch h.OnStoreError {
-	case "", "fail", "pass":
-	default:
-		return p, nil, fmt.Errorf("on_store_error %q: write fail or pass", h.OnStoreError)
-	}
-	switch h.OnEnd {
-	case "", "close", "keep":
-	default:
-		return p, nil, fmt.Errorf("on_end %q: write close or keep", h.OnEnd)
-	}
-	if len(h.Realm) > maxRealm {
-		return p, nil, fmt.Errorf("realm has %d bytes, more than %d", len(h.Realm), maxRealm)
-	}
-	if err := p.Validate(); err != nil {
-		return p, nil, err
-	}
-	if err := h.Cookie.Validate(); err != nil {
-		return p, nil, err
-	}
-	protocol, err := session.NewProtocol(h.HeaderPrefix, h.Forward, p)
-	if err == nil {
-		protocol, err = h.checkCookies(protocol)
-	}
-	return p, protocol, err
-}
-
-// compileCookies makes the rules for the application's own cookies.
-func (h *Handler) compileCookies(policy session.Policy) (*appcookies.Rules, error) {
-	if h.Cookies == nil {
-		return nil, nil
-	}
-	keys := make([]string, len(h.Cookies.Keys))
-	for i, key := range h.Cookies.Keys {
-		var err error
-		if keys[i], err = settings.Resolve("cookies: keys", key); err != nil {
-			return nil, err
-		}
-	}
-	fits := func(value string) bool { return len(session.EncodeValue(value)) <= policy.Exposed }
-	keeper, err := cookiejar.NewKeeper(*h.Cookies, keys, h.cookieNames, fits)
-	if err != nil {
-		return nil, fmt.Errorf("cookies: %w", err)
-	}
-	rules := &appcookies.Rules{Keeper: keeper, Slack: policy.Touch, Count: h.manager.Count, Log: h.logger}
-	for _, f := range h.Cookies.Forward {
-		rules.Headers = append(rules.Headers, h.protocol.HeaderName(cookieKind, f.Name, f.Header))
-	}
-	return rules, nil
 }
 
 // ServeHTTP serves one request: it strips what clients must not send, loads the

@@ -118,10 +118,10 @@ func (h *Handler) withCookie(r *http.Request, managed func(string) bool) func(st
 // stripCookies removes the session cookies, after stripRequest.
 func (h *Handler) stripCookies(r *http.Request, odd bool) {
 	if odd {
-		cookiejar.Strip(r.Header, h.cookieNames...)
+		cookiejar.Strip(r.Header, h.cookie.Names()...)
 		return
 	}
-	cookiejar.StripKey(r.Header, "Cookie", h.cookieNames...)
+	cookiejar.StripKey(r.Header, "Cookie", h.cookie.Names()...)
 }
 
 // trailerGuard removes managed names from the trailers when the body has ended,
@@ -151,7 +151,7 @@ func (h *Handler) dropCookies(header http.Header, own string) {
 		header["Set-Cookie"] = slices.Concat(header["Set-Cookie"][:i], header["Set-Cookie"][i+1:])
 		defer header.Add("Set-Cookie", own)
 	}
-	for _, name := range cookiejar.DropSetCookie(header, h.cookieNames...) {
+	for _, name := range cookiejar.DropSetCookie(header, h.cookie.Names()...) {
 		h.logger.Warn("dropping a cookie that the application sets under the name of the session cookie", zap.String("name", name))
 	}
 }

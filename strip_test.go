@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -62,7 +63,11 @@ func TestSessionCookieGoesInEachSpelling(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Handler{protocol: protocol, managed: protocol.ManagesRequest, cookieNames: []string{"sid"}}
+	cookie, err := cookiejar.Cookie{}.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Handler{protocol: protocol, managed: protocol.ManagesRequest, cookie: cookie}
 	for _, name := range []string{"Cookie", "cookie", "COOKIE"} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header[name] = []string{"sid=secret; theme=dark"}

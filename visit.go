@@ -75,9 +75,9 @@ func (*visit) String() string { return "" }
 func (v *visit) enter(h *Handler, r *http.Request) (odd bool) {
 	odd = h.stripRequest(r, v)
 	if v.cookies.Names == nil {
-		v.cookies.Names = slices.Clip(h.cookieNames) // most often there is one handler, and this is free
+		v.cookies.Names = slices.Clip(h.cookie.Names()) // most often there is one handler, and this is free
 	} else {
-		v.cookies.Names = append(v.cookies.Names, h.cookieNames...)
+		v.cookies.Names = append(v.cookies.Names, h.cookie.Names()...)
 	}
 	v.depth++
 	return odd

@@ -62,7 +62,7 @@ func BenchmarkValuesFlood(b *testing.B) {
 func BenchmarkStrip(b *testing.B) {
 	h := typicalHeader()
 	lines := []string{typicalCookies}
-	names := cookiejar.Cookie{}.Names()
+	names := compile(b, cookiejar.Cookie{}).Names()
 	b.ReportAllocs()
 	for b.Loop() {
 		h["Cookie"] = lines
@@ -73,7 +73,7 @@ func BenchmarkStrip(b *testing.B) {
 func BenchmarkStripNothing(b *testing.B) {
 	h := typicalHeader()
 	h["Cookie"] = []string{strings.ReplaceAll(typicalCookies, "__Host-sid", "other")}
-	names := cookiejar.Cookie{}.Names()
+	names := compile(b, cookiejar.Cookie{}).Names()
 	b.ReportAllocs()
 	for b.Loop() {
 		cookiejar.Strip(h, names...)
@@ -82,7 +82,7 @@ func BenchmarkStripNothing(b *testing.B) {
 
 func BenchmarkStripNoCookie(b *testing.B) {
 	h := typicalHeader()
-	names := cookiejar.Cookie{}.Names()
+	names := compile(b, cookiejar.Cookie{}).Names()
 	b.ReportAllocs()
 	for b.Loop() {
 		cookiejar.Strip(h, names...)
@@ -90,15 +90,15 @@ func BenchmarkStripNoCookie(b *testing.B) {
 }
 
 func BenchmarkSet(b *testing.B) {
-	c := cookiejar.Cookie{}
+	c := compile(b, cookiejar.Cookie{})
 	b.ReportAllocs()
 	for b.Loop() {
-		c.Set(testToken, true, time.Hour)
+		c.SetLine(testToken, true, time.Hour)
 	}
 }
 
 func BenchmarkScopeHost(b *testing.B) {
-	c := cookiejar.Cookie{Domain: "example.com"}
+	c := compile(b, cookiejar.Cookie{Domain: "example.com"})
 	b.ReportAllocs()
 	for b.Loop() {
 		c.ScopeHost("app.example.com:8443")
@@ -106,8 +106,7 @@ func BenchmarkScopeHost(b *testing.B) {
 }
 
 func BenchmarkDropSetCookie(b *testing.B) {
-	c := cookiejar.Cookie{}
-	names := c.Names()
+	names := compile(b, cookiejar.Cookie{}).Names()
 	h := http.Header{"Set-Cookie": {"theme=dark; Path=/", "lang=en; Path=/"}, "Content-Type": {"text/html"}}
 	b.ReportAllocs()
 	for b.Loop() {

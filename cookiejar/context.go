@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Context is what a request means to cookies.
+// Context is what decides which cookies go with a request, and which ones its
+// response may set.
 type Context struct {
 	Host   string // canonical; "" if the request's has no such form
 	Path   string // of the URL as the user agent has it, percent-encoded
@@ -22,7 +23,7 @@ type Context struct {
 
 // NewContext returns the context of a request; host and path are as in Context.
 //
-// Who has caused it, browsers say in Sec-Fetch-Site on HTTPS. Where that is
+// Browsers say in Sec-Fetch-Site who has caused a request on HTTPS. Where that is
 // missing (plain HTTP, old browsers, programs), Origin decides, which comes with
 // everything but GET and HEAD, with WebSockets, and with what scripts fetch from
 // elsewhere. A request with neither counts as same-site, since it can't be known:

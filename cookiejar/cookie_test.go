@@ -50,14 +50,12 @@ func TestSet(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
-			if err := tt.cookie.Validate(); err != nil {
-				t.Fatal(err)
-			}
-			got := tt.cookie.Set("v", tt.secure, tt.age)
+			cookie := compile(t, tt.cookie)
+			got := cookie.SetLine("v", tt.secure, tt.age)
 			if got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
-			if name := cookiejar.SetCookieName(got); name != tt.cookie.NameFor(tt.secure) {
+			if name := cookiejar.SetCookieName(got); name != cookie.NameFor(tt.secure) {
 				t.Errorf("SetCookieName: %q", name)
 			}
 			if _, err := http.ParseSetCookie(got); err != nil {
@@ -68,13 +66,13 @@ func TestSet(t *testing.T) {
 }
 
 func TestExpire(t *testing.T) {
-	c := cookiejar.Cookie{Domain: "example.com", Path: "/app", SameSite: "none", Partitioned: true, Priority: "low"}
-	got := c.Expire(true)
+	c := compile(t, cookiejar.Cookie{Domain: "example.com", Path: "/app", SameSite: "none", Partitioned: true, Priority: "low"})
+	got := c.ExpireLine(true)
 	want := "__Secure-sid=; Path=/app; Domain=example.com; Max-Age=0; HttpOnly; Secure; SameSite=None; Partitioned; Priority=Low"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got, want := (cookiejar.Cookie{}).Expire(false), "sid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"; got != want {
+	if got, want := compile(t, cookiejar.Cookie{}).ExpireLine(false), "sid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -103,12 +101,10 @@ func TestSecureAndName(t *testing.T) {
 		{cookiejar.Cookie{Name: "__Host-Http-x"}, "__Host-Http-x+", "__Host-Http-x+", []string{"__Host-Http-x"}},
 	}
 	for _, tt := range tests {
-		if err := tt.cookie.Validate(); err != nil {
-			t.Errorf("%+v: %v", tt.cookie, err)
-		}
+		cookie := compile(t, tt.cookie)
 		for https, want := range map[bool]string{false: tt.http, true: tt.https} {
-			secure := tt.cookie.SecureFor(https)
-			got := tt.cookie.NameFor(secure)
+			secure := cookie.SecureFor(https)
+			got := cookie.NameFor(secure)
 			if secure {
 				got += "+"
 			}
@@ -116,7 +112,7 @@ func TestSecureAndName(t *testing.T) {
 				t.Errorf("%+v, https %v: got %s, want %s", tt.cookie, https, got, want)
 			}
 		}
-		if got := tt.cookie.Names(); !slices.Equal(got, tt.names) {
+		if got := cookie.Names(); !slices.Equal(got, tt.names) {
 			t.Errorf("%+v: Names %q, want %q", tt.cookie, got, tt.names)
 		}
 	}
@@ -140,11 +136,7 @@ func TestScopeHost(t *testing.T) {
 		{"no canonical host", "example.com", "a b.example.com", ""},
 	}
 	for _, tt := range tests {
-		c := cookiejar.Cookie{Domain: tt.domain}
-		if err := c.Validate(); err != nil {
-			t.Errorf("%s: %v", tt.why, err)
-		}
-		got, ok := c.ScopeHost(tt.host)
+		got, ok := compile(t, cookiejar.Cookie{Domain: tt.domain}).ScopeHost(tt.host)
 		if got != tt.want || ok != (tt.want != "") {
 			t.Errorf("%s: got %q, %v; want %q", tt.why, got, ok, tt.want)
 		}
@@ -152,13 +144,14 @@ func TestScopeHost(t *testing.T) {
 }
 
 func TestPerRequestAllocations(t *testing.T) {
-	for _, c := range []cookiejar.Cookie{{}, {Domain: ".example.com", SameSite: "none"}, {Name: "__Host-x"}} {
+	for _, cookie := range []cookiejar.Cookie{{}, {Domain: ".example.com", SameSite: "none"}, {Name: "__Host-x"}} {
+		c := compile(t, cookie)
 		n := testing.AllocsPerRun(100, func() {
 			c.NameFor(c.SecureFor(true))
 			c.ScopeHost("app.example.com:8080")
 		})
 		if n != 0 {
-			t.Errorf("%+v: %v allocations", c, n)
+			t.Errorf("%+v: %v allocations", cookie, n)
 		}
 	}
 }

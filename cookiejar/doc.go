@@ -5,11 +5,15 @@
 // passed. It knows neither Caddy nor sessions: what a well-formed value is, which
 // value is a live session, and where a jar is stored, is for the caller to say.
 //
+// Two configurations compile to what serves requests: Cookie to a SessionCookie,
+// and Rules to a Keeper.
+//
 // Reading order, for the session cookie: cookie.go (what one cookie is configured
-// to be, and what it looks like), validate.go (which configurations contradict
-// themselves), read.go (which values a request carries), strip.go (what the
-// application gets to see), setcookie.go (which cookies the application may not
-// set), host.go (one spelling for every host).
+// to be), validate.go (which configurations contradict themselves),
+// sessioncookie.go (what the cookie looks like), read.go (which values a request
+// carries), strip.go (what the application gets to see), setcookie.go (which
+// cookies the application may not set), header.go (how both headers are edited),
+// host.go (one spelling for every host).
 //
 // For the application's cookies: rules.go (what becomes of which name),
 // rules_validate.go and table.go (which rules contradict each other, and which one
@@ -28,8 +32,7 @@
 // Sources: RFC 6265bis (draft-ietf-httpbis-rfc6265bis), namely 4.2.1 and 5.8
 // for the Cookie header, 5.6 for Set-Cookie, 5.7 for the storage model, 5.4 for
 // name prefixes, 5.5 for the longest lifetime, 5.1 for dates, hosts, domains and
-// paths; the cookie
-// prefixes __Http- and __Host-Http- from
+// paths; the cookie prefixes __Http- and __Host-Http- from
 // draft-ietf-httpbis-layered-cookies; RFC 9110 5.6.2 for tokens; UTS #46 and
 // the URL Standard for host names.
 package cookiejar

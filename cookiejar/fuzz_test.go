@@ -30,7 +30,7 @@ func pairs(lines []string) (all []string) {
 
 func FuzzCookieHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line1, line2 string) {
-		names := cookiejar.Cookie{}.Names()
+		names := compile(t, cookiejar.Cookie{}).Names()
 		ours := func(pair string) bool {
 			name, _, ok := strings.Cut(pair, "=")
 			return ok && slices.Contains(names, strings.Trim(name, blanks))
@@ -264,7 +264,7 @@ func FuzzReceive(f *testing.F) {
 	}
 	v := newVisitor(f, cookiejar.Rules{
 		Keep: []string{"PHPSESSID", "php_*"}, Drop: []string{"_ga*"}, Keys: []string{testKey},
-		Seal: []cookiejar.Wrapped{{Names: []string{"prefs"}}}, Sign: []cookiejar.Wrapped{{Names: []string{"lang"}}},
+		Seal: []cookiejar.WrapRule{{Names: []string{"prefs"}}}, Sign: []cookiejar.WrapRule{{Names: []string{"lang"}}},
 	})
 	fold := strings.NewReplacer(".", "_", " ", "_", "[", "_")
 	ours := func(name string) bool {

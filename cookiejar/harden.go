@@ -57,29 +57,22 @@ func (h Harden) line(line string, secure bool, now time.Time) string {
 // last one, or adds one.
 func withSameSite(line, word string) string {
 	word = strings.ToUpper(word[:1]) + word[1:]
-	start, end := -1, -1
-	for i := strings.IndexByte(line, ';'); i >= 0 && i < len(line); {
-		from := i + 1
-		if i = strings.IndexByte(line[from:], ';'); i < 0 {
-			i = len(line)
-		} else {
-			i += from
-		}
-		name, value, _ := strings.Cut(line[from:i], "=")
-		if strings.EqualFold(trimBlank(name), "SameSite") && len(trimBlank(value)) <= maxAttribute {
-			start, end = from, i
+	var last attribute
+	for a := range attributesOf(line) {
+		if a.is("SameSite") {
+			last = a
 		}
 	}
-	if start < 0 {
+	if last.start == 0 {
 		return line + "; SameSite=" + word
 	}
-	attribute := line[start:end]
-	name, value, ok := strings.Cut(attribute, "=")
+	before, after := line[:last.start], line[last.start+len(last.text):]
+	name, value, ok := strings.Cut(last.text, "=")
 	if !ok {
-		return line[:start] + strings.TrimRight(attribute, " \t") + "=" + word + line[end:]
+		return before + strings.TrimRight(name, " \t") + "=" + word + after
 	}
 	lead := len(value) - len(strings.TrimLeft(value, " \t"))
 	rest := value[lead:]
 	tail := len(rest) - len(strings.TrimRight(rest, " \t"))
-	return line[:start] + name + "=" + value[:lead] + word + rest[len(rest)-tail:] + line[end:]
+	return before + name + "=" + value[:lead] + word + rest[len(rest)-tail:] + after
 }

@@ -28,11 +28,7 @@ const testKey = "0123456789abcdef0123456789abcdef"
 
 func newVisitor(t testing.TB, rules cookiejar.Rules) *visitor {
 	t.Helper()
-	own := []string{"sid"}
-	if err := rules.Validate(own); err != nil {
-		t.Fatal(err)
-	}
-	keeper, err := cookiejar.NewKeeper(rules, rules.Keys, own, func(value string) bool { return len(value) < 100 })
+	keeper, err := rules.Compile([]string{"sid"}, func(value string) bool { return len(value) < 100 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +109,16 @@ func (v *visitor) wants(target, want string) {
 	if got := v.get(target); got != want {
 		v.t.Errorf("%s: the application gets %q, want %q", target, got, want)
 	}
+}
+
+// compile returns the cookie that a configuration describes.
+func compile(t testing.TB, c cookiejar.Cookie) *cookiejar.SessionCookie {
+	t.Helper()
+	s, err := c.Compile()
+	if err != nil {
+		t.Fatalf("%+v: %v", c, err)
+	}
+	return s
 }
 
 // in is the same visitor in another test.

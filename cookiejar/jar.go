@@ -34,7 +34,7 @@ const MaxKept = 50
 // The host comes first because jars are partitioned by it: what one host has set
 // is shown to no other, though they share the session, not even if the cookie
 // has their common Domain.
-type kept struct {
+type jarCookie struct {
 	key      string
 	host     string
 	domain   string // "" is host-only
@@ -51,23 +51,23 @@ type kept struct {
 	stored bool // the jar has one of the same key
 }
 
-func (k *kept) expired(now time.Time) bool { return k.expires != 0 && k.expires <= now.Unix() }
+func (k *jarCookie) expired(now time.Time) bool { return k.expires != 0 && k.expires <= now.Unix() }
 
 // matches reports whether the cookie goes with a request (RFC 6265bis 5.8.3).
 // It has been set by the same host, so that its domain matches.
-func (k *kept) matches(c *Context) bool {
+func (k *jarCookie) matches(c *Context) bool {
 	return k.host == c.Host && pathMatch(c.Path, k.path) && (c.Secure || !k.secure) &&
 		!k.expired(c.Now) && c.sends(k.sameSite)
 }
 
 // same reports whether two cookies of a host have the same identity
 // (RFC 6265bis 5.7: name, domain, host-only-flag, path).
-func (k *kept) same(other *kept) bool {
+func (k *jarCookie) same(other *jarCookie) bool {
 	return k.host == other.host && k.name == other.name && k.domain == other.domain && k.path == other.path
 }
 
 // readJar appends the cookies of a jar to dst. What can't be read is left out.
-func readJar(dst []kept, jar string) []kept {
+func readJar(dst []jarCookie, jar string) []jarCookie {
 	old := len(dst)
 	rest, ok := strings.CutPrefix(jar, "{")
 	for ok && strings.HasPrefix(rest, `"`) {
@@ -101,8 +101,8 @@ func readJar(dst []kept, jar string) []kept {
 	return dst
 }
 
-func appendRecord(dst []kept, key, record string) []kept {
-	k := kept{key: key, stored: true}
+func appendRecord(dst []jarCookie, key, record string) []jarCookie {
+	k := jarCookie{key: key, stored: true}
 	var fields [9]string
 	for i := range fields {
 		var more bool
@@ -130,7 +130,7 @@ func appendRecord(dst []kept, key, record string) []kept {
 	return append(dst, k)
 }
 
-func (k *kept) setFlags(flags string) bool {
+func (k *jarCookie) setFlags(flags string) bool {
 	if flags == "" {
 		return false
 	}
@@ -152,7 +152,7 @@ func (k *kept) setFlags(flags string) bool {
 // sameSiteFlags are the flags of the values of SameSite.
 const sameSiteFlags = "dnls"
 
-func (k *kept) record() string {
+func (k *jarCookie) record() string {
 	b := make([]byte, 0, 96+len(k.host)+len(k.domain)+len(k.path)+len(k.name)+len(k.value))
 	b = append(b, k.host...)
 	b = append(b, ' ')
@@ -190,14 +190,14 @@ func appendText(b []byte, text string) []byte {
 }
 
 // jarKey is the key of a cookie in its jar: 128 bits of a hash of its identity.
-func (k *kept) jarKey() string {
+func (k *jarCookie) jarKey() string {
 	sum := framed.Sum(k.host, k.name, k.domain, k.path)
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// selectKept appends to dst the indexes of the cookies that go with a request, in
+// selectCookies appends to dst the indexes of the cookies that go with a request, in
 // their order (RFC 6265bis 5.8.3): the longest path first, then the oldest.
-func selectKept(dst []int, all []kept, c *Context) []int {
+func selectCookies(dst []int, all []jarCookie, c *Context) []int {
 	for i := range all {
 		if all[i].matches(c) {
 			dst = append(dst, i)

@@ -44,8 +44,8 @@ func StoreKept(jar string, c Context, set []SetCookie, slack time.Duration) Stor
 	}
 	changed := map[string]bool{}
 	for i, cookie := range set {
-		k, err := c.keep(cookie)
-		hides := func(other kept) bool { return k.overlays(other) && !other.expired(c.Now) }
+		k, err := c.admit(cookie)
+		hides := func(other jarCookie) bool { return k.overlays(other) && !other.expired(c.Now) }
 		if err == nil && !c.Secure && slices.ContainsFunc(all, hides) {
 			err = errOverlay
 		}
@@ -82,8 +82,8 @@ func StoreKept(jar string, c Context, set []SetCookie, slack time.Duration) Stor
 }
 
 // evict makes the changes, without what is too much.
-func (s *Stored) evict(all []kept, changed map[string]bool, now time.Time) {
-	slices.SortStableFunc(all, func(a, b kept) int {
+func (s *Stored) evict(all []jarCookie, changed map[string]bool, now time.Time) {
+	slices.SortStableFunc(all, func(a, b jarCookie) int {
 		if a.expired(now) != b.expired(now) {
 			if a.expired(now) {
 				return 1
@@ -115,19 +115,19 @@ func (s *Stored) evict(all []kept, changed map[string]bool, now time.Time) {
 	}
 }
 
-// keep returns what is stored of a cookie that a response to the request sets,
+// admit returns what is stored of a cookie that a response to the request sets,
 // or why it is refused (RFC 6265bis 5.7).
-func (c Context) keep(cookie SetCookie) (kept, error) {
+func (c Context) admit(cookie SetCookie) (jarCookie, error) {
 	domain, ok := cookieDomain(c.Host, cookie.Domain)
 	switch {
 	case !ok:
-		return kept{}, errDomain
+		return jarCookie{}, errDomain
 	case cookie.Secure && !c.Secure:
-		return kept{}, errSecure
+		return jarCookie{}, errSecure
 	case !c.accepts(cookie.SameSite):
-		return kept{}, errCrossSite
+		return jarCookie{}, errCrossSite
 	}
-	k := kept{
+	k := jarCookie{
 		host: c.Host, domain: domain, path: cookie.Path, name: cookie.Name, value: cookie.Value,
 		created: c.Now.UnixMicro(), written: c.Now.Unix(),
 		secure: cookie.Secure, httpOnly: cookie.HTTPOnly, sameSite: cookie.SameSite,
@@ -144,12 +144,12 @@ func (c Context) keep(cookie SetCookie) (kept, error) {
 
 // overlays reports whether a cookie from plain HTTP would hide or replace the
 // Secure cookie other (RFC 6265bis 5.7, "leave secure cookies alone").
-func (k *kept) overlays(other kept) bool {
+func (k *jarCookie) overlays(other jarCookie) bool {
 	return other.secure && other.host == k.host && other.name == k.name && pathMatch(k.path, other.path) &&
 		(domainMatch(k.scope(), other.scope()) || domainMatch(other.scope(), k.scope()))
 }
 
-func (k *kept) scope() string {
+func (k *jarCookie) scope() string {
 	if k.domain == "" {
 		return k.host
 	}
@@ -157,7 +157,7 @@ func (k *kept) scope() string {
 }
 
 // isAs reports whether k need not become next.
-func (k *kept) isAs(next kept, now time.Time, slack time.Duration) bool {
+func (k *jarCookie) isAs(next jarCookie, now time.Time, slack time.Duration) bool {
 	if k.value != next.value || k.secure != next.secure || k.httpOnly != next.httpOnly ||
 		k.sameSite != next.sameSite || (k.expires == 0) != (next.expires == 0) {
 		return false

@@ -17,13 +17,16 @@ type Keeper struct {
 	fits    func(string) bool
 }
 
-// NewKeeper returns the keeper for valid rules. keys are Rules.Keys with their
-// placeholders replaced; own are the names of the session cookie. fits says
-// whether a value is small enough to be forwarded in a header: cookies of the
-// names in Rules.Forward are ignored if theirs is not.
-func NewKeeper(r Rules, keys, own []string, fits func(string) bool) (*Keeper, error) {
+// Compile returns the keeper for the rules, or the error of Validate. The keys
+// must have their placeholders replaced. own are the names of the session
+// cookie. fits says whether a value is small enough to be forwarded in a header:
+// cookies of the names in Forward are ignored if theirs is not.
+func (r Rules) Compile(own []string, fits func(value string) bool) (*Keeper, error) {
+	if err := r.Validate(own); err != nil {
+		return nil, err
+	}
 	k := &Keeper{table: newTable(r), own: own, harden: r.Harden, forward: r.Forward, fits: fits}
-	for i, key := range keys {
+	for i, key := range r.Keys {
 		if err := checkKey(i, key); err != nil {
 			return nil, err
 		}
@@ -45,7 +48,7 @@ type Incoming struct {
 	// Invalid are the cookies that were removed because they did not verify.
 	Invalid []Ignored
 
-	stale []wrapped // made under an old key
+	stale []wrappedValue // made under an old key
 }
 
 // Stale reports whether there are values under an old key, to be sent again.
@@ -64,31 +67,20 @@ func (k *Keeper) Receive(h http.Header, c Context, jar string) Incoming {
 	if len(k.forward) > 0 {
 		r.in.Forward = make([]*string, len(k.forward))
 	}
-	var line string
+	var own string
 	if jar != "" {
-		line = r.kept(jar)
+		own = r.jarPairs(jar)
 	}
-	for key, lines := range h {
-		if !isHeader(key, "Cookie") {
-			continue
-		}
-		if kept, changed := r.lines(lines); !changed {
-			continue
-		} else if len(kept) == 0 {
-			delete(h, key)
-		} else {
-			h[key] = kept
-		}
-	}
-	if line == "" {
+	editHeader(h, "Cookie", func(line string) (string, bool) { return editPairs(line, r.pair) })
+	if own == "" {
 		return r.in
 	}
 	if others := h["Cookie"]; len(others) > 0 {
 		others = slices.Clone(others)
-		others[0] = line + "; " + trimSeparator(others[0])
+		others[0] = own + "; " + trimSeparator(others[0])
 		h["Cookie"] = others
 	} else {
-		h["Cookie"] = []string{line}
+		h["Cookie"] = []string{own}
 	}
 	return r.in
 }
@@ -100,12 +92,12 @@ type receiver struct {
 	in      Incoming
 }
 
-// kept returns the part of the header that the jar makes.
-func (r *receiver) kept(jar string) string {
-	var room [12]kept
+// jarPairs returns the part of the header that the jar makes.
+func (r *receiver) jarPairs(jar string) string {
+	var room [12]jarCookie
 	var order [12]int
 	all := readJar(room[:0], jar)
-	chosen := selectKept(order[:0], all, &r.context)
+	chosen := selectCookies(order[:0], all, &r.context)
 	size := 0
 	for _, i := range chosen {
 		one := &all[i]
@@ -148,51 +140,6 @@ func (r *receiver) see(name, value string) bool {
 		}
 	}
 	return true
-}
-
-// lines rewrites lines as stripLines does.
-func (r *receiver) lines(lines []string) (kept []string, changed bool) {
-	for i, line := range lines {
-		out, cut := r.line(line)
-		if cut && !changed {
-			changed = true
-			kept = make([]string, i, len(lines))
-			copy(kept, lines)
-		}
-		if changed && !(cut && out == "") {
-			kept = append(kept, out)
-		}
-	}
-	return kept, changed
-}
-
-func (r *receiver) line(line string) (out string, changed bool) {
-	var b strings.Builder
-	for start, end := 0, 0; start <= len(line); start = end + 1 {
-		end = len(line)
-		if i := strings.IndexByte(line[start:], ';'); i >= 0 {
-			end = start + i
-		}
-		pair := line[start:end]
-		now, stays := r.pair(pair)
-		if (!stays || now != pair) && !changed {
-			changed = true
-			b.Grow(len(line))
-			b.WriteString(line[:max(start-1, 0)])
-		}
-		switch {
-		case !changed, !stays:
-		case b.Len() == 0:
-			b.WriteString(trimSeparator(now))
-		default:
-			b.WriteByte(';')
-			b.WriteString(now)
-		}
-	}
-	if !changed {
-		return line, false
-	}
-	return b.String(), true
 }
 
 // pair returns what becomes of a pair of the Cookie header, and false if that is
@@ -279,12 +226,12 @@ func isPlainName(name string) bool {
 }
 
 // open returns the value that the application gets for a wrapped one.
-func (r *receiver) open(p policy, rule Wrapped, name, text string) (value string, valid bool) {
+func (r *receiver) open(p policy, rule WrapRule, name, text string) (value string, valid bool) {
 	session := ""
 	if rule.Bound {
 		session = r.context.Session
 	}
-	var w wrapped
+	var w wrappedValue
 	var key int
 	var err error
 	switch {

@@ -112,7 +112,7 @@ func TestTakeLeavesOwn(t *testing.T) {
 }
 
 func TestClean(t *testing.T) {
-	v := newVisitor(t, cookiejar.Rules{Keep: []string{"k"}, Drop: []string{"d"}, Seal: []cookiejar.Wrapped{{Names: []string{"e"}}}, Sign: []cookiejar.Wrapped{{Names: []string{"s"}}}, Keys: []string{testKey}})
+	v := newVisitor(t, cookiejar.Rules{Keep: []string{"k"}, Drop: []string{"d"}, Seal: []cookiejar.WrapRule{{Names: []string{"e"}}}, Sign: []cookiejar.WrapRule{{Names: []string{"s"}}}, Keys: []string{testKey}})
 	h := http.Header{"Set-Cookie": {"k=1", "p=1", "d=1", "e=1", "s=1", "k=\x01"}}
 	v.keeper.Clean(h, "")
 	if got := h["Set-Cookie"]; !slices.Equal(got, []string{"p=1"}) {
@@ -122,7 +122,7 @@ func TestClean(t *testing.T) {
 
 func TestForward(t *testing.T) {
 	rules := cookiejar.Rules{
-		Keep: []string{"k", "big"}, Sign: []cookiejar.Wrapped{{Names: []string{"s"}}}, Keys: []string{testKey},
+		Keep: []string{"k", "big"}, Sign: []cookiejar.WrapRule{{Names: []string{"s"}}}, Keys: []string{testKey},
 		Forward: []cookiejar.ForwardCookie{{Name: "k"}, {Name: "s"}, {Name: "big"}, {Name: "k", Header: "X"}},
 	}
 	v := newVisitor(t, rules)
@@ -153,7 +153,7 @@ func TestForward(t *testing.T) {
 }
 
 func TestReceiveLeavesOthersAlone(t *testing.T) {
-	v := newVisitor(t, cookiejar.Rules{Keep: []string{"PHPSESSID"}, Sign: []cookiejar.Wrapped{{Names: []string{"language"}}}, Keys: []string{testKey}})
+	v := newVisitor(t, cookiejar.Rules{Keep: []string{"PHPSESSID"}, Sign: []cookiejar.WrapRule{{Names: []string{"language"}}}, Keys: []string{testKey}})
 	lines := []string{typicalCookies, " ; z;\xff"}
 	h := http.Header{"Cookie": lines}
 	c := v.context(site)

@@ -67,11 +67,7 @@ func ParseSetCookie(line string, now time.Time) (SetCookie, error) {
 	if hasControl(line) {
 		return SetCookie{}, errControl
 	}
-	pair, rest, more := strings.Cut(line, ";")
-	name, value, ok := strings.Cut(pair, "=")
-	if !ok {
-		name, value = "", pair
-	}
+	name, value, _ := cutSetCookie(line)
 	c := SetCookie{Name: trimBlank(name), Value: trimBlank(value)}
 	switch {
 	case len(c.Name)+len(c.Value) > maxPair:
@@ -82,36 +78,29 @@ func ParseSetCookie(line string, now time.Time) (SetCookie, error) {
 		return SetCookie{}, errNameless
 	}
 	maxAgeSet := false
-	for more {
-		var attribute string
-		attribute, rest, more = strings.Cut(rest, ";")
-		name, value, _ := strings.Cut(attribute, "=")
-		name, value = trimBlank(name), trimBlank(value)
-		if len(value) > maxAttribute {
-			continue
-		}
+	for a := range attributesOf(line) {
 		switch {
-		case strings.EqualFold(name, "Expires"):
-			if t, ok := parseDate(value); ok && !maxAgeSet {
+		case a.is("Expires"):
+			if t, ok := parseDate(a.value); ok && !maxAgeSet {
 				c.Expires = earliest(t, now.Add(maxAge))
 			}
-		case strings.EqualFold(name, "Max-Age"):
-			if age, ok := parseMaxAge(value); ok {
+		case a.is("Max-Age"):
+			if age, ok := parseMaxAge(a.value); ok {
 				maxAgeSet = true
 				c.Expires = now.Add(age)
 			}
-		case strings.EqualFold(name, "Domain"):
-			c.Domain = strings.ToLower(strings.TrimPrefix(value, "."))
-		case strings.EqualFold(name, "Path"):
-			if c.Path = value; !strings.HasPrefix(value, "/") {
+		case a.is("Domain"):
+			c.Domain = strings.ToLower(strings.TrimPrefix(a.value, "."))
+		case a.is("Path"):
+			if c.Path = a.value; !strings.HasPrefix(c.Path, "/") {
 				c.Path = "" // the last one counts, also if it is none
 			}
-		case strings.EqualFold(name, "Secure"):
+		case a.is("Secure"):
 			c.Secure = true
-		case strings.EqualFold(name, "HttpOnly"):
+		case a.is("HttpOnly"):
 			c.HTTPOnly = true
-		case strings.EqualFold(name, "SameSite"):
-			c.SameSite = parseSameSite(value)
+		case a.is("SameSite"):
+			c.SameSite = parseSameSite(a.value)
 		}
 	}
 	if !c.hasPrefixAttributes() {
@@ -189,9 +178,6 @@ func hasControl(s string) bool {
 	}
 	return false
 }
-
-// trimBlank drops the white space of RFC 6265bis 5.6, spaces and tabs.
-func trimBlank(s string) string { return strings.Trim(s, " \t") }
 
 func earliest(a, b time.Time) time.Time {
 	if b.Before(a) {

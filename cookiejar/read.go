@@ -50,9 +50,7 @@ func Values(dst, lines []string, name string, wellFormed func(value string) bool
 
 	old := len(dst)
 	for _, line := range lines {
-		for rest, more := line, true; more; {
-			var pair string
-			pair, rest, more = strings.Cut(rest, ";")
+		for pair := range strings.SplitSeq(line, ";") {
 			value, ok := valueOf(trimSeparator(pair), name)
 			if !ok || slices.Contains(dst[old:], value) || !wellFormed(value) {
 				continue
@@ -71,13 +69,4 @@ func valueOf(pair, name string) (value string, ok bool) {
 		return "", false
 	}
 	return pair[len(name)+1:], true
-}
-
-// trimSeparator drops the spaces and tabs that part a pair from the ';' before
-// it.
-func trimSeparator(pair string) string {
-	for pair != "" && (pair[0] == ' ' || pair[0] == '\t') {
-		pair = pair[1:]
-	}
-	return pair
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Taken is what Take found.
+// Taken is what Take found in a response.
 type Taken struct {
 	// Kept are the cookies for the jar, in order.
 	Kept []SetCookie
@@ -17,11 +17,11 @@ type Taken struct {
 	Ignored []Ignored
 }
 
-// Take removes from a response the Set-Cookie lines that browsers must not see:
-// of kept and of dropped names. Those to be sealed or signed stay, for Send. The
-// line own is ours, or "".
+// Take removes from a response the Set-Cookie lines that browsers must not see,
+// those of kept and of dropped names. The lines that Send is to seal or sign stay.
+// The line own is the session cookie's and stays, too; it may be "".
 func (k *Keeper) Take(h http.Header, own string, now time.Time) (t Taken) {
-	k.each(h, own, func(line string) (string, bool) {
+	editSetCookie(h, own, func(line string) (string, bool) {
 		p, _ := k.policyOf(line)
 		if p != keep {
 			return line, p != drop
@@ -32,7 +32,7 @@ func (k *Keeper) Take(h http.Header, own string, now time.Time) (t Taken) {
 			err = errForward
 		}
 		if err != nil {
-			t.Ignored = append(t.Ignored, Ignored{SetCookieName(line), err})
+			t.Ignored = append(t.Ignored, Ignored{setCookieName(line), err})
 		} else {
 			t.Kept = append(t.Kept, cookie)
 		}
@@ -44,7 +44,7 @@ func (k *Keeper) Take(h http.Header, own string, now time.Time) (t Taken) {
 // Clean removes the Set-Cookie lines of all managed names, without regard to
 // what they say: for 1xx responses and for those that come to nothing.
 func (k *Keeper) Clean(h http.Header, own string) {
-	k.each(h, own, func(line string) (string, bool) {
+	editSetCookie(h, own, func(line string) (string, bool) {
 		p, _ := k.policyOf(line)
 		return line, p == pass
 	})
@@ -56,10 +56,10 @@ func (k *Keeper) Clean(h http.Header, own string) {
 // not be sent, and how many lines were added.
 func (k *Keeper) Send(h http.Header, c Context, in Incoming, own string, again bool) (ignored []Ignored, added int) {
 	var set []string
-	k.each(h, own, func(line string) (string, bool) {
+	editSetCookie(h, own, func(line string) (string, bool) {
 		p, w := k.policyOf(line)
 		if p == seal || p == sign {
-			name := SetCookieName(line)
+			name := setCookieName(line)
 			set = append(set, name)
 			wrapped, err := k.wrap(line, p, w, c)
 			if err != nil {
@@ -84,41 +84,19 @@ func (k *Keeper) Send(h http.Header, c Context, in Incoming, own string, again b
 	return ignored, added
 }
 
-// each calls f for the Set-Cookie lines of h but own, with what f returns
-// instead; false removes a line. h gets a new slice if anything changes.
-func (k *Keeper) each(h http.Header, own string, f func(line string) (string, bool)) {
-	for key, lines := range h {
-		if !isHeader(key, "Set-Cookie") {
-			continue
+// editSetCookie is editHeader for the Set-Cookie lines of h but own.
+func editSetCookie(h http.Header, own string, edit func(line string) (string, bool)) {
+	editHeader(h, "Set-Cookie", func(line string) (string, bool) {
+		if own != "" && line == own {
+			return line, true
 		}
-		var kept []string
-		changed := false
-		for i, line := range lines {
-			now, stays := line, true
-			if line != own || own == "" {
-				now, stays = f(line)
-			}
-			if !changed && (!stays || now != line) {
-				changed = true
-				kept = append(make([]string, 0, len(lines)), lines[:i]...)
-			}
-			if changed && stays {
-				kept = append(kept, now)
-			}
-		}
-		switch {
-		case !changed:
-		case len(kept) == 0:
-			delete(h, key)
-		default:
-			h[key] = kept
-		}
-	}
+		return edit(line)
+	})
 }
 
 // policyOf returns what becomes of a Set-Cookie line. A nameless cookie comes
 // back as its bare value, in which servers may find a name: one of ours goes.
-func (k *Keeper) policyOf(line string) (policy, Wrapped) {
+func (k *Keeper) policyOf(line string) (policy, WrapRule) {
 	name, value := splitSetCookie(line)
 	p, w := k.table.lookup(name)
 	if name == "" && p == pass && !k.table.passes(innerName(value)) {
@@ -133,7 +111,7 @@ func (k *Keeper) isForwarded(name string) bool {
 
 // wrap returns a Set-Cookie line with its value sealed or signed. One that
 // deletes loses its value.
-func (k *Keeper) wrap(line string, p policy, rule Wrapped, c Context) (string, error) {
+func (k *Keeper) wrap(line string, p policy, rule WrapRule, c Context) (string, error) {
 	cookie, err := ParseSetCookie(line, c.Now)
 	if err == nil && cookie.Name == "" {
 		err = errNoName
@@ -146,18 +124,15 @@ func (k *Keeper) wrap(line string, p policy, rule Wrapped, c Context) (string, e
 	if _, ok := cookieDomain(c.Host, cookie.Domain); !ok {
 		return "", errDomain
 	}
-	end := strings.IndexByte(line, ';')
-	if end < 0 {
-		end = len(line)
-	}
-	head, rest := line[:strings.IndexByte(line, '=')+1], line[end:]
+	_, _, attributes := cutSetCookie(line)
+	head := line[:strings.IndexByte(line, '=')+1]
 	if cookie.Deletes(c.Now) {
-		return head + rest, nil
+		return head + attributes, nil
 	}
 	if k.isForwarded(cookie.Name) && !k.fits(cookie.Value) {
 		return "", errForward
 	}
-	w := wrapped{name: cookie.Name, value: cookie.Value}
+	w := wrappedValue{name: cookie.Name, value: cookie.Value}
 	if rule.Bound {
 		if w.session = c.Session; w.session == "" {
 			return "", errUnbound
@@ -170,17 +145,17 @@ func (k *Keeper) wrap(line string, p policy, rule Wrapped, c Context) (string, e
 		}
 	} else {
 		var scope string
-		w.attributes, scope = attributesOf(cookie, rest, c)
+		w.attributes, scope = wrappedAttributes(cookie, line, c)
 		text = k.text(p, w, scope)
 	}
 	if len(cookie.Name)+len(text) > maxPair {
 		return "", errWrapped
 	}
-	return head + text + rest, nil
+	return head + text + attributes, nil
 }
 
 // text returns a value in the form in which the browser gets it.
-func (k *Keeper) text(p policy, w wrapped, scope string) string {
+func (k *Keeper) text(p policy, w wrappedValue, scope string) string {
 	if p == sign {
 		return w.signed(k.keys[0], scope)
 	}

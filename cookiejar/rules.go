@@ -4,7 +4,7 @@ package cookiejar
 // name by name. The zero value passes them all. Names are exact, or end in "*"
 // for all names that begin so; the most exact one that fits counts.
 //
-// Validate must have returned nil before the rest is used.
+// Compile makes a Keeper of them.
 type Rules struct {
 	// Cookies that are kept on the server, in the session: the browser never
 	// sees them.
@@ -12,11 +12,11 @@ type Rules struct {
 
 	// Cookies that the browser holds encrypted and authenticated
 	// (AES-256-GCM), so that it can neither read nor change them.
-	Seal []Wrapped `json:"seal,omitempty"`
+	Seal []WrapRule `json:"seal,omitempty"`
 
 	// Cookies that the browser holds readable and signed (HMAC-SHA256), so
 	// that it can't change them.
-	Sign []Wrapped `json:"sign,omitempty"`
+	Sign []WrapRule `json:"sign,omitempty"`
 
 	// Cookies that go in neither direction.
 	Drop []string `json:"drop,omitempty"`
@@ -39,8 +39,8 @@ type Rules struct {
 	Forward []ForwardCookie `json:"forward,omitempty"`
 }
 
-// Wrapped is what is sealed or signed.
-type Wrapped struct {
+// WrapRule is which cookies are sealed or signed, and how.
+type WrapRule struct {
 	// The cookies' names.
 	Names []string `json:"names"`
 

@@ -1,20 +1,11 @@
 package cookiejar
 
 import (
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
 )
-
-// SetCookieName returns the name under which a user agent stores the cookie of
-// a Set-Cookie line (RFC 6265bis 5.6): what comes before the first '=' of what
-// comes before the first ';', trimmed of white space (here of control bytes
-// too). It is empty for a nameless cookie, which has no '=' or nothing before
-// it.
-func SetCookieName(line string) string {
-	name, _ := splitSetCookie(line)
-	return name
-}
 
 // DropSetCookie removes the Set-Cookie lines of h that would give a user agent
 // a cookie called one of names. It is meant for the response of an application
@@ -28,35 +19,20 @@ func SetCookieName(line string) string {
 // values, so the result is fit for a log. If nothing is removed, h is not
 // touched and nothing is allocated; else h gets a new slice of lines.
 func DropSetCookie(h http.Header, names ...string) (dropped []string) {
-	for key, lines := range h {
-		if !isHeader(key, "Set-Cookie") {
-			continue
+	editHeader(h, "Set-Cookie", func(line string) (string, bool) {
+		name := returnedName(line)
+		ours := slices.Contains(names, name)
+		if ours {
+			dropped = append(dropped, name)
 		}
-		ours := func(line string) bool { return slices.Contains(names, sentName(line)) }
-		if !slices.ContainsFunc(lines, ours) {
-			continue
-		}
-		kept := make([]string, 0, len(lines))
-		for _, line := range lines {
-			if ours(line) {
-				dropped = append(dropped, sentName(line))
-			} else {
-				kept = append(kept, line)
-			}
-		}
-		// Replacing or deleting the current entry is safe in a range.
-		if len(kept) == 0 {
-			delete(h, key)
-		} else {
-			h[key] = kept
-		}
-	}
+		return line, !ours
+	})
 	return dropped
 }
 
-// sentName returns the name that a server sees when a user agent sends the
+// returnedName returns the name that a server sees when a user agent sends the
 // cookie of a Set-Cookie line back.
-func sentName(line string) string {
+func returnedName(line string) string {
 	name, value := splitSetCookie(line)
 	if name == "" {
 		if inner, _, ok := strings.Cut(value, "="); ok {
@@ -66,13 +42,62 @@ func sentName(line string) string {
 	return name
 }
 
+// setCookieName returns the name under which a user agent stores the cookie of
+// a Set-Cookie line (RFC 6265bis 5.6): what comes before the first '=' of what
+// comes before the first ';', trimmed of white space (here of control bytes
+// too). It is empty for a nameless cookie, which has no '=' or nothing before
+// it.
+func setCookieName(line string) string {
+	name, _ := splitSetCookie(line)
+	return name
+}
+
 // splitSetCookie returns the name and the value of a Set-Cookie line as a user
 // agent stores them. Without '=' it is all value.
 func splitSetCookie(line string) (name, value string) {
-	pair, _, _ := strings.Cut(line, ";")
+	name, value, _ = cutSetCookie(line)
+	return trim(name), trim(value)
+}
+
+// cutSetCookie returns the parts of a Set-Cookie line as they stand there: the
+// name, the value, and the attributes with the ';' before them.
+func cutSetCookie(line string) (name, value, attributes string) {
+	pair := line
+	if i := strings.IndexByte(line, ';'); i >= 0 {
+		pair, attributes = line[:i], line[i:]
+	}
 	name, value, ok := strings.Cut(pair, "=")
 	if !ok {
 		name, value = "", pair
 	}
-	return trim(name), trim(value)
+	return name, value, attributes
+}
+
+// attribute is one attribute of a Set-Cookie line.
+type attribute struct {
+	name, value string // without the blanks around them
+	text        string // all of it, as it stands in the line
+	start       int    // where text begins, behind the ';'
+}
+
+// is reports whether the attribute counts and is called name.
+func (a attribute) is(name string) bool {
+	return strings.EqualFold(a.name, name) && len(a.value) <= maxAttribute
+}
+
+// attributesOf yields the attributes of a Set-Cookie line, of which all up to
+// the first ';' may be missing.
+func attributesOf(line string) iter.Seq[attribute] {
+	return func(yield func(attribute) bool) {
+		_, rest, more := strings.Cut(line, ";")
+		for more {
+			a := attribute{start: len(line) - len(rest)}
+			a.text, rest, more = strings.Cut(rest, ";")
+			name, value, _ := strings.Cut(a.text, "=")
+			a.name, a.value = trimBlank(name), trimBlank(value)
+			if !yield(a) {
+				return
+			}
+		}
+	}
 }

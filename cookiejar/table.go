@@ -25,7 +25,7 @@ type rule struct {
 	name    string // without the "*"
 	pattern bool
 	policy  policy
-	wrapped Wrapped
+	wrap    WrapRule
 }
 
 func (r rule) String() string {
@@ -42,15 +42,15 @@ func (r *rule) fits(name string) bool {
 // rules returns all rules, the most exact ones first.
 func (r Rules) rules() []rule {
 	var all []rule
-	add := func(p policy, w Wrapped) {
+	add := func(p policy, w WrapRule) {
 		for _, name := range w.Names {
 			prefix, pattern := strings.CutSuffix(name, "*")
 			all = append(all, rule{prefix, pattern, p, w})
 		}
 	}
-	add(keep, Wrapped{Names: r.Keep})
-	add(drop, Wrapped{Names: r.Drop})
-	add(pass, Wrapped{Names: r.Pass})
+	add(keep, WrapRule{Names: r.Keep})
+	add(drop, WrapRule{Names: r.Drop})
+	add(pass, WrapRule{Names: r.Pass})
 	for _, w := range r.Seal {
 		add(seal, w)
 	}
@@ -96,13 +96,13 @@ func newTable(r Rules) *table {
 }
 
 // lookup returns what becomes of the cookie called name, and how it is wrapped.
-func (t *table) lookup(name string) (policy, Wrapped) {
+func (t *table) lookup(name string) (policy, WrapRule) {
 	for i := range t.rules {
 		if t.rules[i].fits(name) {
-			return t.rules[i].policy, t.rules[i].wrapped
+			return t.rules[i].policy, t.rules[i].wrap
 		}
 	}
-	return t.fallback, Wrapped{}
+	return t.fallback, WrapRule{}
 }
 
 // passes reports whether no server could take a cookie called name for one that

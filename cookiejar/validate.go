@@ -65,7 +65,7 @@ func (c Cookie) validateName() error {
 	if c.Domain != "" {
 		return fmt.Errorf("name %q cannot have a domain: remove the domain, or use the prefix __Secure-", c.Name)
 	}
-	if c.ScopePath() != "/" {
+	if c.path() != "/" {
 		return fmt.Errorf("name %q cannot have a path other than /: remove the path, or use the prefix __Secure-", c.Name)
 	}
 	return nil
@@ -96,7 +96,7 @@ func (c Cookie) validateDomain() error {
 }
 
 func (c Cookie) validatePath() error {
-	path := c.ScopePath()
+	path := c.path()
 	if path[0] != '/' {
 		return fmt.Errorf("path %q does not begin with /: use %q", path, "/"+path)
 	}

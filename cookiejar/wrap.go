@@ -60,7 +60,7 @@ func newSecrets(secret string) (secrets, error) {
 	return s, err
 }
 
-// wrapped is a value in the form in which the browser holds it:
+// wrappedValue is a value in the form in which the browser holds it:
 //
 //	signed  VALUE.ATTRIBUTES.SIGNATURE   base64url but for the value
 //	sealed  SEALED                       base64url of nonce, ciphertext, tag
@@ -76,7 +76,7 @@ func newSecrets(secret string) (secrets, error) {
 // The signature is the HMAC-SHA256 of name, scope (the host or the Domain), session
 // (empty if not bound), attributes and value, each preceded by its length. Sealed
 // are scope, attributes and value; name and session are authenticated with them.
-type wrapped struct {
+type wrappedValue struct {
 	name       string
 	session    string // "" if not bound
 	attributes string
@@ -93,25 +93,25 @@ var (
 )
 
 // signed returns the signed form under a key, for a host or Domain.
-func (w wrapped) signed(s secrets, scope string) string {
+func (w wrappedValue) signed(s secrets, scope string) string {
 	return w.value + "." + base64.RawURLEncoding.EncodeToString([]byte(w.attributes)) + "." +
 		base64.RawURLEncoding.EncodeToString(w.signature(s, scope))
 }
 
-func (w wrapped) signature(s secrets, scope string) []byte {
+func (w wrappedValue) signature(s secrets, scope string) []byte {
 	mac := hmac.New(sha256.New, s.sign)
 	mac.Write(framed.Append(nil, w.name, scope, w.session, w.attributes, w.value))
 	return mac.Sum(nil)
 }
 
 // sealed is signed for the sealed form.
-func (w wrapped) sealed(s secrets, scope string) string {
+func (w wrappedValue) sealed(s secrets, scope string) string {
 	plain := framed.Append(nil, scope, w.attributes, w.value)
 	return base64.RawURLEncoding.EncodeToString(s.seal.Seal(nil, nil, plain, framed.Append(nil, w.name, w.session)))
 }
 
 // openSigned reads the signed form under the first of the keys that made it.
-func openSigned(all []secrets, name, session, text string, c Context) (w wrapped, key int, err error) {
+func openSigned(all []secrets, name, session, text string, c Context) (w wrappedValue, key int, err error) {
 	rest, encoded, ok := cutLast(text, ".")
 	value, attributes, ok2 := cutLast(rest, ".")
 	signature, err := strict64.DecodeString(encoded)
@@ -122,18 +122,18 @@ func openSigned(all []secrets, name, session, text string, c Context) (w wrapped
 	if err != nil {
 		return w, 0, errForged
 	}
-	w = wrapped{name, session, string(decoded), value}
-	a := readAttributes(w.attributes, c)
+	w = wrappedValue{name, session, string(decoded), value}
+	l := readLimits(w.attributes, c)
 	for i, s := range all {
-		if hmac.Equal(signature, w.signature(s, a.scope)) {
-			return w, i, a.check(c)
+		if hmac.Equal(signature, w.signature(s, l.scope)) {
+			return w, i, l.check(c)
 		}
 	}
 	return w, 0, errForged
 }
 
 // openSealed is openSigned for the sealed form.
-func openSealed(all []secrets, name, session, text string, c Context) (w wrapped, key int, err error) {
+func openSealed(all []secrets, name, session, text string, c Context) (w wrappedValue, key int, err error) {
 	sealed, err := strict64.DecodeString(text)
 	if err != nil {
 		return w, 0, errForged
@@ -147,66 +147,65 @@ func openSealed(all []secrets, name, session, text string, c Context) (w wrapped
 		if parts == nil {
 			return w, 0, errForged
 		}
-		w = wrapped{name, session, parts[1], parts[2]}
-		a := readAttributes(w.attributes, c)
-		if a.scope != parts[0] {
+		w = wrappedValue{name, session, parts[1], parts[2]}
+		l := readLimits(w.attributes, c)
+		if l.scope != parts[0] {
 			return w, i, errScope
 		}
-		return w, i, a.check(c)
+		return w, i, l.check(c)
 	}
 	return w, 0, errForged
 }
 
 var strict64 = base64.RawURLEncoding.Strict()
 
-// attributes is what the attributes of a wrapped value say.
-type attributes struct {
+// limits are what the attributes of a wrapped value say.
+type limits struct {
 	ok      bool
 	expires int64
 	scope   string
 	path    string
 }
 
-// readAttributes reads attributes that may be anybody's: they mean something
-// once they are verified.
-func readAttributes(text string, c Context) (a attributes) {
+// readLimits reads attributes that may be anybody's: they mean something once
+// they are verified.
+func readLimits(text string, c Context) (l limits) {
 	expires, rest, _ := strings.Cut(text, ";")
 	n, err := strconv.ParseInt(expires, 10, 64)
 	cookie, parseErr := ParseSetCookie("x=;"+rest, c.Now)
-	a = attributes{err == nil && parseErr == nil, n, cookie.Domain, cookie.Path}
-	if a.scope == "" {
-		a.scope = c.Host
+	l = limits{err == nil && parseErr == nil, n, cookie.Domain, cookie.Path}
+	if l.scope == "" {
+		l.scope = c.Host
 	}
-	return a
+	return l
 }
 
 // check holds a verified value to its scope, as the browser should.
-func (a attributes) check(c Context) error {
+func (l limits) check(c Context) error {
 	switch {
-	case !a.ok:
+	case !l.ok:
 		return errForged
-	case a.expires != 0 && a.expires <= c.Now.Unix():
+	case l.expires != 0 && l.expires <= c.Now.Unix():
 		return errExpired
-	case a.scope != c.Host && !domainMatch(c.Host, a.scope), !pathMatch(c.Path, a.path):
+	case l.scope != c.Host && !domainMatch(c.Host, l.scope), !pathMatch(c.Path, l.path):
 		return errScope
 	}
 	return nil
 }
 
-// attributesOf returns the attributes of a Set-Cookie line, and the scope; rest
-// is the line from the first ';' on.
-func attributesOf(cookie SetCookie, rest string, c Context) (text, scope string) {
+// wrappedAttributes returns the attributes of a Set-Cookie line in the form of
+// wrappedValue, and their scope.
+func wrappedAttributes(cookie SetCookie, line string, c Context) (text, scope string) {
 	b := []byte("0")
 	if !cookie.Expires.IsZero() {
 		b = strconv.AppendInt(nil, cookie.expiry(), 10)
 	}
-	for attribute := range strings.SplitSeq(strings.TrimPrefix(rest, ";"), ";") {
-		name, _, _ := strings.Cut(attribute, "=")
-		switch name = trimBlank(name); {
-		case name == "", strings.EqualFold(name, "Expires"), strings.EqualFold(name, "Max-Age"), strings.EqualFold(name, "Path"):
+	for a := range attributesOf(line) {
+		switch {
+		case a.name == "", strings.EqualFold(a.name, "Expires"), strings.EqualFold(a.name, "Max-Age"), strings.EqualFold(a.name, "Path"):
 		default:
 			b = append(b, ';')
-			b = append(b, attribute...)
+			b = append(b, a.text...)
 		}
 	}
 	path := cookie.Path
@@ -223,7 +222,7 @@ func attributesOf(cookie SetCookie, rest string, c Context) (text, scope string)
 
 // again returns the Set-Cookie line with a new value and the attributes of a
 // verified one.
-func (w wrapped) again(value string, now time.Time) string {
+func (w wrappedValue) again(value string, now time.Time) string {
 	expires, rest, _ := strings.Cut(w.attributes, ";")
 	line := w.name + "=" + value + ";" + rest
 	if n, _ := strconv.ParseInt(expires, 10, 64); n != 0 {
@@ -233,7 +232,7 @@ func (w wrapped) again(value string, now time.Time) string {
 }
 
 // scope returns the host or domain that a verified value belongs to.
-func (w wrapped) scope(c Context) string { return readAttributes(w.attributes, c).scope }
+func (w wrappedValue) scope(c Context) string { return readLimits(w.attributes, c).scope }
 
 func cutLast(s, sep string) (before, after string, ok bool) {
 	i := strings.LastIndex(s, sep)

@@ -15,8 +15,8 @@ const https = "https://app.example.com/"
 
 func wrapping(t testing.TB) *visitor {
 	return newVisitor(t, cookiejar.Rules{
-		Seal: []cookiejar.Wrapped{{Names: []string{"prefs", "seal_*"}}, {Names: []string{"bseal"}, Bound: true}},
-		Sign: []cookiejar.Wrapped{{Names: []string{"lang", "sign_*"}}, {Names: []string{"bsign"}, Bound: true}, {Names: []string{"node"}, Format: "cookie-parser"}},
+		Seal: []cookiejar.WrapRule{{Names: []string{"prefs", "seal_*"}}, {Names: []string{"bseal"}, Bound: true}},
+		Sign: []cookiejar.WrapRule{{Names: []string{"lang", "sign_*"}}, {Names: []string{"bsign"}, Bound: true}, {Names: []string{"node"}, Format: "cookie-parser"}},
 		Keys: []string{testKey},
 	})
 }
@@ -117,7 +117,7 @@ func TestWrapForgeries(t *testing.T) {
 		v.accepts("in another spelling", in, strings.ToUpper(name)+"="+value, "")
 		v.accepts("another between", in, "a=b; "+pair+" ;c", "a=b; "+name+"=en;c")
 		v.accepts("twice", in, pair+"; "+name+"=x; "+pair, name+"=en; "+name+"=en")
-		other := newVisitor(t, cookiejar.Rules{Seal: []cookiejar.Wrapped{{Names: []string{"prefs"}}}, Sign: []cookiejar.Wrapped{{Names: []string{"lang"}}}, Keys: []string{strings.Repeat("y", 32)}})
+		other := newVisitor(t, cookiejar.Rules{Seal: []cookiejar.WrapRule{{Names: []string{"prefs"}}}, Sign: []cookiejar.WrapRule{{Names: []string{"lang"}}}, Keys: []string{strings.Repeat("y", 32)}})
 		other.accepts("another key", in, pair, "")
 		late := *v
 		late.now = v.now.Add(59 * time.Second)
@@ -157,7 +157,7 @@ func TestWrapBound(t *testing.T) {
 		}
 		// What was made before it was to be bound is worth nothing anywhere.
 		v.id = ""
-		loose := newVisitor(t, cookiejar.Rules{Seal: []cookiejar.Wrapped{{Names: []string{"bseal"}}}, Sign: []cookiejar.Wrapped{{Names: []string{"bsign"}}}, Keys: []string{testKey}})
+		loose := newVisitor(t, cookiejar.Rules{Seal: []cookiejar.WrapRule{{Names: []string{"bseal"}}}, Sign: []cookiejar.WrapRule{{Names: []string{"bsign"}}}, Keys: []string{testKey}})
 		before := loose.wrap(https, name+"=x")
 		loose.accepts("not bound", https, before, name+"=x")
 		v.accepts("made before, without a session", https, before, "")
@@ -211,7 +211,7 @@ func TestRotation(t *testing.T) {
 	old, next := strings.Repeat("o", 32), strings.Repeat("n", 32)
 	rules := func(keys ...string) cookiejar.Rules {
 		return cookiejar.Rules{
-			Seal: []cookiejar.Wrapped{{Names: []string{"prefs"}}}, Sign: []cookiejar.Wrapped{{Names: []string{"lang"}}, {Names: []string{"bound"}, Bound: true}},
+			Seal: []cookiejar.WrapRule{{Names: []string{"prefs"}}}, Sign: []cookiejar.WrapRule{{Names: []string{"lang"}}, {Names: []string{"bound"}, Bound: true}},
 			Keys: keys, Harden: cookiejar.Harden{HTTPOnly: true},
 		}
 	}

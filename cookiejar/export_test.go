@@ -1,0 +1,3 @@
+package cookiejar
+
+var SetCookieName = setCookieName
