@@ -142,6 +142,11 @@ type StoreStatus struct {
 	Streams   int              // that are open in this process
 }
 
+// nearCached is a store with a cache that counts.
+type nearCached interface {
+	NearCacheStats() nearcache.Stats
+}
+
 // status may ask the store, which takes a second at most.
 func (s *sharedStore) status() StoreStatus {
 	status := StoreStatus{Up: s.measured.isUp(), Streams: s.streams.len()}
