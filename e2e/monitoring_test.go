@@ -182,7 +182,7 @@ func TestMonitoring(t *testing.T) {
 		}
 		for _, selector := range selectors {
 			asked[selector[1]] = true
-			for _, c := range sessionapp.Counters {
+			for _, c := range sessionapp.EventCounters {
 				values := []string{""}
 				if only := regexp.MustCompile(c.Label + `=~?"([^"]*)"`).FindStringSubmatch(selector[2]); only != nil {
 					values = strings.Split(only[1], "|")
@@ -217,7 +217,7 @@ func TestMonitoring(t *testing.T) {
 			t.Errorf("the manual does not know %s", base)
 		}
 	}
-	for _, c := range sessionapp.Counters {
+	for _, c := range sessionapp.EventCounters {
 		for _, counted := range c.Values {
 			if !slices.ContainsFunc(series, func(s map[string]string) bool { return s["__name__"] == c.Name && s[c.Label] == counted }) {
 				t.Errorf("%s has no %s=%q before it happens", c.Name, c.Label, counted)

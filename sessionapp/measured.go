@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-session/caddy-session/session"
-	"github.com/caddy-session/caddy-session/session/nearcache"
 )
 
 // measured is a store whose operations are timed.
@@ -109,11 +108,6 @@ func (m *measured) isUp() bool {
 		m.Get(ctx, session.NewToken().ID) // nobody's; the outcome is noted
 	}
 	return m.up.Load()
-}
-
-// nearCached is a store with a cache that counts.
-type nearCached interface {
-	NearCacheStats() nearcache.Stats
 }
 
 var _ session.Store = (*measured)(nil)

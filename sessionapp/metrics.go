@@ -22,8 +22,8 @@ const (
 	EventControlCacheable session.Event = "control_cacheable" // on a response that shared caches may store
 )
 
-// Counter is a metric that counts events: each with a value of its one label.
-type Counter struct {
+// EventCounter is a metric that counts events: each with a value of its one label.
+type EventCounter struct {
 	Name   string // as Prometheus has it
 	Label  string
 	Values map[session.Event]string // of the label
@@ -56,12 +56,12 @@ var (
 			session.EventCached:   "cached",
 		})
 
-	Counters = []*Counter{Requests, Commits, Touches, Cookies, ControlErrors}
+	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors}
 )
 
-func newCounter(name, label, help string, values map[session.Event]string) *Counter {
+func newCounter(name, label, help string, values map[session.Event]string) *EventCounter {
 	opts := prometheus.CounterOpts{Namespace: "caddy", Subsystem: "session", Name: name, Help: help}
-	return &Counter{
+	return &EventCounter{
 		Name:  prometheus.BuildFQName(opts.Namespace, opts.Subsystem, opts.Name),
 		Label: label, Values: values, vector: prometheus.NewCounterVec(opts, []string{label}),
 	}
@@ -77,7 +77,7 @@ func named(events ...session.Event) map[session.Event]string {
 }
 
 // Totals returns what was counted since the process started, by label value.
-func (c *Counter) Totals() map[string]uint64 {
+func (c *EventCounter) Totals() map[string]uint64 {
 	totals := map[string]uint64{}
 	for _, value := range c.Values {
 		var m dto.Metric
@@ -92,7 +92,7 @@ func (c *Counter) Totals() map[string]uint64 {
 // a rate needs a first value.
 var byEvent = func() map[session.Event]prometheus.Counter {
 	byEvent := map[session.Event]prometheus.Counter{}
-	for _, c := range Counters {
+	for _, c := range EventCounters {
 		for e, value := range c.Values {
 			byEvent[e] = c.vector.WithLabelValues(value)
 		}
@@ -122,7 +122,7 @@ var (
 // host.
 func registerMetrics(registry prometheus.Registerer, store *sharedStore) error {
 	collectors := []prometheus.Collector{operations, recordBytes, (*storeGauges)(store)}
-	for _, c := range Counters {
+	for _, c := range EventCounters {
 		collectors = append(collectors, c.vector)
 	}
 	var already prometheus.AlreadyRegisteredError
@@ -140,6 +140,11 @@ type StoreStatus struct {
 	Sessions  *int             // nil if it can't count them
 	NearCache *nearcache.Stats // nil if it has none
 	Streams   int              // that are open in this process
+}
+
+// nearCached is a store with a cache that counts.
+type nearCached interface {
+	NearCacheStats() nearcache.Stats
 }
 
 // status may ask the store, which takes a second at most.

@@ -30,7 +30,7 @@ func TestEveryEventHasACounter(t *testing.T) {
 		t.Errorf("only %d events are declared: the pattern is out of date", len(declared))
 	}
 	counted := 0
-	for _, c := range Counters {
+	for _, c := range EventCounters {
 		for e := range c.Values {
 			if counted++; !declared[e] {
 				t.Errorf("%s counts %s, which nobody declares", c.Name, e)

@@ -1,7 +1,8 @@
-// Package stores has the stores that a configuration can name: `embedded`,
-// `redis` and `memory`, with their JSON, their Caddyfile and what is checked
-// before Caddy runs. How sessions are kept is told by the packages below
-// session that they set up; who shares a store, by package sessionapp.
+// Package stores has the modules that a configuration chooses a store with:
+// `embedded`, `redis` and `memory`. It is their JSON, their Caddyfile, and what
+// can be checked before Caddy runs. The stores themselves are in packages below
+// session; package sessionapp opens them, and shares them between
+// configurations.
 package stores
 
 import (

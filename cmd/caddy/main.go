@@ -1,6 +1,9 @@
 // Command caddy is Caddy with all of its standard modules and with sessions.
 //
 //	go run ./cmd/caddy run --config Caddyfile.example
+//
+// It can't replace itself: `caddy upgrade` and `caddy add-package` are for builds
+// that have this module as a dependency, such as those of xcaddy.
 package main
 
 import (
