@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-session/caddy-session/internal/appcookies"
 	"github.com/caddy-session/caddy-session/internal/caching"
 	"github.com/caddy-session/caddy-session/internal/logging"
+	"github.com/caddy-session/caddy-session/internal/origin"
 	"github.com/caddy-session/caddy-session/internal/response"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/sessionapp"
@@ -30,7 +31,8 @@ type exchange struct {
 	started time.Time
 
 	site    session.Site // the zero value where there can't be a session: see hasSite
-	secure  bool         // the session cookie is Secure on this request
+	from    origin.Origin
+	secure  bool // the session cookie is Secure on this request
 	came    visitor
 	cookies *appcookies.Cookies
 	actions []action // of the site itself
@@ -78,7 +80,8 @@ func (x *exchange) end() { x.visit.exchange = nil }
 
 func (x *exchange) load(w http.ResponseWriter) error {
 	h, r := x.h, x.request
-	x.secure = h.cookie.SecureFor(isHTTPS(r))
+	x.from = h.originOf(r)
+	x.secure = h.cookie.SecureFor(x.from.HTTPS)
 	name := h.cookie.NameFor(x.secure)
 	if host, ok := h.cookie.ScopeHost(r.Host); ok {
 		x.site = session.Site{Scope: session.Scope{Name: name, Host: host, Path: h.cookie.ScopePath()}, Realm: h.Realm}
@@ -167,7 +170,7 @@ func mayBeCached(r *http.Request) bool {
 
 // show gives the session and the cookies to the application.
 func (x *exchange) show() error {
-	x.cookies = x.h.appCookies.Enter(x.request, &x.visit.cookies, x.came.session, isHTTPS(x.request), browserPath(x.request))
+	x.cookies = x.h.appCookies.Enter(x.request, &x.visit.cookies, x.came.session, x.from, browserPath(x.request))
 	if err := x.h.protocol.Inject(x.request.Header, x.came.session); err != nil {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)

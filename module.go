@@ -13,6 +13,7 @@ package caddysession
 import (
 	"fmt"
 	"net/http"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -147,6 +148,8 @@ type Handler struct {
 	storeName  string
 	appCookies *appcookies.Rules // nil without Cookies
 	logger     *zap.Logger
+
+	forwardedHTTPS *sync.Once // the warning of originOf
 }
 
 // Subject says which data key holds the signed-in user.
@@ -170,7 +173,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
+	h.logger, h.forwardedHTTPS = ctx.Logger(), new(sync.Once)
 	policy, err := h.compile()
 	if err != nil {
 		return err

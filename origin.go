@@ -2,22 +2,26 @@ package caddysession
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/internal/origin"
 )
 
-// isHTTPS reports whether the client speaks HTTPS, with us or with a trusted
-// proxy in front of us.
-func isHTTPS(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
+// originOf returns where a request comes from.
+func (h *Handler) originOf(r *http.Request) origin.Origin {
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	from := origin.Of(r, origin.Settings{
+		TrustedProxy: trusted, AlwaysHTTPS: h.cookie.SecureFor(false), HeldBack: h.Cookie.SameSite != "none"})
+	if !from.HTTPS && !trusted && origin.SaysHTTPS(r.Header) {
+		h.forwardedHTTPS.Do(func() {
+			h.logger.Warn("a peer that is not trusted says that browsers speak HTTPS with it, so the session cookie is not Secure: "+
+				"if it is a proxy of yours, name it in trusted_proxies in the servers option, or write secure on into the cookie block",
+				zap.String("peer", r.RemoteAddr))
+		})
 	}
-	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
-		return false
-	}
-	lines := r.Header["X-Forwarded-Proto"]
-	return len(lines) > 0 && strings.EqualFold(strings.TrimSpace(lines[len(lines)-1]), "https")
+	return from
 }
 
 // browserPath returns the path that the browser knows, whatever handlers have

@@ -28,7 +28,7 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	p := &passing{h: h, visit: v, owner: v.owner()}
 	if p.owner == nil {
 		v.session = nil // that of the route before the error
-		p.cookies = h.appCookies.Enter(r, &v.cookies, nil, isHTTPS(r), browserPath(r))
+		p.cookies = h.appCookies.Enter(r, &v.cookies, nil, h.originOf(r), browserPath(r))
 		p.cookies.Show()
 	}
 	p.writer.Wrap(w, p)

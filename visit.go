@@ -95,7 +95,7 @@ func (v *visit) leave(h *Handler, r *http.Request, err error) {
 		return
 	}
 	h.protocol.StripRequest(r.Header)
-	h.appCookies.Enter(r, &v.cookies, nil, isHTTPS(r), browserPath(r))
+	h.appCookies.Enter(r, &v.cookies, nil, h.originOf(r), browserPath(r))
 }
 
 // newExchange begins the exchange of a handler that has the session. The caller

@@ -127,7 +127,7 @@ func benchmarkReceive(b *testing.B, cookies int) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Header["Cookie"] = lines
-		c := cookiejar.NewContext(r, "app.example.com", "/page", true, v.now)
+		c := cookiejar.Context{Host: "app.example.com", Path: "/page", Secure: true, Safe: true, Now: v.now}
 		v.keeper.Receive(r.Header, c, string(jar))
 	}
 	if got := strings.Count(r.Header.Get("Cookie"), "0123456789abcdef0123456789abcdef"); got != cookies {

@@ -41,7 +41,7 @@ func ExampleRules_Compile() {
 	}
 	now := time.Date(2026, time.January, 2, 3, 4, 5, 0, time.UTC)
 	request := &http.Request{Method: "GET", Header: http.Header{"Cookie": {"PHPSESSID=forged; theme=dark"}}}
-	context := cookiejar.NewContext(request, "example.com", "/", true, now)
+	context := cookiejar.Context{Host: "example.com", Path: "/", Secure: true, Safe: true, Now: now}
 
 	response := http.Header{"Set-Cookie": {"PHPSESSID=8c1f; Path=/; HttpOnly", "theme=light"}}
 	taken := keeper.Take(response, "", now)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/origin"
 )
 
 // visitor is a browser and its session: an application sets cookies, and they
@@ -53,9 +54,9 @@ func (v *visitor) context(target string) cookiejar.Context {
 	if !ok {
 		v.t.Fatalf("host %q", u.Host)
 	}
-	r := &http.Request{Method: v.method, Header: v.header}
-	c := cookiejar.NewContext(r, host, u.EscapedPath(), u.Scheme == "https", v.now)
-	c.Session = v.id
+	r := &http.Request{Method: v.method, Header: v.header, Host: host}
+	c := origin.Of(r, origin.Settings{AlwaysHTTPS: u.Scheme == "https"}).CookieContext(u.EscapedPath(), false)
+	c.Session, c.Now = v.id, v.now
 	return c
 }
 

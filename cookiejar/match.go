@@ -57,9 +57,9 @@ func isPublicSuffix(domain string) bool {
 	return suffix == domain
 }
 
-// sameSite reports whether two canonical hosts have the same registrable
+// SameSiteHosts reports whether two canonical hosts have the same registrable
 // domain (HTML, "same site", without the schemes).
-func sameSite(a, b string) bool {
+func SameSiteHosts(a, b string) bool {
 	if a == b {
 		return true
 	}

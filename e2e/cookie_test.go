@@ -237,6 +237,8 @@ func TestSecureCookieBehindProxies(t *testing.T) {
 		{"a client that says so", "", "", "https", "sid= SameSite=Lax"},
 		{"trusted", trusting, "", "https", "__Host-sid= Secure; SameSite=Lax"},
 		{"trusted, capitals", trusting, "", "HTTPS", "__Host-sid= Secure; SameSite=Lax"},
+		{"trusted, a list", trusting, "", "https, http", "__Host-sid= Secure; SameSite=Lax"},
+		{"trusted, a WebSocket", trusting, "", "wss", "__Host-sid= Secure; SameSite=Lax"},
 		{"trusted, over HTTP", trusting, "", "http", "sid= SameSite=Lax"},
 		{"trusted, nothing said", trusting, "", "", "sid= SameSite=Lax"},
 		{"trusted, domain", trusting, "domain example.com", "https", "__Secure-sid= Secure; SameSite=Lax"},
@@ -261,6 +263,10 @@ func TestSecureCookieBehindProxies(t *testing.T) {
 			cookie, _, _ := strings.Cut(line, ";")
 			if r = ask("/", cookie); !strings.Contains(r.body, "user=alice") || a.last().Header.Get("Cookie") != "" {
 				t.Errorf("the cookie is no good: %q, and the application sees %q", r.body, a.last().Header)
+			}
+			warned := len(s.logged(`"level":"warn"`, "trusted_proxies", `"peer":"127.0.0.1:`))
+			if want := tt.why == "a client that says so"; (warned == 1) != want || warned > 1 {
+				t.Errorf("%d warnings about a peer that is not trusted", warned)
 			}
 			// Only the name that fits is read: the other is easier to plant.
 			for _, prefix := range []string{"sid", "__Host-sid", "__Secure-sid"} {

@@ -186,6 +186,9 @@ func TestJarSameSite(t *testing.T) {
 		{"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image", "n=1"},
 		{"Origin: http://evil.example", "n=1"},
 		{"Origin: http://" + s.addr, "d=1; s=1; l=1; n=1"},
+		{"Origin: null", "d=1; s=1; l=1; n=1"}, // our own Lax cookie would not be there from elsewhere
+		{"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: empty", "d=1; l=1; n=1"},
+		{"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe", "n=1"},
 	} {
 		if r := s.get("/", cookie, test.lines); r.body != sees(test.want) {
 			t.Errorf("%q: the application sees %s, want %s", test.lines, r.body, test.want)

@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/caching"
 	"github.com/caddy-session/caddy-session/internal/logging"
+	"github.com/caddy-session/caddy-session/internal/origin"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/sessionapp"
 )
@@ -73,9 +74,9 @@ type Cookies struct {
 }
 
 // Enter gives the application the cookies that it is to see: those of the jar in
-// s, nil for none, and what the client may send. https and path are as the
-// browser has them.
-func (r *Rules) Enter(request *http.Request, shared *Shared, s *session.Session, https bool, path string) *Cookies {
+// s, nil for none, and what the client may send. from is where the request comes
+// from, and path that of its URL as the browser has it.
+func (r *Rules) Enter(request *http.Request, shared *Shared, s *session.Session, from origin.Origin, path string) *Cookies {
 	if r == nil {
 		return nil
 	}
@@ -87,9 +88,8 @@ func (r *Rules) Enter(request *http.Request, shared *Shared, s *session.Session,
 		cookiejar.Strip(request.Header, shared.Names...)
 	}
 	shared.rewritten, shared.applied = true, false
-	host, _ := cookiejar.CanonicalHost(request.Host)
-	c := &Cookies{rules: r, shared: shared, request: request,
-		context: cookiejar.NewContext(request, host, path, https, time.Now())}
+	c := &Cookies{rules: r, shared: shared, request: request, context: from.CookieContext(path, s != nil)}
+	c.context.Now = time.Now()
 	jar := ""
 	if s != nil {
 		c.context.Session = s.ID()
