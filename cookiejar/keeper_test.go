@@ -123,6 +123,27 @@ func TestReceivePasses(t *testing.T) {
 	}
 }
 
+// TestReceiveSeparators has rules for names with separators in them, as no cookie
+// should have.
+func TestReceiveSeparators(t *testing.T) {
+	for _, fallback := range []string{"pass", "drop"} {
+		v := newVisitor(t, cookiejar.Rules{Keep: []string{"a:b", "c[d]", "/e", "f/*"}, Pass: []string{"a", "x:y", "z[1]"}, Default: fallback})
+		for _, gone := range []string{
+			"a:b=x", "\xa0a:b=x", "a=1,a:b=x", "a=1, <a:b =x", "c[d]=x", "\xa0c[d]=x", "c[d]\u3000=x", "a=1,c[d]=x", "a=1 c[d]=x",
+			"/e=x", "\xa0/e=x", "f/g=x", "<f/g=x", "a=1,f/g=x",
+		} {
+			if got := v.send(site, gone); got != nil {
+				t.Errorf("default %s: %q: %q is left", fallback, gone, got)
+			}
+		}
+		for _, stays := range []string{"a=1", "x:y=1", "z[1]=1", "a=1,ab=2, fa=3 g=4"} {
+			if got := v.send(site, stays); !slices.Equal(got, []string{stays}) {
+				t.Errorf("default %s: %q became %q", fallback, stays, got)
+			}
+		}
+	}
+}
+
 func TestTakeNameless(t *testing.T) {
 	v := newVisitor(t, cookiejar.Rules{Keep: []string{"PHPSESSID"}})
 	lines := []string{"=PHPSESSID=x", "==PHPSESSID=x", "= PHPSESSID", "PHPSESSID", "=phpsessid=x", "=other=x", "other", ""}

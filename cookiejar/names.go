@@ -7,7 +7,7 @@ import "strings"
 // LegacyCookieProcessor skips before a name; Node trims what ECMAScript calls
 // white space, and Python all that Unicode does, in ISO 8859-1 or UTF-8. So an
 // edge is each byte that can't be in a token (RFC 9110 5.6.2), whether it is
-// ASCII or not. No configured name has one within.
+// ASCII or not.
 
 // isEdge has the bytes that are edges, and isGap those at which servers might
 // part cookies: the comma, and what may be white space or a part of it.
@@ -20,11 +20,17 @@ var isEdge, isGap = func() (edges, gaps [256]bool) {
 	return edges, gaps
 }()
 
-// trimEdges drops the edges around a name.
-func trimEdges(name string) string {
+// trimLeftEdges drops the edges before a name.
+func trimLeftEdges(name string) string {
 	for name != "" && isEdge[name[0]] {
 		name = name[1:]
 	}
+	return name
+}
+
+// trimEdges drops the edges around a name.
+func trimEdges(name string) string {
+	name = trimLeftEdges(name)
 	for name != "" && isEdge[name[len(name)-1]] {
 		name = name[:len(name)-1]
 	}
@@ -44,10 +50,7 @@ func tokenLen(s string) int {
 // firstName returns the first name that a server could find in a pair, and
 // whether there is a "=" behind it.
 func firstName(pair string) (name string, assigned bool) {
-	for pair != "" && isEdge[pair[0]] {
-		pair = pair[1:]
-	}
-	name, _, assigned = strings.Cut(pair, "=")
+	name, _, assigned = strings.Cut(trimLeftEdges(pair), "=")
 	return trimEdges(name), assigned
 }
 
@@ -67,9 +70,18 @@ func hidesName(pair string, bare bool, named func(name string) bool) bool {
 		for ; i < len(pair) && isEdge[pair[i]]; i++ {
 			comma = comma || pair[i] == ','
 		}
-		name := pair[i : i+tokenLen(pair[i:])]
-		if i += len(name); name != "" && (comma && bare || isAssigned(pair[i:])) && named(name) {
-			return true
+		rest := pair[i:]
+		n := tokenLen(rest)
+		token := rest[:n]
+		for n < len(rest) && rest[n] != '=' && !isGap[rest[n]] {
+			n++
+		}
+		i += n
+		// There may be servers to which not every separator ends a name.
+		for _, name := range [...]string{token, trimEdges(rest[:n])} {
+			if name != "" && (comma && bare || isAssigned(rest[len(name):])) && named(name) {
+				return true
+			}
 		}
 	}
 	return false

@@ -80,13 +80,18 @@ func (r Rules) defaultPolicy() policy {
 // table finds the rule for a name.
 type table struct {
 	rules    []rule // the most exact ones first
-	folded   []rule // the same with names as foldCookie writes them
+	folded   []rule // the same with names without edges, as foldCookie writes them
 	fallback policy
 }
 
 func newTable(r Rules) *table {
 	t := &table{rules: r.rules(), fallback: r.defaultPolicy()}
 	for _, one := range t.rules {
+		if name := trimLeftEdges(one.name); !one.pattern {
+			one.name = trimEdges(name)
+		} else if name != "" {
+			one.name = name
+		}
 		one.name = foldCookie(one.name)
 		t.folded = append(t.folded, one)
 	}
@@ -112,7 +117,7 @@ func (t *table) lookup(name string) (policy, WrapRule) {
 // have.
 func (t *table) passes(name string) bool {
 	name = decodeName(name)
-	return t.findFolded(name) == pass && t.findFolded(name[:tokenLen(name)]) == pass
+	return t.findFolded(name) == pass && !t.names(name[:tokenLen(name)])
 }
 
 // names reports whether the rules name a cookie that is managed and whose name
