@@ -21,11 +21,11 @@
 // response does), parse.go and date.go (what a Set-Cookie line says), jar.go and
 // jarstore.go (the cookies that are kept), context.go and match.go (which go with a
 // request), wrap.go and cookieparser.go (sealed and signed values), harden.go
-// (attributes).
+// (attributes). Which names servers find in a header is in names.go for both.
 //
 // Two rules hold the package together. Reading is strict and removing is
-// generous: a pair is read only under the exact name, but removed under every
-// name that some server would take for it, so a value that Values yields never
+// generous: a pair is read only under the exact name, but removed if some server
+// would find that name in it (names.go), so a value that Values yields never
 // outlives Strip; likewise a name that some server would take for one of the
 // rules' is not believed. And every byte that is not ours leaves as it came.
 //

@@ -99,7 +99,7 @@ func editSetCookie(h http.Header, own string, edit func(line string) (string, bo
 func (k *Keeper) policyOf(line string) (policy, WrapRule) {
 	name, value := splitSetCookie(line)
 	p, w := k.table.lookup(name)
-	if name == "" && p == pass && !k.table.passes(innerName(value)) {
+	if inner, _ := firstName(value); name == "" && p == pass && !k.table.passes(inner) {
 		return drop, w
 	}
 	return p, w

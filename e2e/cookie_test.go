@@ -190,6 +190,7 @@ func TestCookieIsRemovedUpstream(t *testing.T) {
 		{[]string{"a=1", live, "b=2; " + live}, []string{"a=1", "b=2"}},
 		{[]string{"sid=x; __Host-sid=y; __Secure-sid=z; xsid=1; sid2=2; Sid=3; SID=4"}, []string{"xsid=1; sid2=2; Sid=3; SID=4"}},
 		{[]string{"sid =x; a=1; \tsid\t=y;sid=;b=2"}, []string{"a=1;b=2"}},
+		{[]string{"<sid=x; a=1, (sid)=y; b=2; \xa0sid=z; \u3000sid=z"}, []string{"b=2"}},
 		{[]string{`a="x; sid=y"; b=2`}, []string{`a="x; b=2`}},
 		{[]string{"a=1;; ;  b = 2 ;c; =d; e=\"f\"; g=\xe9"}, []string{"a=1;; ;  b = 2 ;c; =d; e=\"f\"; g=\xe9"}},
 		{[]string{"a=sid=1; b=; sid"}, []string{"a=sid=1; b=; sid"}},

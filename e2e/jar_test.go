@@ -115,7 +115,8 @@ func TestJarForgeries(t *testing.T) {
 		"PHPSESSID[x]=evil", "PHPSESSID[=evil", "%50HPSESSID=evil", "+PHPSESSID=evil", "PHPSESSID%00x=evil",
 		"app.x=evil", "app x=evil", "app[x=evil", "APP_X=evil", "app%2ex=evil", "app%5Bx=evil",
 		"a,PHPSESSID=evil", ",PHPSESSID=evil", "a, PHPSESSID[x]=evil", "\xa0PHPSESSID=evil", "\u3000PHPSESSID\u00a0=evil", "%20PHPSESSID%85=evil", `"PHPSESSID"=evil`,
-		"=PHPSESSID=evil", "==PHPSESSID=evil", "b=1,PHPSESSID=evil", `b="1, PHPSESSID =evil"`, "_ga=1", "_ga.x=1", "_GA_X=2",
+		"=PHPSESSID=evil", "==PHPSESSID=evil", "b=1,PHPSESSID=evil", `b="1, PHPSESSID =evil"`,
+		"<PHPSESSID=evil", "{[(PHPSESSID)]}=evil", "<=PHPSESSID=evil", "b=1, (PHPSESSID=evil", `b={"c":1,"PHPSESSID=evil":2}`, "_ga=1", "_ga.x=1", "_GA_X=2",
 	} {
 		for _, before := range []string{"", cookie + "; "} {
 			want := sees("a=b; c=d")
@@ -243,6 +244,18 @@ func TestJarPassesByteForByte(t *testing.T) {
 		}
 		if !slices.Equal(got, odd) {
 			t.Errorf("%s: got\n%q, want\n%q", block, got, odd)
+		}
+	}
+}
+
+// A cookie that passes where all others are managed is free in its value.
+func TestJarPassesValues(t *testing.T) {
+	for _, block := range []string{"keep *\npass consent", "default drop\npass consent", "default keep\nkeep PHPSESSID\npass consent"} {
+		s := serveJar(t, storeOption("memory"), block)
+		for _, value := range []string{"groups=C1:1, C2:0 version=6", `{"ads": true, "lang=de": [1, 2]}`, "a, b c=d\u3000e=f"} {
+			if r := s.get("/", "x=1; consent="+value+"; y=2"); r.body != sees("consent="+value) {
+				t.Errorf("%s: of %q, the application sees %s", block, value, r.body)
+			}
 		}
 	}
 }
