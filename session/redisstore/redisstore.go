@@ -214,12 +214,14 @@ func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
 	key := s.key(id)
 	var cmd rueidis.Completed
 	switch {
-	case expect == 0:
+	case expect == 0 && !s.waits(true):
 		cmd = client.B().Del().Key(key).Build()
 	case !s.waits(true):
 		return s.finish(outcome(deleteLua.Exec(ctx, client, []string{key}, []string{head(expect)})), doing, id)
+	case expect == 0:
+		cmd = client.B().Eval().Script(removeDurably).Numkeys(1).Key(key).Build()
 	default:
-		cmd = client.B().Eval().Script(deleteScript).Numkeys(1).Key(key).Arg(head(expect)).Build()
+		cmd = client.B().Eval().Script(deleteDurablyScript).Numkeys(1).Key(key).Arg(head(expect)).Build()
 	}
 	res, err := s.write(ctx, client, true, cmd)
 	if expect == 0 {
