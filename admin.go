@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -207,6 +208,10 @@ func adminEnd(ctx context.Context, app *App, q adminQuery) (any, error) {
 		}
 		return adminEnded{Ended: 1}, err
 	}
+	if q.Subject != "" && q.Realm != "" {
+		ended, err := app.manager.EndSubject(ctx, q.Realm, q.Subject, q.Except)
+		return adminEnded{Ended: ended}, err
+	}
 	if q.Limit == 0 {
 		q.Limit = mostPageSize
 	}
@@ -214,20 +219,11 @@ func adminEnd(ctx context.Context, app *App, q adminQuery) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := adminEnded{Next: next}
-	for _, info := range infos {
-		if info.ID == q.Except {
-			continue
-		}
-		there, err := app.manager.End(ctx, info.ID)
-		if err != nil {
-			return nil, fmt.Errorf("%w (after %d sessions were ended)", err, answer.Ended)
-		}
-		if there {
-			answer.Ended++
-		}
+	infos = slices.DeleteFunc(infos, func(i session.Info) bool { return i.ID == q.Except })
+	if err := app.manager.EndMany(ctx, infos); err != nil {
+		return nil, err
 	}
-	return answer, nil
+	return adminEnded{Ended: len(infos), Next: next}, nil
 }
 
 // Interface guards.

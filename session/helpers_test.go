@@ -78,9 +78,13 @@ func (f *flaky) Delete(ctx context.Context, id string, expect uint64) error {
 	return f.call(ctx, "Delete", id, func() error { return f.Store.Delete(ctx, id, expect) })
 }
 
-func (f *flaky) Indexed(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error) {
-	err = f.call(ctx, "Indexed", key, func() error { ids, next, err = f.Store.Indexed(ctx, key, cursor, limit); return err })
-	return ids, next, err
+func (f *flaky) Indexed(ctx context.Context, key, cursor string, limit int) (page []session.Indexed, next string, err error) {
+	err = f.call(ctx, "Indexed", key, func() error { page, next, err = f.Store.Indexed(ctx, key, cursor, limit); return err })
+	return page, next, err
+}
+
+func (f *flaky) DeleteMany(ctx context.Context, key string, ids []string) error {
+	return f.call(ctx, "DeleteMany", key, func() error { return f.Store.DeleteMany(ctx, key, ids) })
 }
 
 func (f *flaky) Unindex(ctx context.Context, key, id string) error {

@@ -71,9 +71,13 @@ func (m *Manager) List(ctx context.Context, cursor string, limit int) (page []In
 
 // ListSubject is List for the sessions of a subject in a realm.
 func (m *Manager) ListSubject(ctx context.Context, realm, subject, cursor string, limit int) (page []Info, next string, err error) {
-	ids, next, err := m.Store.Indexed(ctx, IndexKey(realm, subject), cursor, limit)
+	filed, next, err := m.Store.Indexed(ctx, IndexKey(realm, subject), cursor, limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing the sessions of a subject: %w", err)
+	}
+	ids := make([]string, len(filed))
+	for i := range filed {
+		ids[i] = filed[i].ID
 	}
 	// An index entry means nothing without its record.
 	page, err = m.showAll(ctx, ids, func(i Info) bool { return i.Subject == subject && i.Realm == realm })

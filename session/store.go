@@ -50,6 +50,19 @@ type Entry struct {
 	Durable bool
 }
 
+// Indexed is an id that is filed under an index key.
+type Indexed struct {
+	ID string
+
+	// Header is the value of the entry, or its first MaxHeader bytes at least,
+	// by which the caller sees whether the entry belongs there: nil if there is
+	// no such entry. The receiver owns it.
+	Header []byte
+}
+
+// MaxHeader is how far into a value its header line may reach, in bytes.
+const MaxHeader = maxHeader
+
 // Store keeps encoded sessions under their id, and an index of ids by subject.
 //
 // All methods are safe for concurrent use and respect the context's deadline.
@@ -76,17 +89,26 @@ type Store interface {
 	// is idempotent. Otherwise ErrConflict or ErrNotFound as in Put.
 	Delete(ctx context.Context, id string, expect uint64) error
 
-	// Indexed lists the ids filed under an index key, a page at a time: pass
+	// Indexed lists what is filed under an index key, a page at a time: pass
 	// "" first, then next until it is "". limit is a hint, above zero. The
 	// list may name ids that are no more, and an id more than once; an id
 	// filed before the first page was asked for and not removed is in it.
-	Indexed(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error)
+	Indexed(ctx context.Context, key, cursor string, limit int) (page []Indexed, next string, err error)
+
+	// DeleteMany removes the entries of any number of ids, as Delete with
+	// expect 0 does, and then takes the ids out of an index key, unless that is
+	// "". It costs far less than to delete them one by one: 100,000 in a second
+	// or so. After an error some may have gone; it may be called again. It is as
+	// durable as Delete: a store that returns ErrNotReplicated does so until what
+	// was deleted before is safe too, also if there are no ids.
+	DeleteMany(ctx context.Context, key string, ids []string) error
 
 	// Unindex removes an id from an index key. It is idempotent. Only for ids
 	// whose record was deleted: an id is never used again.
 	Unindex(ctx context.Context, key, id string) error
 
-	// List lists the ids of all entries, a page at a time, as Indexed does.
+	// List lists the ids of all entries, a page at a time, in the manner of
+	// Indexed.
 	List(ctx context.Context, cursor string, limit int) (ids []string, next string, err error)
 
 	// Close releases what the store holds. Calls after it fail.

@@ -28,35 +28,25 @@ type filed struct {
 
 // eachSession calls f for the live sessions of a subject. Index entries are
 // checked against the records: an entry without its record means nothing.
-func (m *Manager) eachSession(ctx context.Context, key string, f func(filed) error) error {
-	const page = 100
+func eachSession(ctx context.Context, store Store, key string, f func(filed)) error {
+	const page = 1000
 	seen := map[string]bool{}
 	for cursor := ""; ; {
-		ids, next, err := m.Store.Indexed(ctx, key, cursor, page)
+		listed, next, err := store.Indexed(ctx, key, cursor, page)
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			if seen[id] {
+		for _, i := range listed {
+			if seen[i.ID] || i.Header == nil {
 				continue
 			}
-			seen[id] = true
-			e, err := m.Store.Get(ctx, id)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			r, _, _, err := decodeRecord(e.Value)
+			seen[i.ID] = true
+			r, _, _, err := decodeRecord(i.Header)
 			if errors.Is(err, errNewer) {
-				return fmt.Errorf("session %s: %w", id, err)
+				return fmt.Errorf("session %s: %w", i.ID, err)
 			}
-			if err != nil || r.indexKey() != key {
-				continue
-			}
-			if err := f(filed{id, r.signedIn}); err != nil {
-				return err
+			if err == nil && r.indexKey() == key {
+				f(filed{i.ID, r.signedIn})
 			}
 		}
 		if next == "" {
@@ -64,6 +54,32 @@ func (m *Manager) eachSession(ctx context.Context, key string, f func(filed) err
 		}
 		cursor = next
 	}
+}
+
+// endOthers ends the sessions of a subject but one, which may be "", and returns
+// the ids of those that have ended. What signs in meanwhile may go on.
+func endOthers(ctx context.Context, store Store, key, except string) ([]string, error) {
+	var ids []string
+	err := eachSession(ctx, store, key, func(s filed) {
+		if s.id != except {
+			ids = append(ids, s.id)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, endMany(ctx, store, key, ids)
+}
+
+// endMany ends sessions that are filed under a key. If the store does not say
+// what it has done, it is told once more. If there are none, it is asked too:
+// an attempt before may have ended them, and a failover could undo that.
+func endMany(ctx context.Context, store Store, key string, ids []string) error {
+	err := store.DeleteMany(ctx, key, ids)
+	if err == nil || errors.Is(err, ErrNotReplicated) || ctx.Err() != nil {
+		return err
+	}
+	return store.DeleteMany(ctx, key, ids)
 }
 
 // revokeOthers ends the other sessions of the subject that c leads to, or comes
@@ -81,18 +97,16 @@ func (m *Manager) revokeOthers(ctx context.Context, p *Patch, c change) error {
 		m.warnNoSubject(p, c.was)
 		return nil
 	}
-	err := m.eachSession(ctx, key, func(s filed) error {
-		if c.was != nil && s.id == c.was.ID() {
-			return nil // the commit itself replaces it, or goes on with it
-		}
-		if err := m.end(ctx, s.id, key); err != nil {
-			return err
-		}
-		m.ended(EventRevoked, s.id, true)
-		return nil
-	})
+	own := "" // the commit itself replaces it, or goes on with it
+	if c.was != nil {
+		own = c.was.ID()
+	}
+	ids, err := endOthers(ctx, m.Store, key, own)
 	if err != nil {
 		return fmt.Errorf("revoking other sessions: %w", err)
+	}
+	for _, id := range ids {
+		m.ended(EventRevoked, id, true)
 	}
 	return nil
 }
@@ -117,22 +131,57 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 	}
 	key := own.indexKey()
 	var others []filed
-	err := m.eachSession(ctx, key, func(s filed) error {
+	err := eachSession(ctx, m.Store, key, func(s filed) {
 		if s.id != own.ID() {
 			others = append(others, s)
 		}
-		return nil
 	})
 	if err != nil {
 		m.Log.Error("counting the sessions of a subject", zap.String("session", own.ID()), zap.Error(err))
 		return
 	}
 	slices.SortFunc(others, func(a, b filed) int { return a.signedIn.Compare(b.signedIn) })
+	var ids []string
 	for _, s := range others[:max(0, len(others)+1-m.Policy.MaxSessions)] {
-		if err := m.end(ctx, s.id, key); err != nil {
-			m.Log.Error("ending a session over the limit of its subject", zap.Error(err))
-			return
-		}
-		m.ended(EventEvicted, s.id, true)
+		ids = append(ids, s.id)
 	}
+	if ids == nil {
+		return
+	}
+	if err := endMany(ctx, m.Store, key, ids); err != nil {
+		m.Log.Error("ending sessions over the limit of their subject", zap.String("session", own.ID()), zap.Error(err))
+		return
+	}
+	for _, id := range ids {
+		m.ended(EventEvicted, id, true)
+	}
+}
+
+// EndSubject ends the sessions of a subject in a realm, but one, which may be
+// "", for the operator. It returns how many there were.
+func (m *Manager) EndSubject(ctx context.Context, realm, subject, except string) (int, error) {
+	ids, err := endOthers(ctx, m.Store, IndexKey(realm, subject), except)
+	if err != nil {
+		return 0, fmt.Errorf("ending the sessions of a subject: %w", err)
+	}
+	for _, id := range ids {
+		m.ended(EventEnded, id, true)
+	}
+	return len(ids), nil
+}
+
+// EndMany ends sessions that were listed, for the operator. Their places in the
+// index stay until their deadlines, where they mean nothing.
+func (m *Manager) EndMany(ctx context.Context, listed []Info) error {
+	ids := make([]string, len(listed))
+	for i := range listed {
+		ids[i] = listed[i].ID
+	}
+	if err := endMany(ctx, m.Store, "", ids); err != nil {
+		return fmt.Errorf("ending %d sessions: %w", len(ids), err)
+	}
+	for _, s := range listed {
+		m.ended(EventEnded, s.ID, s.Subject != "")
+	}
+	return nil
 }

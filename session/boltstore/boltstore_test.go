@@ -395,3 +395,11 @@ func absent(t testing.TB, s *Store, id string) {
 		t.Errorf("%s: got error %v, want ErrNotFound", id, err)
 	}
 }
+
+func BenchmarkDeleteMany(b *testing.B) {
+	s := New(Options{Path: tempFile(b)})
+	defer s.Close()
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { storetest.BenchMany(b, s, n) })
+	}
+}
