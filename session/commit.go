@@ -90,7 +90,16 @@ func (m *Manager) create(ctx context.Context, site Site, p *Patch, now time.Time
 	if err := m.revokeOthers(ctx, p, c); err != nil {
 		return Result{}, err
 	}
-	if err := m.put(ctx, c.next.ID(), 0, c.entry(m.Policy, now)); err != nil {
+	err = m.put(ctx, c.next.ID(), 0, c.entry(m.Policy, now))
+	if err != nil && !isVerdict(err) && ctx.Err() == nil {
+		// Perhaps on a connection that was dead. Once more, as another session:
+		// should the first one come late, nobody will ever have its secret.
+		if c, err = m.change(site, nil, p, now); err != nil {
+			return Result{}, err
+		}
+		err = m.put(ctx, c.next.ID(), 0, c.entry(m.Policy, now))
+	}
+	if err != nil {
 		return Result{}, fmt.Errorf("creating session %s: %w", c.next.ID(), err)
 	}
 	return m.done(ctx, c), nil

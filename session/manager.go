@@ -341,14 +341,20 @@ func (m *Manager) confirm(ctx context.Context, write func(context.Context) error
 }
 
 // decide is the read that decides about a lost write. It has time of its own:
-// it may be the end of ctx that cut the write short.
+// it may be the end of ctx that cut the write short. A store that can't be read
+// is asked until that time is up: what cut the write short may be over soon.
 func (m *Manager) decide(ctx context.Context, id string) (Entry, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), decideTimeout)
 	defer cancel()
-	return m.Store.Get(ctx, id)
+	for attempt := 0; ; attempt++ {
+		e, err := m.Store.Get(ctx, id)
+		if err == nil || errors.Is(err, ErrNotFound) || pause(ctx, attempt) != nil {
+			return e, err
+		}
+	}
 }
 
 // isVerdict reports whether the store knows what it has done.
 func isVerdict(err error) bool {
-	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotReplicated)
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotReplicated) || errors.Is(err, ErrNotDone)
 }

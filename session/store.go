@@ -15,7 +15,25 @@ var (
 	ErrConflict = errors.New("session was changed meanwhile")
 	// ErrNotReplicated: the write was done, but a failover could undo it.
 	ErrNotReplicated = errors.New("a failover could undo it")
+	// ErrNotDone: nothing was written, and nothing that was sent can be written
+	// later. See NotDone.
+	ErrNotDone = errors.New("nothing was written")
 )
+
+// NotDone returns err as an error that is ErrNotDone too, and reads the same.
+// With it a Store spares its callers to find out what a write that has failed
+// did: the server could not be reached, say, or has refused. nil stays nil.
+func NotDone(err error) error {
+	if err == nil {
+		return nil
+	}
+	return notDone{err}
+}
+
+type notDone struct{ error }
+
+func (e notDone) Unwrap() error        { return e.error }
+func (e notDone) Is(target error) bool { return target == ErrNotDone }
 
 // Entry is one stored session.
 //

@@ -5,8 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/redis/rueidis"
 
@@ -115,65 +116,98 @@ func (s *Store) unindexBatch(ctx context.Context, key string, ids []string) erro
 }
 
 // confirmation returns what waits for the replicas of all servers that have
-// sessions now. In a Cluster, each of them has to be a primary to the end: one
-// that has taken over meanwhile can't tell what its predecessor has deleted.
+// sessions now. In a Cluster they have to be the same to the end: one that has
+// taken over meanwhile can't tell what its predecessor has deleted.
 func (s *Store) confirmation(ctx context.Context) (confirm func() error, err error) {
 	if !s.waits(true) {
 		return func() error { return nil }, nil
 	}
-	client, call, cancel, err := s.begin(ctx)
+	keys, err := s.keyOfEach(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer cancel()
-	servers := []rueidis.Client{client}
-	if client.Mode() == rueidis.ClientModeCluster {
-		nodes, addresses, err := primaries(call, client)
-		if err := s.done(&s.link.reads, err); err != nil {
-			return nil, err
-		}
-		servers = servers[:0]
-		for _, address := range addresses {
-			servers = append(servers, nodes[address])
-		}
-	}
 	return func() error {
-		for _, server := range servers {
-			if err := s.confirm(ctx, server, len(servers)); err != nil {
+		for _, key := range keys {
+			if err := s.confirm(ctx, key); err != nil {
 				return err
 			}
+		}
+		if now, err := s.keyOfEach(ctx); err != nil || !maps.Equal(keys, now) {
+			return errors.Join(session.ErrNotReplicated, errMoved, err)
 		}
 		return nil
 	}, nil
 }
 
-// confirm waits for the replicas of one of so many servers.
-func (s *Store) confirm(ctx context.Context, server rueidis.Client, servers int) error {
-	_, ctx, cancel, err := s.begin(ctx)
+// confirm waits for the replicas of the server that has a key.
+func (s *Store) confirm(ctx context.Context, key string) error {
+	client, ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	// A key of one of the server's slots: one in so many is. To be without any
-	// after that many attempts is next to impossible, but for a server that has
-	// no slots, and so no sessions.
-	for n := range 32 * servers {
-		key := s.prefix + "wait:" + decimal(int64(n))
-		err := server.Do(ctx, mark(server, key)).Error()
-		if err != nil && strings.HasPrefix(err.Error(), "MOVED ") {
-			continue
-		}
-		if err == nil {
-			var res []rueidis.RedisResult
-			if res, err = s.write(ctx, server, true, mark(server, key)); res[0].Error() != nil {
-				err = res[0].Error()
-			}
-		}
-		if errors.Is(err, session.ErrNotReplicated) {
-			s.link.learn(&s.link.writes, nil)
-			return err
-		}
-		return s.done(&s.link.writes, err)
+	res, err := s.write(ctx, client, true, mark(client, key))
+	if answer := res[0].Error(); answer != nil {
+		err = answer
 	}
-	return nil
+	if errors.Is(err, session.ErrNotReplicated) {
+		s.link.learn(&s.link.writes, nil)
+		return err
+	}
+	return s.done(&s.link.writes, err)
+}
+
+// keyOfEach returns a key for each primary that has slots, by the primary's id.
+func (s *Store) keyOfEach(ctx context.Context) (map[string]string, error) {
+	client, ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	key := func(n int) string { return s.prefix + "wait:" + strconv.Itoa(n) }
+	if client.Mode() != rueidis.ClientModeCluster {
+		return map[string]string{"": key(0)}, nil
+	}
+	// Asked at a primary: a replica may be the one that does not answer.
+	ranges, err := client.Do(ctx, client.B().ClusterSlots().Build().SetSlot(key(0))).ToArray()
+	if err := s.done(&s.link.reads, err); err != nil {
+		return nil, err
+	}
+	const slots = 1 << 14
+	var owners [slots]string // ids
+	primaries := map[string]struct{}{}
+	for _, r := range ranges { // first slot, last slot, primary, replicas
+		owner, err := slotRange(r, owners[:])
+		if err != nil {
+			return nil, fmt.Errorf("asking for the slots of the Cluster: %w", err)
+		}
+		primaries[owner] = struct{}{}
+	}
+	keys := make(map[string]string, len(primaries))
+	for n := 0; len(keys) < len(primaries) && n < 64*slots; n++ {
+		cmd := mark(client, key(n))
+		if owner := owners[cmd.Slot()]; owner != "" && keys[owner] == "" {
+			keys[owner] = key(n)
+		}
+	}
+	return keys, nil
+}
+
+// slotRange notes who has a range of slots: the id of a primary.
+func slotRange(answer rueidis.RedisMessage, owners []string) (id string, err error) {
+	fields, err := answer.ToArray()
+	if err != nil || len(fields) < 3 {
+		return "", errors.Join(err, errors.New("an answer that is none"))
+	}
+	first, err1 := fields[0].AsInt64()
+	last, err2 := fields[1].AsInt64()
+	node, err3 := fields[2].ToArray() // address, port, id
+	if err := errors.Join(err1, err2, err3); err != nil || len(node) < 3 || first < 0 || last >= int64(len(owners)) {
+		return "", errors.Join(err, errors.New("an answer that is none"))
+	}
+	id, err = node[2].ToString()
+	for slot := first; slot <= last; slot++ {
+		owners[slot] = id
+	}
+	return id, err
 }
