@@ -139,7 +139,9 @@ func (m *Manager) load(ctx context.Context, scope Scope, t Token, now time.Time)
 		return nil, nil
 	}
 	if err != nil {
-		m.count(EventStoreError)
+		if !errors.Is(err, context.Canceled) { // that is the client's own doing
+			m.count(EventStoreError)
+		}
 		return nil, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
 	s, err := m.decode(e, scope, t, now)

@@ -84,6 +84,24 @@ func TestOpenMakesPrivateFile(t *testing.T) {
 	}
 }
 
+func TestWarnsAboutAFileThatIsNotPrivate(t *testing.T) {
+	for mode, want := range map[os.FileMode]int{0o600: 0, 0o700: 0, 0o640: 1, 0o602: 1, 0o644: 1} {
+		path := tempFile(t)
+		s := New(Options{Path: path})
+		store(t, s, "id", 0, 1, time.Hour)
+		ok(t, s.Close())
+		ok(t, os.Chmod(path, mode))
+		core, logs := observer.New(zap.WarnLevel)
+		s = New(Options{Path: path, Logger: zap.New(core)})
+		ok(t, s.Open(t.Context()))
+		ok(t, s.Close())
+		lines := logs.FilterField(zap.String("file", path)).FilterField(zap.Stringer("mode", mode)).FilterMessageSnippet("chmod 600")
+		if lines.Len() != want || logs.Len() != want {
+			t.Errorf("mode %v: got log %v, want %d lines", mode, logs.All(), want)
+		}
+	}
+}
+
 func TestLockedByAnother(t *testing.T) {
 	// In a bubble, so that the second for the lock, and the one between two
 	// attempts, take no time.

@@ -17,7 +17,7 @@ import (
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	f, err := s.file(ctx)
 	if err != nil {
-		return session.Entry{}, fmt.Errorf("loading session %s: %w", id, err)
+		return session.Entry{}, fmt.Errorf("reading session %s: %w", id, err)
 	}
 	reading := f.cache.Begin(id)
 	// The touches first: when one has left the map, it is in the file already.
@@ -32,7 +32,7 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 		return nil
 	})
 	if err != nil {
-		return session.Entry{}, fmt.Errorf("loading session %s: %w", id, err)
+		return session.Entry{}, fmt.Errorf("reading session %s: %w", id, err)
 	}
 	if !found {
 		return session.Entry{}, session.ErrNotFound

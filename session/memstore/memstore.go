@@ -46,7 +46,7 @@ func New() *Store {
 // Get implements session.Store.
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	if err := s.lock(ctx); err != nil {
-		return session.Entry{}, fmt.Errorf("loading session %s: %w", id, err)
+		return session.Entry{}, fmt.Errorf("reading session %s: %w", id, err)
 	}
 	defer s.mu.Unlock()
 	now := time.Now()
