@@ -93,7 +93,16 @@ func (m *Manager) create(ctx context.Context, site Site, p *Patch, now time.Time
 	if err := m.revokeOthers(ctx, p, c); err != nil {
 		return Result{}, err
 	}
-	if err := m.store.put(ctx, c.next.ID(), 0, c.entry(m.policy, now)); err != nil {
+	err = m.store.put(ctx, c.next.ID(), 0, c.entry(m.policy, now))
+	if err != nil && !isAnswer(err) && ctx.Err() == nil {
+		// Perhaps on a connection that was dead. Once more, as another session:
+		// should the first one come late, nobody will ever have its secret.
+		if c, err = m.change(site, nil, p, now); err != nil {
+			return Result{}, err
+		}
+		err = m.store.put(ctx, c.next.ID(), 0, c.entry(m.policy, now))
+	}
+	if err != nil {
 		return Result{}, fmt.Errorf("creating session %s: %w", c.next.ID(), err)
 	}
 	return m.done(ctx, c), nil

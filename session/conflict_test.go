@@ -382,6 +382,99 @@ func TestAmbiguousAndUnreadableIsAnError(t *testing.T) {
 	})
 }
 
+// The store that took the answer away is back within half a second.
+func TestTheDecidingReadWaitsForTheStore(t *testing.T) {
+	for _, back := range []time.Duration{400 * time.Millisecond, 700 * time.Millisecond} {
+		bubble(t, nil, func(e *env) {
+			s := e.create(`{"a":1}`)
+			start := time.Now()
+			e.faults(nil, func(op, _ string) error {
+				if op == "Put" || op == "Get" && time.Since(start) < back {
+					return errBroken
+				}
+				return nil
+			}, nil)
+			r, err := e.try(s, set(`{"b":1}`))
+			if took := time.Since(start); took > 600*time.Millisecond {
+				e.Errorf("it took %v", took)
+			}
+			e.faults(nil, nil, nil)
+			switch {
+			case back < 500*time.Millisecond && err == nil:
+				e.data(r.Session, `{"a":1,"b":1}`)
+			case back < 500*time.Millisecond || !errors.Is(err, errBroken):
+				e.Errorf("the store is back after %v: error %v", back, err)
+			}
+		})
+	}
+}
+
+// A creation whose answer got lost is done again, as another session: the first
+// one may still come.
+func TestCreationIsTriedAgainUnderAnotherID(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		var ids []string
+		e.faults(func(op, id string) error {
+			if op == "Put" {
+				if ids = append(ids, id); len(ids) == 1 {
+					return errBroken
+				}
+			}
+			return nil
+		}, nil, nil)
+		s := e.create(`{"user":"alice"}`)
+		if len(ids) != 2 || ids[0] == ids[1] || s.ID() != ids[1] {
+			e.Errorf("created were %q, the session is %v", ids, s)
+		}
+		e.live(s)
+		e.counted(session.EventCreated, 1)
+
+		e.faults(failing("Put"), nil, nil)
+		calls := e.calls(func() {
+			if _, err := e.try(nil, set(`{}`)); !errors.Is(err, errBroken) {
+				e.Errorf("error %v", err)
+			}
+		})
+		if calls["Put"] != 2 {
+			e.Errorf("%d attempts, want 2", calls["Put"])
+		}
+	})
+}
+
+// Where the store knows that it did nothing, nothing is read or tried again.
+func TestNotDone(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		s := e.create(`{"a":1}`)
+		e.faults(func(op, _ string) error {
+			if op != "Get" {
+				return session.NotDone(errBroken)
+			}
+			return nil
+		}, nil, nil)
+		for name, test := range map[string]struct {
+			s     *session.Session
+			patch func(*env) *session.Patch
+		}{
+			"create": {nil, set(`{}`)}, "update": {s, set(`{"b":1}`)}, "clear": {s, control("clear")}, "destroy": {s, control("destroy")},
+		} {
+			calls := e.calls(func() {
+				_, err := e.try(test.s, test.patch)
+				if !errors.Is(err, errBroken) || !errors.Is(err, session.ErrNotDone) || strings.Contains(err.Error(), session.ErrNotDone.Error()) {
+					e.Errorf("%s: error %v", name, err)
+				}
+			})
+			if n := calls["Get"] + calls["Put"] + calls["Delete"]; n != 1 {
+				e.Errorf("%s took %v", name, calls)
+			}
+		}
+		e.faults(nil, nil, nil)
+		e.data(s, `{"a":1}`)
+		if session.NotDone(nil) != nil {
+			e.Error("no error is one")
+		}
+	})
+}
+
 // The write lasted until the end of the commit's time, and was done.
 func TestWriteCutShortByTheCommitTimeoutIsDecidedToo(t *testing.T) {
 	bubble(t, nil, func(e *env) {

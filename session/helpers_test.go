@@ -78,9 +78,13 @@ func (f *flaky) Delete(ctx context.Context, id string, expect uint64) error {
 	return f.call(ctx, "Delete", id, func() error { return f.Store.Delete(ctx, id, expect) })
 }
 
-func (f *flaky) Indexed(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error) {
-	err = f.call(ctx, "Indexed", key, func() error { ids, next, err = f.Store.Indexed(ctx, key, cursor, limit); return err })
-	return ids, next, err
+func (f *flaky) Indexed(ctx context.Context, key, cursor string, limit int) (page []session.Indexed, next string, err error) {
+	err = f.call(ctx, "Indexed", key, func() error { page, next, err = f.Store.Indexed(ctx, key, cursor, limit); return err })
+	return page, next, err
+}
+
+func (f *flaky) DeleteMany(ctx context.Context, key string, ids []string) error {
+	return f.call(ctx, "DeleteMany", key, func() error { return f.Store.DeleteMany(ctx, key, ids) })
 }
 
 func (f *flaky) Unindex(ctx context.Context, key, id string) error {
@@ -99,6 +103,7 @@ func (f *flaky) Cached(id string, now time.Time) *session.CachedEntry {
 type env struct {
 	*testing.T
 	*session.Manager
+	operator *session.Operator
 	store    *flaky
 	policy   session.Policy
 	protocol *session.Protocol
@@ -134,11 +139,12 @@ func newEnv(t *testing.T, policy session.Policy, store session.Store) *env {
 		T: t, store: &flaky{Store: store, calls: map[string]int{}}, policy: policy, protocol: newProtocol(t, policy),
 		site: site, logs: logs, events: map[session.Event]int{},
 	}
-	e.Manager = newManager(t, e.store, policy, session.Observer{Log: zap.New(core), Count: func(event session.Event) {
+	hears := session.Observer{Log: zap.New(core), Count: func(event session.Event) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.events[event]++
-	}})
+	}}
+	e.Manager, e.operator = newManager(t, e.store, policy, hears), session.NewOperator(e.store, hears)
 	return e
 }
 

@@ -19,7 +19,7 @@ type NearCache interface {
 	// perhaps out of date. nil means that Get has to be asked and nothing else.
 	//
 	// An entry shows what the store held when it was read. It must be gone
-	// before a Put, Touch or Delete of this process that has changed it
+	// before a Put, Touch, Delete or DeleteMany of this process that has changed it
 	// returns, and as soon as the store hears of any other change.
 	Cached(id string, now time.Time) *CachedEntry
 }

@@ -74,9 +74,13 @@ func (o *Operator) List(ctx context.Context, cursor string, limit int) (page []I
 
 // ListSubject is [Operator.List] for the sessions of a subject in a realm.
 func (o *Operator) ListSubject(ctx context.Context, realm, subject, cursor string, limit int) (page []Info, next string, err error) {
-	ids, next, err := o.store.Indexed(ctx, indexKey(realm, subject), cursor, limit)
+	indexed, next, err := o.store.Indexed(ctx, indexKey(realm, subject), cursor, limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing the sessions of a subject: %w", err)
+	}
+	ids := make([]string, len(indexed))
+	for i := range indexed {
+		ids[i] = indexed[i].ID
 	}
 	// An index entry means nothing without its record.
 	page, err = o.showAll(ctx, ids, func(i Info) bool { return i.Subject == subject && i.Realm == realm })
@@ -121,4 +125,33 @@ func (o *Operator) End(ctx context.Context, id string) (bool, error) {
 	}
 	o.ended(EventEnded, id, r.subject != "")
 	return true, nil
+}
+
+// EndSubject ends the sessions of a subject in a realm, but one, which may be "".
+// It returns how many there were.
+func (o *Operator) EndSubject(ctx context.Context, realm, subject, except string) (int, error) {
+	ids, err := o.endOthers(ctx, indexKey(realm, subject), except)
+	if err != nil {
+		return 0, fmt.Errorf("ending the sessions of a subject: %w", err)
+	}
+	for _, id := range ids {
+		o.ended(EventEnded, id, true)
+	}
+	return len(ids), nil
+}
+
+// EndMany ends sessions that were listed. Their index entries stay until their
+// deadlines, where they mean nothing.
+func (o *Operator) EndMany(ctx context.Context, listed []Info) error {
+	ids := make([]string, len(listed))
+	for i := range listed {
+		ids[i] = listed[i].ID
+	}
+	if err := o.store.removeMany(ctx, "", ids); err != nil {
+		return fmt.Errorf("ending %d sessions: %w", len(ids), err)
+	}
+	for _, s := range listed {
+		o.ended(EventEnded, s.ID, s.Subject != "")
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -105,5 +106,24 @@ func TestEveryStoreHasOneWinner(t *testing.T) {
 				t.Errorf("the old record: error %v", err)
 			}
 		}
+	})
+}
+
+// What fails says once what it was doing, and a request that is called off is
+// no failure of the store.
+func TestLoadingThatFails(t *testing.T) {
+	stores(t, func(t *testing.T, store session.Store, _ bool) {
+		e := newEnv(t, session.DefaultPolicy(), store)
+		s := e.create("{}")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := e.Load(ctx, e.site, []session.Token{s.Token()}, time.Now())
+		if err == nil || strings.Count(err.Error(), "loading session") != 1 || strings.Count(err.Error(), s.ID()) > 2 {
+			t.Errorf("got error %v", err)
+		}
+		if n := e.events[session.EventStoreError]; n != 0 {
+			t.Errorf("a request that was called off counts as %d errors of the store", n)
+		}
+		e.live(s)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -47,7 +48,20 @@ func openFile(opts Options, log *zap.Logger, suspect, stuck bool) (*file, error)
 	}
 	log.Info("sessions are stored on this machine only",
 		zap.String("file", opts.Path), zap.Int64("sessions", count))
+	warnIfOthersMay(opts.Path, log)
 	return newFile(db, opts, log, count), nil
+}
+
+// warnIfOthersMay warns about a file that was there before, and that other users
+// of this machine may read or write.
+func warnIfOthersMay(path string, log *zap.Logger) {
+	if runtime.GOOS == "windows" {
+		return // modes say nothing there
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		log.Warn("other users of this machine have access to the file with the sessions: chmod 600",
+			zap.String("file", path), zap.Stringer("mode", info.Mode().Perm()))
+	}
 }
 
 // openDB looks at the file without changing it, and then opens it.

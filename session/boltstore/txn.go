@@ -159,6 +159,13 @@ func (t *txn) fileUnder(key []byte, deadline int64) {
 	}
 }
 
+// unfile takes an id out of the index, if it is there.
+func (t *txn) unfile(key []byte) {
+	if t.index.Get(key) != nil {
+		t.remove(t.index, key)
+	}
+}
+
 // write stores a session over r, which was loaded from id.
 func (t *txn) write(id []byte, r record, expiry int64, stored []byte) {
 	t.overtake(id, r)
