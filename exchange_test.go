@@ -64,6 +64,30 @@ func TestVisitor(t *testing.T) {
 	}
 }
 
+// Where the store could not tell, nothing is committed either, even if it could by
+// then, and caches are told that there may be a session.
+func TestUnknownVisitor(t *testing.T) {
+	h, s := handler(t, "on_store_error pass")
+	own := begin(t, h, `{"a":1}`)
+	for _, tt := range []struct {
+		says    string
+		status  int
+		caching string
+	}{{"X-Session-Set: b=2", 503, ""}, {"X-A: b", 0, "private"}} {
+		s.store.down.Store(true)
+		w, err := answer(h, request("/", own), func(w http.ResponseWriter, r *http.Request) error {
+			s.store.down.Store(false)
+			return says(tt.says)(w, r)
+		})
+		if status(err) != tt.status || w.Header().Get("Cache-Control") != tt.caching || len(w.Header()["Set-Cookie"]) > 0 {
+			t.Errorf("%s: %v, %v", tt.says, err, w.Header())
+		}
+	}
+	if n := s.store.sessions(t); n != 1 || seen(t, h, own) != `{"a":1}` {
+		t.Errorf("%d sessions", n)
+	}
+}
+
 // Somebody who signs out from where the store can't be asked must know that it
 // did not work, and a retry must not repeat what the application has done.
 func TestRetryAfter(t *testing.T) {
