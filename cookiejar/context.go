@@ -21,7 +21,7 @@ type Context struct {
 	Now     time.Time
 }
 
-// NewContext returns the context of a request; host and path are as in Context.
+// NewContext returns the context of a request; host and path are as in [Context].
 //
 // Browsers say in Sec-Fetch-Site who has caused a request on HTTPS. Where that is
 // missing (plain HTTP, old browsers, programs), Origin decides, which comes with
