@@ -2,11 +2,17 @@ package caddysession
 
 import (
 	"bufio"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 )
+
+// timeout is how long a test waits before it fails.
+const timeout = 10 * time.Second
 
 func TestIsEventStream(t *testing.T) {
 	for value, want := range map[string]bool{
@@ -93,7 +99,11 @@ func TestEventStreamEndsWithTheSession(t *testing.T) {
 			if ended, err := s.app.Operator().End(t.Context(), r.Header.Get("X-Session-Id")); !ended || err != nil {
 				t.Error(ended, err)
 			}
-			<-r.Context().Done()
+			select {
+			case <-r.Context().Done():
+			case <-time.After(timeout):
+				t.Error("the request goes on")
+			}
 			if _, err := w.Write([]byte("data: 2\n\n")); err == nil {
 				t.Error("the stream goes on")
 			}
@@ -119,8 +129,9 @@ func TestHijackedConnectionEndsWithTheSession(t *testing.T) {
 		if ended, err := s.app.Operator().End(t.Context(), r.Header.Get("X-Session-Id")); !ended || err != nil {
 			t.Error(ended, err)
 		}
-		if _, err := conn.Read(make([]byte, 1)); err == nil { // nobody writes: only its end returns
-			t.Error("read something")
+		conn.SetReadDeadline(time.Now().Add(timeout))
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("reading from the connection: %v", err)
 		}
 		return nil
 	})); err != nil {
