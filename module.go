@@ -1,13 +1,17 @@
 // Package caddysession puts server-side sessions in front of applications that
-// have none. It is the handler for Caddy (module.go): one request and its
-// response (exchange.go, response.go), what stays open (streams.go), what the
-// rest of a site does with the session (matcher.go, placeholder.go,
-// actions.go), spans (tracing.go), and the Caddyfile (caddyfile.go).
+// have none. It is the handler for Caddy (module.go, compile.go): what must not
+// pass (strip.go), what the handlers of one request share (visit.go), a request
+// with a session and its response (exchange.go) and one without (passing.go),
+// what stays open (streams.go), what the rest of a site does with the session
+// (matcher.go, placeholder.go, actions.go), spans (tracing.go), and the Caddyfile
+// (caddyfile.go).
 //
-// What all sites share is in package sessionapp, the stores that can be
-// configured are in package stores, the admin API and the command in package
-// operator, cookies in package cookiejar, and the engine is in package session.
-// Importing this package registers all of it.
+// What all sites share is in package [sessionapp], the stores that can be
+// configured are in package [github.com/caddy-session/caddy-session/stores], the
+// admin API and the command in package
+// [github.com/caddy-session/caddy-session/operator], cookies in package
+// [cookiejar], and the engine is in package [session]. Importing this package
+// registers all of it.
 package caddysession
 
 import (

@@ -5,8 +5,8 @@
 // passed. It knows neither Caddy nor sessions: what a well-formed value is, which
 // value is a live session, and where a jar is stored, is for the caller to say.
 //
-// Two configurations compile to what serves requests: Cookie to a SessionCookie,
-// and Rules to a Keeper.
+// Two configurations compile to what serves requests: [Cookie] to a [SessionCookie],
+// and [Rules] to a [Keeper].
 //
 // Reading order, for the session cookie: cookie.go (what one cookie is configured
 // to be), validate.go (which configurations contradict themselves),
@@ -25,8 +25,8 @@
 //
 // Two rules hold the package together. Reading is strict and removing is
 // generous: a pair is read only under the exact name, but removed if some server
-// would find that name in it (names.go), so a value that Values yields never
-// outlives Strip; likewise a name that some server would take for one of the
+// would find that name in it (names.go), so a value that [Values] yields never
+// outlives [Strip]; likewise a name that some server would take for one of the
 // rules' is not believed. And every byte that is not ours leaves as it came.
 //
 // Sources: RFC 6265bis (draft-ietf-httpbis-rfc6265bis), namely 4.2.1 and 5.8

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Keeper applies Rules to requests and responses. It does not change and may be
+// Keeper applies [Rules] to requests and responses. It does not change and may be
 // used by many goroutines.
 type Keeper struct {
 	table   *table
@@ -58,7 +58,7 @@ func (in Incoming) Stale() bool { return len(in.stale) > 0 }
 // cookies of managed names go, whatever the client sent under them, in every
 // spelling that some server could read; sealed and signed ones that verify are
 // unwrapped in their place; and those of the jar, as its JSON text, are put in
-// front. Everything else stays byte for byte, as with Strip.
+// front. Everything else stays byte for byte, as with [Strip].
 //
 // The jar's cookies come first because most servers take the first of two, and
 // since a quote that another cookie leaves open swallows what comes behind it.

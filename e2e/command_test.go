@@ -230,7 +230,8 @@ func runConsole(t *testing.T, o *operated, block, id string) {
 			if id != "" {
 				line = idPattern.ReplaceAllString(line, id)
 			}
-			cmd := exec.Command("bash", "-c", strings.Replace(line, "curl", "curl --silent --show-error", 1))
+			program(t, "curl")
+			cmd := exec.Command(program(t, "bash"), "-c", strings.Replace(line, "curl", "curl --silent --show-error", 1))
 			out, err := cmd.Output()
 			if err != nil {
 				t.Fatalf("%s: %v", line, err)

@@ -23,7 +23,7 @@ type Counter interface {
 }
 
 // As returns the store, or the first one that it wraps, as a T. Wrappers have a
-// method Unwrap() Store.
+// method Unwrap() [Store].
 func As[T any](store Store) (T, bool) {
 	for store != nil {
 		if t, ok := store.(T); ok {

@@ -55,7 +55,9 @@ type StoreModule interface {
 	StoreKey() string
 
 	// NewStore returns a new store. It must not wait for anything, nor touch
-	// anything: configurations are also made to be validated.
+	// anything: configurations are also made to be validated. A store with a
+	// method Open(context.Context) error is opened when its configuration
+	// starts.
 	NewStore(*zap.Logger) (session.Store, error)
 }
 

@@ -103,10 +103,10 @@ func (s *Embedded) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}.Parse(d)
 }
 
-// StoreKey implements sessionapp.StoreModule: one file, one store.
+// StoreKey implements [sessionapp.StoreModule]: one file, one store.
 func (s *Embedded) StoreKey() string { return "embedded " + s.File }
 
-// NewStore implements sessionapp.StoreModule.
+// NewStore implements [sessionapp.StoreModule].
 func (s *Embedded) NewStore(log *zap.Logger) (session.Store, error) {
 	return boltstore.New(boltstore.Options{Path: s.File, MaxSessions: s.MaxSessions, Logger: log}), nil
 }

@@ -38,10 +38,10 @@ func (*Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return settings.Block{}.Parse(d)
 }
 
-// StoreKey implements sessionapp.StoreModule.
+// StoreKey implements [sessionapp.StoreModule].
 func (*Memory) StoreKey() string { return "memory" }
 
-// NewStore implements sessionapp.StoreModule.
+// NewStore implements [sessionapp.StoreModule].
 func (*Memory) NewStore(*zap.Logger) (session.Store, error) { return memstore.New(), nil }
 
 // Interface guards.

@@ -362,10 +362,10 @@ func readFile(name, file string) ([]byte, error) {
 	return contents, nil
 }
 
-// StoreKey implements sessionapp.StoreModule.
+// StoreKey implements [sessionapp.StoreModule].
 func (s *Redis) StoreKey() string { return s.key }
 
-// NewStore implements sessionapp.StoreModule.
+// NewStore implements [sessionapp.StoreModule].
 func (s *Redis) NewStore(log *zap.Logger) (session.Store, error) {
 	o := s.options
 	o.Logger = log

@@ -1,4 +1,4 @@
-// Package storetest is the conformance suite of the session.Store contract:
+// Package storetest is the conformance suite of the [session.Store] contract:
 // what the contract says is tested here, once, for every store.
 //
 // The tests use fresh random ids and never expect an empty store, so stores
