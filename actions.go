@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
@@ -35,7 +36,14 @@ type SessionSet struct {
 	// The values by their top-level data keys. Objects are merged (RFC 7396).
 	// Strings may have placeholders; a value that comes out empty by that is
 	// not set.
+	//
+	// Who is signed in must not come from what a client may write: where the
+	// key is that of the subject, a value that reads the request, such as a
+	// header that `forward` does not name, is an error.
 	Set map[string]json.RawMessage `json:"set,omitempty"`
+
+	// Where a Caddyfile has it, for error messages.
+	At string `json:"at,omitempty"`
 
 	values map[string]any
 }
@@ -76,7 +84,22 @@ func (SessionRenew) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the values, as strictly as those of an application.
-func (a *SessionSet) Provision(caddy.Context) error { return a.compile() }
+func (a *SessionSet) Provision(ctx caddy.Context) error {
+	if err := a.compile(); err != nil {
+		return err
+	}
+	app, err := ctx.App("session")
+	if err != nil {
+		return fmt.Errorf("loading the session app: %w", err)
+	}
+	return app.(*sessionapp.App).CheckSetter(ctx, a)
+}
+
+// Assignments implements [sessionapp.SessionSetter].
+func (a *SessionSet) Assignments() map[string]any { return a.values }
+
+// Position implements [sessionapp.SessionSetter].
+func (a *SessionSet) Position() string { return a.At }
 
 func (a *SessionSet) compile() error {
 	if len(a.Set) == 0 {
@@ -266,4 +289,5 @@ var (
 	_ caddyhttp.MiddlewareHandler = (*SessionUnset)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionDestroy)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionRenew)(nil)
+	_ sessionapp.SessionSetter    = (*SessionSet)(nil)
 )

@@ -17,7 +17,7 @@ func set(t *testing.T, object string) *SessionSet {
 	if err := json.Unmarshal([]byte(object), &a.Set); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Provision(caddy.Context{}); err != nil {
+	if err := a.Provision(newSite(t).ctx); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -174,7 +174,7 @@ func TestActionErrors(t *testing.T) {
 		{&SessionSet{Set: map[string]json.RawMessage{"a": json.RawMessage(`{"b":1,"b":2}`)}}, "session_set: "},
 		{&SessionUnset{}, "session_unset needs a key"},
 	} {
-		if err := tt.action.Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if err := tt.action.Provision(newSite(t).ctx); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: %v", tt.want, err)
 		}
 	}

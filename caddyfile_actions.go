@@ -2,11 +2,14 @@ package caddysession
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-session/caddy-session/internal/provenance"
 )
 
 // parseSet sets up session_set. Several values make a list. Syntax:
@@ -19,6 +22,7 @@ import (
 func parseSet(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
 	a := &SessionSet{Set: map[string]json.RawMessage{}}
+	at := fmt.Sprintf("%s:%d", h.File(), h.Line())
 	inline := h.NextArg()
 	if inline {
 		if err := a.parseLine(h.Dispenser); err != nil {
@@ -39,7 +43,23 @@ func parseSet(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	if err := a.compile(); err != nil {
 		return nil, h.WrapErr(err)
 	}
+	if a.mayNameUser() {
+		a.At = at
+	}
 	return a, nil
+}
+
+// mayNameUser reports whether a value reads what the subject must not come from.
+// Which key is the subject's, and what is behind a variable, is known later.
+func (a *SessionSet) mayNameUser() bool {
+	for _, value := range a.Set {
+		for _, key := range provenance.In(string(value)) {
+			if writer, _ := provenance.Of(key); writer != provenance.Trusted {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (a *SessionSet) parseLine(d *caddyfile.Dispenser) error {

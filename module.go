@@ -198,8 +198,22 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.manager, err = shared.NewManager(policy, h.protocol, h.logger); err != nil {
 		return err
 	}
-	h.appCookies, err = h.compileRules(policy)
-	return err
+	if h.appCookies, err = h.compileRules(policy); err != nil {
+		return err
+	}
+	shared.AddHandler(ctx, h)
+	return nil
+}
+
+// SubjectKey implements [sessionapp.SessionHandler].
+func (h *Handler) SubjectKey() string { return h.manager.Policy().SubjectKey }
+
+// StripsHeader implements [sessionapp.SessionHandler].
+func (h *Handler) StripsHeader(name string) bool { return h.managed(name) }
+
+// StripsCookie implements [sessionapp.SessionHandler].
+func (h *Handler) StripsCookie(name string) bool {
+	return h.appCookies != nil && h.appCookies.Keeper.Manages(name)
 }
 
 // ServeHTTP serves one request: it strips what clients must not send, loads the
@@ -243,4 +257,5 @@ func (h *Handler) owns(r *http.Request, v *visit) (bool, error) {
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ sessionapp.SessionHandler   = (*Handler)(nil)
 )

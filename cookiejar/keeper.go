@@ -39,6 +39,10 @@ func (r Rules) Compile(own []string, fits func(value string) bool) (*Keeper, err
 	return k, nil
 }
 
+// Manages reports whether clients can't choose what the application reads under
+// a name, in whatever case: a cookie that is kept, sealed, signed or dropped.
+func (k *Keeper) Manages(name string) bool { return !k.table.passes(name) }
+
 // Incoming is what the cookies of a request turned out to be.
 type Incoming struct {
 	// Forward are the values of the cookies in Rules.Forward, in that order;

@@ -27,8 +27,10 @@ func TestDependencies(t *testing.T) {
 		needs     []string // packages of this module: these and no others
 		forbidden []string // what no import begins with
 	}{
-		"":                     {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings", "/internal/response", "/internal/caching", "/internal/appcookies", "/internal/logging", "/internal/origin"}, []string{redis, bbolt, otter, "testing"}},
-		"/sessionapp":          {[]string{"/session", "/session/nearcache", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
+		"": {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings", "/internal/response",
+			"/internal/caching", "/internal/appcookies", "/internal/logging", "/internal/origin", "/internal/provenance"},
+			[]string{redis, bbolt, otter, "testing"}},
+		"/sessionapp":          {[]string{"/session", "/session/nearcache", "/internal/settings", "/internal/provenance"}, []string{redis, bbolt, otter, "testing"}},
 		"/stores":              {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":            {[]string{"/session", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":   {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
@@ -38,6 +40,7 @@ func TestDependencies(t *testing.T) {
 		"/internal/caching":    {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/origin":     {[]string{"/cookiejar"}, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/logging":    {nil, []string{caddy, redis, bbolt, otter, "testing"}},
+		"/internal/provenance": {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/appcookies": {[]string{"/session", "/cookiejar", "/sessionapp", "/internal/caching", "/internal/logging", "/internal/origin"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/session":             {[]string{"/internal/framed", "/internal/percent"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/cookiejar":           {[]string{"/internal/framed", "/internal/percent"}, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},

@@ -197,34 +197,40 @@ func (r *record) openBody(t Token, header, body []byte) error {
 		body = opened
 	}
 	data, private, both := bytes.Cut(body, []byte("\n"))
-	if !plainObject(data) || both && !plainObject(private) {
+	if !printable(data) || !printable(private) {
 		return fmt.Errorf("%w: the body is not ASCII JSON", errCorrupt)
 	}
-	r.data, r.private = data, private
-	if r.sealed {
-		return nil
+	if !r.sealed { // a worker may have edited it
+		data, private = compacted(data), compacted(private)
 	}
-	// A worker may have edited a plain record, and lookup relies on the form.
-	var compact, compactPrivate bytes.Buffer
-	err := json.Compact(&compact, data)
-	if both && err == nil {
-		err = json.Compact(&compactPrivate, private)
-		r.private = compactPrivate.Bytes()
-	}
-	if err != nil {
+	// Whoever has the secret can seal anything.
+	if !compactObject(data) || both && !compactObject(private) {
 		return fmt.Errorf("%w: the body is not JSON", errCorrupt)
 	}
-	r.data = compact.Bytes()
+	r.data, r.private = data, private
 	return nil
 }
 
-// plainObject is a cheap check that text can stand in a header and is likely
-// an object.
-func plainObject(text []byte) bool {
+// compacted returns JSON without white space, and nil for what is none.
+func compacted(text []byte) []byte {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, text); err != nil {
+		return nil
+	}
+	return compact.Bytes()
+}
+
+// printable reports whether text can stand in a header.
+func printable(text []byte) bool {
 	for _, c := range text {
 		if c < ' ' || c >= 0x7f {
 			return false
 		}
 	}
-	return len(text) >= 2 && text[0] == '{' && text[len(text)-1] == '}'
+	return true
+}
+
+// compactObject reports whether text is an object in the form that lookup needs.
+func compactObject(text []byte) bool {
+	return len(text) > 0 && text[0] == '{' && compactJSON(text)
 }

@@ -43,6 +43,7 @@ type App struct {
 	done      chan struct{} // closed by Cleanup
 	operator  *session.Operator
 	idles     map[time.Duration]struct{}
+	handlers  []placed
 	ctx       caddy.Context
 	logger    *zap.Logger
 }
@@ -208,6 +209,9 @@ func (a *App) Start() error {
 	go a.emitAll()
 	if http, err := a.ctx.AppIfConfigured("http"); err == nil {
 		checkWiring(http.(*caddyhttp.App), a.logger)
+		if err := checkIdentity(http.(*caddyhttp.App), a.logger); err != nil {
+			return err
+		}
 	}
 	if opener, ok := session.As[interface{ Open(context.Context) error }](a.store.Store); ok {
 		return opener.Open(context.Background())
