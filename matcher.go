@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-session/caddy-session/internal/settings"
 )
 
 func init() {
@@ -51,7 +53,11 @@ func (m *MatchSession) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		*m = MatchSession{}
 	}
 	for d.Next() {
-		if args := d.RemainingArgs(); len(args) > 0 {
+		args, err := settings.Names(d)
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 {
 			if args[0] == "" {
 				return d.Err("the key is empty: write session, or session KEY [VALUE...]")
 			}

@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -92,12 +94,23 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return settings.Block{
+	return globalBlock.Parse(a, d)
+}
+
+var globalBlock = settings.NewBlock("the global option session { }", func(a *App, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
 		"store": func() error {
+			var names []string
+			for _, module := range caddy.GetModules("session.stores") {
+				names = append(names, module.ID.Name())
+			}
 			if !d.NextArg() {
-				return d.Err("store needs a name: embedded, redis or memory")
+				return d.Err("store needs a name: " + strings.Join(names, ", "))
 			}
 			name := d.Val()
+			if !slices.Contains(names, name) {
+				return d.Err(settings.Unknown("store", name, names))
+			}
 			module, err := caddyfile.UnmarshalModule(d, "session.stores."+name)
 			if err != nil {
 				return err
@@ -105,8 +118,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
 			return nil
 		},
-	}.Parse(d)
-}
+	}
+})
 
 // pool has the open stores of this process by their keys. Old and new
 // configurations overlap during a reload.
