@@ -76,7 +76,12 @@ func (SessionRenew) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the values, as strictly as those of an application.
-func (a *SessionSet) Provision(caddy.Context) error { return a.compile() }
+func (a *SessionSet) Provision(ctx caddy.Context) error {
+	if err := a.compile(); err != nil {
+		return err
+	}
+	return needApp(ctx)
+}
 
 func (a *SessionSet) compile() error {
 	if len(a.Set) == 0 {
@@ -96,11 +101,23 @@ func (a *SessionSet) compile() error {
 }
 
 // Provision checks the keys.
-func (a *SessionUnset) Provision(caddy.Context) error {
+func (a *SessionUnset) Provision(ctx caddy.Context) error {
 	if len(a.Keys) == 0 {
 		return errors.New("session_unset needs a key")
 	}
-	return nil
+	return needApp(ctx)
+}
+
+// Provision has the app tell where it can't work.
+func (*SessionDestroy) Provision(ctx caddy.Context) error { return needApp(ctx) }
+
+// Provision has the app tell where it can't work.
+func (*SessionRenew) Provision(ctx caddy.Context) error { return needApp(ctx) }
+
+// needApp loads the app of sessions, which checks the sites when all are known.
+func needApp(ctx caddy.Context) error {
+	_, err := ctx.App("session")
+	return err
 }
 
 func (a *SessionSet) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -262,6 +279,8 @@ func (all *wish) expand(key string, value any) (any, bool, error) {
 var (
 	_ caddy.Provisioner           = (*SessionSet)(nil)
 	_ caddy.Provisioner           = (*SessionUnset)(nil)
+	_ caddy.Provisioner           = (*SessionDestroy)(nil)
+	_ caddy.Provisioner           = (*SessionRenew)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionSet)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionUnset)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionDestroy)(nil)

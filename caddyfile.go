@@ -3,6 +3,7 @@ package caddysession
 import (
 	"strconv"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -10,6 +11,7 @@ import (
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
@@ -23,7 +25,16 @@ func init() {
 	for name, parse := range map[string]httpcaddyfile.UnmarshalHandlerFunc{
 		"session_set": parseSet, "session_unset": parseUnset, "session_destroy": parseDestroy, "session_renew": parseRenew,
 	} {
-		httpcaddyfile.RegisterHandlerDirective(name, parse)
+		httpcaddyfile.RegisterHandlerDirective(name, func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+			h.Next()
+			file, line := h.File(), h.Line()
+			h.Reset()
+			handler, err := parse(h)
+			if err == nil {
+				sessionapp.NoteSource(handler.(caddy.Module), file, line)
+			}
+			return handler, err
+		})
 		settings.Belongs(name, "the site, beside session")
 	}
 	for _, name := range []string{"session_set", "session_unset", "session_destroy", "session_renew"} {

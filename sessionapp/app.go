@@ -217,13 +217,19 @@ func (a *App) Idle() time.Duration {
 // rather than by the first visitor. Redis is not waited for.
 func (a *App) Start() error {
 	go a.emitAll()
-	if http, err := a.ctx.AppIfConfigured("http"); err == nil {
-		checkWiring(http.(*caddyhttp.App), a.logger)
-	}
+	a.checkSites()
 	if opener, ok := session.As[interface{ Open(context.Context) error }](a.store.Store); ok {
 		return opener.Open(context.Background())
 	}
 	return nil
+}
+
+// checkSites warns about mistakes in the sites. It is called when all apps are
+// there: while they are made, asking for one makes it.
+func (a *App) checkSites() {
+	if http, err := a.ctx.AppIfConfigured("http"); err == nil {
+		checkWiring(http.(*caddyhttp.App), a.logger)
+	}
 }
 
 // Stop does nothing: requests are still being served.
@@ -236,6 +242,11 @@ func (a *App) Cleanup() error {
 	}
 	if a.poolKey == "" {
 		return nil
+	}
+	// Caddy starts nothing to validate a configuration. That it was made and is
+	// good, so that all apps are there, is told by nothing else.
+	if cause := context.Cause(a.ctx); cause != nil && cause.Error() == "validation complete" {
+		a.checkSites()
 	}
 	_, err := pool.Delete(a.poolKey)
 	return err
