@@ -214,10 +214,13 @@ func (a *App) Idle() time.Duration {
 }
 
 // Start opens a store that has to be opened, so that its trouble is seen here
-// rather than by the first visitor. Redis is not waited for.
+// rather than by the first visitor. Redis is asked and not waited for.
 func (a *App) Start() error {
 	go a.emitAll()
 	a.checkSites()
+	if connector, ok := session.As[interface{ Connect() }](a.store.Store); ok {
+		connector.Connect()
+	}
 	if opener, ok := session.As[interface{ Open(context.Context) error }](a.store.Store); ok {
 		return opener.Open(context.Background())
 	}
