@@ -119,11 +119,23 @@ func (a *SessionSet) compile() error {
 }
 
 // Provision checks the keys.
-func (a *SessionUnset) Provision(caddy.Context) error {
+func (a *SessionUnset) Provision(ctx caddy.Context) error {
 	if len(a.Keys) == 0 {
 		return errors.New("session_unset needs a key")
 	}
-	return nil
+	return needApp(ctx)
+}
+
+// Provision has the app tell where it can't work.
+func (*SessionDestroy) Provision(ctx caddy.Context) error { return needApp(ctx) }
+
+// Provision has the app tell where it can't work.
+func (*SessionRenew) Provision(ctx caddy.Context) error { return needApp(ctx) }
+
+// needApp loads the app of sessions, which checks the sites when all are known.
+func needApp(ctx caddy.Context) error {
+	_, err := ctx.App("session")
+	return err
 }
 
 func (a *SessionSet) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -285,6 +297,8 @@ func (all *wish) expand(key string, value any) (any, bool, error) {
 var (
 	_ caddy.Provisioner           = (*SessionSet)(nil)
 	_ caddy.Provisioner           = (*SessionUnset)(nil)
+	_ caddy.Provisioner           = (*SessionDestroy)(nil)
+	_ caddy.Provisioner           = (*SessionRenew)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionSet)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionUnset)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionDestroy)(nil)

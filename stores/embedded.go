@@ -90,7 +90,11 @@ func (s *Embedded) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return settings.Block{
+	return embeddedBlock.Parse(s, d)
+}
+
+var embeddedBlock = settings.NewBlock("store embedded { }", func(s *Embedded, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
 		"max_sessions": func() error {
 			if err := settings.Number(d, &s.MaxSessions); err != nil {
 				return err
@@ -100,8 +104,8 @@ func (s *Embedded) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			return nil
 		},
-	}.Parse(d)
-}
+	}
+})
 
 // StoreKey implements [sessionapp.StoreModule]: one file, one store.
 func (s *Embedded) StoreKey() string { return "embedded " + s.File }

@@ -30,13 +30,15 @@ func (Memory) CaddyModule() caddy.ModuleInfo {
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //
 //	store memory
-func (*Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+func (s *Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return settings.Block{}.Parse(d)
+	return memoryBlock.Parse(s, d)
 }
+
+var memoryBlock = settings.NewBlock("store memory { }", func(*Memory, *caddyfile.Dispenser) settings.Words { return nil })
 
 // StoreKey implements [sessionapp.StoreModule].
 func (*Memory) StoreKey() string { return "memory" }

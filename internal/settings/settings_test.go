@@ -18,6 +18,8 @@ func TestBlock(t *testing.T) {
 		{"x {\nmany 1\nmany 2\n}", "many1 many2", ""},
 		{"x {\na 1\na 2\n}", "", "a is set twice"},
 		{"x {\nc 1\n}", "", `unknown setting "c"`},
+		{"x {\nmnay 1\n}", "", `did you mean many?`},
+		{"x {\ndeep 1\n}", "", "deep belongs into the inner block; here are a, b, inner and many"},
 		{"x {\ninner {\na 1\n}\nb 2\n}", "inner a1 b2", ""},
 		{"x {\ninner {\na 1\na 2\n}\n}", "", "a is set twice"},
 		{"x {\na 1\ninner {\na 2\n}\n}", "a1 inner a2", ""},
@@ -34,11 +36,14 @@ func TestBlock(t *testing.T) {
 			got = append(got, word+value)
 			return nil
 		}
-		inner := func() error {
-			got = append(got, "inner")
-			return Block{"a": one}.Parse(d)
-		}
-		err := Block{"a": one, "b": one, "many": one, "inner": inner}.Parse(d, "many")
+		inner := NewBlock("the inner block", func(any, *caddyfile.Dispenser) Words { return Words{"a": one, "deep": one} })
+		outer := NewBlock("the outer block", func(any, *caddyfile.Dispenser) Words {
+			return Words{"a": one, "b": one, "many": one, "inner": func() error {
+				got = append(got, "inner")
+				return inner.Parse(nil, d)
+			}}
+		}, "many")
+		err := outer.Parse(nil, d)
 		if tt.err != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(err.Error(), "Testfile:") {
 				t.Errorf("%q: %v", tt.text, err)

@@ -71,8 +71,8 @@ type Store struct {
 	link    *link
 }
 
-// New returns a store that connects when it is first used. It fails on options
-// that can't work, never because of a server that is down.
+// New returns a store that connects when it is first used, or told to. It fails
+// on options that can't work, never because of a server that is down.
 func New(opts Options) (*Store, error) {
 	cfg, err := opts.resolve()
 	if err != nil {
@@ -85,6 +85,16 @@ func New(opts Options) (*Store, error) {
 		addr:    cfg.String(),
 		link:    newLink(cfg),
 	}, nil
+}
+
+// Connect begins to connect, so that the log tells of trouble, such as a wrong
+// password, before anybody needs a session. It neither waits nor fails.
+func (s *Store) Connect() {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+		defer cancel()
+		_, _ = s.link.get(ctx) // it logs what fails
+	}()
 }
 
 // Get implements session.Store. It is one round trip. A key that holds no
