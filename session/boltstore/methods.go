@@ -92,7 +92,7 @@ func (s *Store) Touch(ctx context.Context, id string, expect uint64, ttl time.Du
 // Delete implements session.Store. If the context ends while it waits, the
 // entry may have been removed all the same, or may yet be.
 func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
-	err := s.do(ctx, func(t *txn) error { return t.delete([]byte(id), expect) })
+	err := s.free(ctx, func(t *txn) error { return t.delete([]byte(id), expect) })
 	return wrap(err, "deleting session %s", id)
 }
 
@@ -136,19 +136,30 @@ func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) (fil
 	return filed, next, nil
 }
 
-// DeleteMany implements session.Store, in one transaction. If the context ends
-// while it waits, the entries may have been removed all the same, or may yet be.
+// DeleteMany implements session.Store, in one transaction; or in many, if the
+// disk is full. If the context ends while it waits, the entries may have been
+// removed all the same, or may yet be.
 func (s *Store) DeleteMany(ctx context.Context, key string, ids []string) error {
 	ids = slices.Sorted(slices.Values(ids)) // neighbours share a page
-	err := s.do(ctx, func(t *txn) error {
-		for _, id := range ids {
-			t.drop([]byte(id), t.load([]byte(id)))
-			if key != "" {
-				t.unfile(indexKey(key, id))
+	remove := func(ids []string) error {
+		return s.free(ctx, func(t *txn) error {
+			for _, id := range ids {
+				t.drop([]byte(id), t.load([]byte(id)))
+				if key != "" {
+					t.unfile(indexKey(key, id))
+				}
+			}
+			return nil
+		})
+	}
+	err := remove(ids)
+	if errors.Is(err, session.ErrNotDone) {
+		for slice := range slices.Chunk(ids, freeSlice) {
+			if err = remove(slice); err != nil {
+				break
 			}
 		}
-		return nil
-	})
+	}
 	if err != nil {
 		return fmt.Errorf("deleting %d sessions: %w", len(ids), err)
 	}
@@ -158,7 +169,7 @@ func (s *Store) DeleteMany(ctx context.Context, key string, ids []string) error 
 // Unindex implements session.Store.
 func (s *Store) Unindex(ctx context.Context, key, id string) error {
 	k := indexKey(key, id)
-	err := s.do(ctx, func(t *txn) error {
+	err := s.free(ctx, func(t *txn) error {
 		t.unfile(k)
 		return nil
 	})
@@ -206,7 +217,16 @@ func (s *Store) do(ctx context.Context, run func(*txn) error) error {
 	if err != nil {
 		return err
 	}
-	return f.do(ctx, run)
+	return f.do(ctx, false, run)
+}
+
+// free is do for an operation that makes room.
+func (s *Store) free(ctx context.Context, run func(*txn) error) error {
+	f, err := s.file(ctx)
+	if err != nil {
+		return err
+	}
+	return f.do(ctx, true, run)
 }
 
 // wrap says what failed, unless that is the caller's to say: the sentinels are

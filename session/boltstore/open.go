@@ -26,18 +26,19 @@ func openFile(opts Options, log *zap.Logger, suspect, stuck bool) (*file, error)
 		return nil, fmt.Errorf("opening %s: %w", opts.Path, err)
 	}
 	var db *bolt.DB
+	var raw *os.File
 	var count int64
 	var err error
 	if stuck {
 		err = &damage{reason: errStuck}
 	} else {
-		db, count, err = openDB(opts.Path, suspect)
+		db, raw, count, err = openDB(opts.Path, suspect)
 	}
 	if d, ok := errors.AsType[*damage](err); ok {
 		if err := setAside(opts.Path, d, log); err != nil {
 			return nil, fmt.Errorf("opening %s: %w", opts.Path, err)
 		}
-		db, count, err = openDB(opts.Path, false)
+		db, raw, count, err = openDB(opts.Path, false)
 	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("opening %s: another process has it open; "+
@@ -49,7 +50,7 @@ func openFile(opts Options, log *zap.Logger, suspect, stuck bool) (*file, error)
 	log.Info("sessions are stored on this machine only",
 		zap.String("file", opts.Path), zap.Int64("sessions", count))
 	warnIfOthersMay(opts.Path, log)
-	return newFile(db, opts, log, count), nil
+	return newFile(db, raw, opts, log, count), nil
 }
 
 // warnIfOthersMay warns about a file that was there before, and that other users
@@ -65,20 +66,20 @@ func warnIfOthersMay(path string, log *zap.Logger) {
 }
 
 // openDB looks at the file without changing it, and then opens it.
-func openDB(path string, suspect bool) (db *bolt.DB, count int64, err error) {
+func openDB(path string, suspect bool) (db *bolt.DB, raw *os.File, count int64, err error) {
 	if err := examine(path, suspect); err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
-	db, err = openBolt(path, false)
+	db, raw, err = openBolt(path, false)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
 	err = guard(func() error {
 		count, err = prepare(db)
 		return err
 	})
 	if err != nil {
-		return nil, 0, errors.Join(err, guard(db.Close))
+		return nil, nil, 0, errors.Join(err, guard(db.Close))
 	}
 	// The file is synced, but its name is not yet, if it is new. Not every
 	// system can sync a directory, so this may fail.
@@ -86,12 +87,12 @@ func openDB(path string, suspect bool) (db *bolt.DB, count int64, err error) {
 		_ = dir.Sync()
 		_ = dir.Close()
 	}
-	return db, count, nil
+	return db, raw, count, nil
 }
 
-// openBolt opens a file as bbolt does, but panics are errors.
-func openBolt(path string, readOnly bool) (db *bolt.DB, err error) {
-	var opened *os.File
+// openBolt opens a file as bbolt does, but panics are errors. It returns the
+// file that bbolt has opened, too.
+func openBolt(path string, readOnly bool) (db *bolt.DB, opened *os.File, err error) {
 	err = guard(func() error {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout:      lockTimeout,
@@ -116,7 +117,7 @@ func openBolt(path string, readOnly bool) (db *bolt.DB, err error) {
 		errors.Is(err, bolterrors.ErrVersionMismatch):
 		err = &damage{reason: err}
 	}
-	return db, err
+	return db, opened, err
 }
 
 // examine returns a damage error if the file is there, but can't be used, and
@@ -134,7 +135,7 @@ func examine(path string, all bool) error {
 	case info.Size() == 0:
 		return nil // bbolt makes a database of it
 	}
-	db, err := openBolt(path, true)
+	db, _, err := openBolt(path, true)
 	if err == nil {
 		err = guard(func() error {
 			return db.View(func(tx *bolt.Tx) error { return check(tx, path, all) })
