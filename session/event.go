@@ -11,6 +11,7 @@ const (
 	EventExpired    Event = "expired"     // a token of no stored session
 	EventStale      Event = "stale"       // the secret before the last renewal
 	EventForged     Event = "forged"      // a right id with a wrong secret
+	EventElsewhere  Event = "elsewhere"   // a token of another realm, or of a path or host that browsers send here, too
 	EventAmbiguous  Event = "ambiguous"   // several live sessions at once
 	EventCorrupt    Event = "corrupt"     // a stored value that can't be read
 	EventStoreError Event = "store_error" // the store could not tell

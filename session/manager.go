@@ -34,6 +34,7 @@ type Manager struct {
 	locks      stripes
 	background chan struct{}  // bounds goroutines
 	forgeries  rate.Sometimes // of telling of them
+	realms     rate.Sometimes // of telling of sessions of others
 }
 
 const (
@@ -59,6 +60,7 @@ func NewManager(store Store, policy Policy, protocol *Protocol, observer Observe
 		locks:      newStripes(),
 		background: make(chan struct{}, backgroundLimit),
 		forgeries:  rate.Sometimes{First: 1, Interval: time.Second},
+		realms:     rate.Sometimes{First: 1, Interval: time.Minute},
 	}, nil
 }
 
@@ -84,10 +86,10 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 		var s *Session
 		var err error
 		if near {
-			s = m.cached(site.Scope, t, now)
+			s = m.cached(site, t, now)
 		}
 		if s == nil {
-			s, err = m.loadOne(ctx, site.Scope, t, now)
+			s, err = m.loadOne(ctx, site, t, now)
 		}
 		switch {
 		case err != nil:
@@ -122,7 +124,7 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 }
 
 // loadOne returns the session of one token, or nil if there is none.
-func (m *Manager) loadOne(ctx context.Context, scope Scope, t Token, now time.Time) (*Session, error) {
+func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time) (*Session, error) {
 	e, err := m.store.Get(ctx, t.ID)
 	if errors.Is(err, ErrNotFound) {
 		m.count(EventExpired)
@@ -132,13 +134,22 @@ func (m *Manager) loadOne(ctx context.Context, scope Scope, t Token, now time.Ti
 		m.count(EventStoreError)
 		return nil, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	s, v, err := openRecord(e.Value, t, t.verifier(scope), now)
+	s, v, err := openRecord(e.Value, t, site, now)
 	switch v {
 	case verdictLive:
 		s.expires = now.Add(e.TTL)
 		return s, nil
 	case verdictExpired:
 		m.count(EventExpired)
+	case verdictElsewhere:
+		m.count(EventElsewhere)
+		if s.scope == site.Scope {
+			m.realms.Do(func() {
+				m.log.Warn("request presents a session of another realm, which is none here: sites that share a host need cookies of different names, or the same realm; at most one such line a minute",
+					zap.String("session", t.ID), zap.String("host", site.Scope.Host), zap.String("cookie", site.Scope.Name),
+					zap.String("realm", site.Realm), zap.String("session_realm", s.realm))
+			})
+		}
 	case verdictStale:
 		m.count(EventStale)
 		if line := m.log.Check(zap.DebugLevel, "token from before the last renewal"); line != nil {

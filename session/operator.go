@@ -23,7 +23,7 @@ type Info struct {
 	ID         string
 	Version    uint64
 	Subject    string // empty if nobody is signed in
-	Realm      string // of the subject
+	Realm      string
 	Scope      Scope
 	Created    time.Time
 	SignedIn   time.Time // zero if nobody is signed in

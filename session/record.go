@@ -20,8 +20,8 @@ import (
 //	1790000100000                     when the subject appeared, 0 if there is none
 //	1790086400000                     deadline
 //	idle | remembered                 does the idle limit apply?
-//	<43 chars>                        verifier: base64url of a SHA-256
-//	<43 chars> | -                    verifier before the last renewal
+//	<43 chars>                        verifier: base64url of a SHA-256, see token.go
+//	<43 chars> | -                    verifier of the secret before the last renewal
 //	1790000100000                     when it was renewed, 0 if never
 //	alice                             subject
 //	example.com                       realm
@@ -37,7 +37,8 @@ import (
 //
 // The plain body is the data object as compact ASCII JSON, then, if there is a
 // private object, a line feed and that. The sealed body is the plain one under
-// AES-256-GCM, see seal.go; the header line is authenticated with it.
+// AES-256-GCM, see seal.go; the header line is authenticated with it. Which of the
+// two it is can't be changed without the secret, since the verifier depends on it.
 //
 // Decoding is strict: what encode would not write is errCorrupt.
 type record struct {
@@ -47,7 +48,7 @@ type record struct {
 	deadline       time.Time
 	remembered     bool
 	verifier       [sha256.Size]byte
-	oldVerifier    [sha256.Size]byte // what verifier was before renewed
+	oldVerifier    [sha256.Size]byte // of the secret before renewed
 	renewed        time.Time         // zero if never
 	realm          string
 	scope          Scope
@@ -110,6 +111,10 @@ func ifElse(condition bool, yes, no string) string {
 	}
 	return no
 }
+
+// form is what the verifier is for: it takes the secret to change the form of the
+// body.
+func (r *record) form() string { return ifElse(r.sealed, forSealed, forPlain) }
 
 // encode returns the record of the session that t belongs to.
 func (r *record) encode(t Token) []byte {
