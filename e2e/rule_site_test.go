@@ -59,7 +59,8 @@ reverse_proxy %s`, a.host()))
 				}
 			}
 		}
-		if n := len(s.logged(`"level":"warn"`, "another realm", `"staff"`, `"public"`)); n != 1 {
+		// Each of the two handlers says so once.
+		if n := len(s.logged(`"level":"warn"`, "another realm", `"staff"`, `"public"`)); n != 2 {
 			t.Errorf("%d warnings", n)
 		}
 		if lines := s.logged("wrong secret"); lines != nil {

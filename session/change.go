@@ -65,10 +65,10 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	switch {
 	case s == nil || c.replaced:
 		next.token = NewToken()
-		next.oldVerifier, next.renewed = [32]byte{}, time.Time{}
+		next.old, next.renewed = nil, time.Time{}
 	case c.renewed:
 		next.token = s.token.renew()
-		next.oldVerifier, next.renewed = s.token.verifier(s.scope, forOld), now
+		next.old, next.renewed = s.outdated(s.token, now), now
 	default:
 		next.token = s.token
 	}

@@ -36,7 +36,7 @@ func TestTokenIsWorthNothingElsewhere(t *testing.T) {
 			{Name: "__Host-sid", Host: "www.example.com", Path: "/"},
 			{Name: "__Host-sid", Host: "example.com", Path: "/a"},
 		} {
-			got, err := e.Load(context.Background(), session.Site{Scope: scope, Realm: e.site.Realm}, []session.Token{s.Token()}, time.Now())
+			got, _, err := e.Load(context.Background(), session.Site{Scope: scope, Realm: e.site.Realm}, []session.Token{s.Token()}, time.Now())
 			if got != nil || err != nil {
 				e.Errorf("%+v opens it: error %v", scope, err)
 			}
@@ -54,8 +54,8 @@ func TestRealmsPartSessions(t *testing.T) {
 		for _, start := range []string{`{"user":"alice"}`, `{}`} {
 			s := e.create(start)
 			for range 2 {
-				for _, load := range []func(context.Context, session.Site, []session.Token, time.Time) (*session.Session, error){e.Load, e.LoadCached} {
-					if got, err := load(t.Context(), staff, []session.Token{s.Token()}, time.Now()); got != nil || err != nil {
+				for _, load := range []func(context.Context, session.Site, []session.Token, time.Time) (*session.Session, bool, error){e.Load, e.LoadCached} {
+					if got, stale, err := load(e.Context(), staff, []session.Token{s.Token()}, time.Now()); got != nil || stale || err != nil {
 						e.Errorf("%s in another realm: %v, error %v", start, got, err)
 					}
 				}
@@ -441,7 +441,7 @@ func TestDeadlineHoldsWithoutTheStore(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s := e.create(`{}`)
 		late := s.Deadline()
-		if got, err := e.Load(context.Background(), e.site, []session.Token{s.Token()}, late); got != nil || err != nil {
+		if got, _, err := e.Load(context.Background(), e.site, []session.Token{s.Token()}, late); got != nil || err != nil {
 			e.Errorf("got %v, error %v at the deadline", got, err)
 		}
 		r, err := e.Commit(context.Background(), e.site, s, e.patch(`{"a":1}`, "", ""), late)

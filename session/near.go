@@ -45,7 +45,7 @@ type CachedEntry struct {
 // From memory come live sessions only. Whatever looks wrong there (a secret
 // that does not fit, a deadline that is past) may have become right elsewhere,
 // so the store itself decides, and events are counted as by Load.
-func (m *Manager) LoadCached(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+func (m *Manager) LoadCached(ctx context.Context, site Site, tokens []Token, now time.Time) (s *Session, stale bool, err error) {
 	return m.load(ctx, site, tokens, now, m.nearCache != nil)
 }
 

@@ -52,6 +52,9 @@ func (o *Operator) Show(ctx context.Context, id string) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("session %s: %w: %w", id, ErrUnreadable, err)
 	}
+	if r.replaced {
+		return Info{}, ErrNotFound
+	}
 	return Info{
 		ID: id, Version: r.version, Subject: r.subject, Realm: r.realm, Scope: r.scope,
 		Created: r.created, SignedIn: r.signedIn, Expires: earlier(time.Now().Add(e.TTL), r.deadline), Deadline: r.deadline,
@@ -111,6 +114,9 @@ func (o *Operator) End(ctx context.Context, id string) (bool, error) {
 	r, _, _, err := decodeRecord(e.Value)
 	if errors.Is(err, errNewer) {
 		return false, fmt.Errorf("ending session %s: %w: %w", id, ErrUnreadable, err)
+	}
+	if r.replaced {
+		return false, nil
 	}
 	// Whatever its version is by now: nobody signs in again with this id.
 	if err := o.end(ctx, id); err != nil {

@@ -28,7 +28,7 @@ func golden(t testing.TB) (Token, record) {
 	r := record{
 		version: 42, epoch: 3,
 		created: time.UnixMilli(1790000000000), signedIn: time.UnixMilli(1790000100000), deadline: time.UnixMilli(1790086400000),
-		oldVerifier: [32]byte{31: 1}, renewed: time.UnixMilli(1790000200000),
+		old: [][32]byte{{31: 1}}, renewed: time.UnixMilli(1790000200000),
 		realm: "example.com", scope: Scope{"__Host-sid", "example.com", "/"},
 		content: content{data: []byte(`{"user":"alice \u00e9"}`), private: []byte(`{"jar":1}`), subject: "alice é"},
 	}
@@ -109,7 +109,9 @@ func anyRecord(t *rapid.T) (Token, record) {
 		}
 	}
 	if rapid.Bool().Draw(t, "was renewed") {
-		copy(r.oldVerifier[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "old verifier"))
+		for range rapid.IntRange(1, maxOld).Draw(t, "old verifiers") {
+			r.old = append(r.old, [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "old verifier")))
+		}
 		r.renewed = millis("renewed")
 	}
 	data, err := encodeASCII(rapid.MapOfN(anyKey, anyJSON(3), 0, 4).Draw(t, "data"))
@@ -230,6 +232,38 @@ func TestEveryByteOfTheHeaderCounts(t *testing.T) {
 	}
 }
 
+const (
+	oldVerifier = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"
+	tombstone   = "cs1 000000000000002b 4 1790000000000 0 1790000260000 replaced " +
+		"_uErjOte__2Mb2flFoCPlMBIt5Fk_u7LSozhmCW7JY8 " + oldVerifier + "," + oldVerifier + " 1790000200000 " +
+		"- example.com __Host-sid example.com / plain\n"
+)
+
+func TestTombstoneFormat(t *testing.T) {
+	r, _, _, err := decodeRecord([]byte(tombstone))
+	if err != nil || !r.replaced || len(r.old) != 2 || string(r.encode(Token{})) != tombstone {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	// Its verifier is nobody's: not even whoever has a secret for it gets in.
+	token, _ := ParseToken(goldenToken)
+	site := Site{Scope: r.scope, Realm: r.realm}
+	if _, v, _ := openRecord([]byte(tombstone), token, site, r.renewed); v != verdictForged {
+		t.Errorf("verdict %d", v)
+	}
+	token, r = golden(t)
+	now := time.UnixMilli(1790000230000)
+	first, again := r.tombstone(token, now), r.tombstone(token, now)
+	if bytes.Equal(first.Value, again.Value) || first.Version != r.version+1 || first.TTL != staleFor || !first.Durable {
+		t.Errorf("got %+v and %+v", first, again)
+	}
+	if _, v, err := openRecord(first.Value, token, site, now.Add(staleFor-1)); v != verdictReplaced || err != nil {
+		t.Errorf("the secret: verdict %d, %v", v, err)
+	}
+	if _, v, err := openRecord(first.Value, token, site, now.Add(staleFor)); v != verdictForged || err != nil {
+		t.Errorf("the secret, later: verdict %d, %v", v, err)
+	}
+}
+
 func TestRecordDecodingIsStrict(t *testing.T) {
 	change := func(old, new string) string { return strings.Replace(goldenRecord, old, new, 1) }
 	clients := func(text string) string { return change(" plain\n", " plain "+text+"\n") }
@@ -260,6 +294,12 @@ func TestRecordDecodingIsStrict(t *testing.T) {
 		"verifier with CR":    change("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\rAE"),
 		"verifier's last bit": change("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAF"),
 		"unknown word":        change(" idle ", " busy "),
+		"five old verifiers":  change(oldVerifier, oldVerifier+strings.Repeat(","+oldVerifier, 4)),
+		"no second verifier":  change(oldVerifier, oldVerifier+","),
+		"no first verifier":   change(oldVerifier, ","+oldVerifier),
+		"tombstone of a user": strings.Replace(tombstone, " - example.com", " alice example.com", 1),
+		"tombstone of now":    strings.Replace(tombstone, oldVerifier+" 1790000200000", "- 0", 1),
+		"tombstone's body":    tombstone + "{}",
 		"unknown body":        change(" plain\n", " opened\n"),
 		"field too many":      change(" plain\n", " x plain\n"),
 		"field too few":       change(" /", ""),

@@ -83,7 +83,7 @@ type Store interface {
 	Indexed(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error)
 
 	// Unindex removes an id from an index key. It is idempotent. Only for ids
-	// whose record was deleted: an id is never used again.
+	// whose session has ended or was replaced: an id is never used again.
 	Unindex(ctx context.Context, key, id string) error
 
 	// List lists the ids of all entries, a page at a time, as Indexed does.

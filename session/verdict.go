@@ -16,13 +16,14 @@ const (
 	verdictNewer                    // the value may be a record of a later release
 	verdictForged                   // another secret
 	verdictElsewhere                // the secret, but of another realm, or of a scope that browsers send here, too
-	verdictStale                    // the secret before the last renewal, which was just now
+	verdictStale                    // a secret before the last renewal, which was just now
+	verdictReplaced                 // a secret of a session that was replaced just now
 	verdictExpired                  // the secret, but the deadline has passed
 	verdictLive                     // the secret, in time
 )
 
-// staleFor is how long the secret before a renewal is told from a forged one:
-// parallel requests are still on their way with it.
+// staleFor is how long a secret from before a renewal or replacement is told from
+// a forged one: parallel requests are still on their way with it.
 const staleFor = time.Minute
 
 // openRecord decides what a token is worth at a site, and opens the record for it.
@@ -47,9 +48,9 @@ func openRecord(value []byte, t Token, site Site, now time.Time) (*Session, verd
 	switch {
 	case v == verdictForged:
 		return nil, v, nil
-	case v == verdictStale && here:
+	case v != verdictLive && here:
 		return nil, v, nil
-	case v == verdictStale:
+	case v != verdictLive:
 		return &Session{token: t, record: r}, verdictElsewhere, nil
 	case !now.Before(r.deadline):
 		return &Session{token: t, record: r}, verdictExpired, nil
@@ -66,13 +67,23 @@ func openRecord(value []byte, t Token, site Site, now time.Time) (*Session, verd
 }
 
 // judge says what a token's secret is to the record, wherever it is presented:
-// live, stale or forged.
+// live, stale, replaced or forged.
 func (r *record) judge(t Token, now time.Time) verdict {
-	switch {
-	case equal(t.verifier(r.scope, r.form()), r.verifier):
+	if !r.replaced && equal(t.verifier(r.scope, r.form()), r.verifier) {
 		return verdictLive
-	case now.Sub(r.renewed) < staleFor && equal(t.verifier(r.scope, forOld), r.oldVerifier):
-		return verdictStale
+	}
+	if now.Sub(r.renewed) >= staleFor {
+		return verdictForged
+	}
+	old := t.verifier(r.scope, forOld)
+	for _, one := range r.old {
+		switch {
+		case !equal(old, one):
+		case r.replaced:
+			return verdictReplaced
+		default:
+			return verdictStale
+		}
 	}
 	return verdictForged
 }

@@ -9,9 +9,9 @@ import (
 func TestVerdict(t *testing.T) {
 	token, r := golden(t)
 	old := token.renew()
-	r.oldVerifier = old.verifier(r.scope, forOld)
+	r.old = [][32]byte{old.verifier(r.scope, forOld)}
 	never := r
-	never.oldVerifier, never.renewed = [32]byte{}, time.Time{}
+	never.old, never.renewed = nil, time.Time{}
 	other := r.scope
 	other.Host = "other.example"
 	atRenewal, atDeadline := r.renewed, r.deadline
@@ -80,7 +80,7 @@ func TestVerdictElsewhere(t *testing.T) {
 	r.scope.Name = "sid"
 	r.verifier = token.verifier(r.scope, r.form())
 	old := token.renew()
-	r.oldVerifier = old.verifier(r.scope, forOld)
+	r.old = [][32]byte{old.verifier(r.scope, forOld)}
 	site := func(change func(*Site)) Site {
 		s := Site{Scope: r.scope, Realm: r.realm}
 		change(&s)
