@@ -109,7 +109,9 @@ func (x *exchange) load(w http.ResponseWriter) error {
 	if mayBeCached(r) {
 		load = h.manager.LoadCached
 	}
-	x.came.session, err = load(ctx, x.site, tokens, x.started)
+	var stale bool
+	x.came.session, stale, err = load(ctx, x.site, tokens, x.started)
+	x.site.NoAnonymous = x.site.NoAnonymous || stale
 	if span != nil {
 		endLoad(span, x.came.session, err)
 	}

@@ -16,12 +16,13 @@ func TestSealedBodyThatIsNotJSON(t *testing.T) {
 	} {
 		token, r := golden(t)
 		r.sealed = true
+		r.verifier = token.verifier(r.scope, r.form())
 		now := r.created
 		for _, private := range []bool{false, true} {
 			if r.data, r.private = []byte(data), nil; private {
 				r.data, r.private = []byte("{}"), []byte(data)
 			}
-			s, v, err := openRecord(r.encode(token), token, r.verifier, now)
+			s, v, err := openRecord(r.encode(token), token, Site{Scope: r.scope, Realm: r.realm}, now)
 			if v != verdictCorrupt || err == nil {
 				t.Errorf("%s: %v, %v", data, v, err)
 				func() {

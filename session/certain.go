@@ -81,21 +81,21 @@ func (c certain) removeMany(ctx context.Context, key string, ids []string) error
 	return c.DeleteMany(ctx, key, ids)
 }
 
-// claim deletes a session that is about to be replaced; only one caller may win.
-// So a session that is gone after a lost answer counts as deleted by somebody
-// else: the caller must not go on from data that somebody else has ended.
-func (c certain) claim(ctx context.Context, id string, expect uint64) error {
-	err := c.Delete(ctx, id, expect)
-	if err == nil || isAnswer(err) {
+// claim puts a tombstone in the place of a session that is about to be replaced;
+// only one caller may win. No two tombstones are equal, so put can tell its own. A
+// store may have no room for it, and still for a deletion: then the session is
+// deleted.
+func (c certain) claim(ctx context.Context, id string, expect uint64, tombstone Entry) error {
+	err := c.put(ctx, id, expect, tombstone)
+	if err == nil || isAnswer(err) && !errors.Is(err, ErrNotDone) || ctx.Err() != nil {
 		return err
 	}
-	if got, readErr := c.decide(ctx, id); readErr != nil || got.Version != expect || ctx.Err() != nil {
+	if c.Delete(ctx, id, expect) != nil {
+		// Whoever can't tell that it was its own write must not go on from the
+		// data: the session may have been destroyed.
 		return err
 	}
-	if again := c.Delete(ctx, id, expect); !errors.Is(again, ErrNotFound) {
-		return again
-	}
-	return err
+	return nil
 }
 
 // confirm repeats a write that was done already, to hear whether it survives a

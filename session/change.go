@@ -51,10 +51,10 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	next.content = content
 	next.version++
 	next.sealed = !m.policy.Plain
-	next.scope = site.Scope
+	next.scope, next.realm = site.Scope, site.Realm
 	switch {
 	case c.signedIn:
-		next.realm, next.signedIn = site.Realm, now
+		next.signedIn = now
 		next.signInClient = site.Client.clipped()
 		next.deadline, next.remembered = now.Add(m.policy.Lifetime), false
 	case signedOut:
@@ -65,17 +65,17 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	switch {
 	case s == nil || c.replaced:
 		next.token = NewToken()
-		next.oldVerifier, next.renewed = [32]byte{}, time.Time{}
+		next.old, next.renewed = nil, time.Time{}
 	case c.renewed:
 		next.token = s.token.renew()
-		next.oldVerifier, next.renewed = s.verifier, now
+		next.old, next.renewed = s.outdated(s.token, now), now
 	default:
 		next.token = s.token
 	}
 	if s != nil && c.renewed {
 		next.epoch++
 	}
-	next.verifier = next.token.verifier(next.scope)
+	next.verifier = next.token.verifier(next.scope, next.form())
 	if p.MaxAge != nil {
 		m.setMaxAge(next, *p.MaxAge, now)
 	}

@@ -90,6 +90,11 @@ func (m *Manager) create(ctx context.Context, site Site, p *Patch, now time.Time
 	if err != nil {
 		return Result{}, err
 	}
+	if site.NoAnonymous && c.next.subject == "" {
+		m.log.Debug("not beginning a session without a user, nor keeping cookies: the browser may have a session whose cookie is newer or was held back",
+			zap.String("host", site.Scope.Host))
+		return m.drop(p)
+	}
 	if err := m.revokeOthers(ctx, p, c); err != nil {
 		return Result{}, err
 	}
@@ -125,7 +130,7 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 		// A parallel request is likely to have committed. Or nothing would notice
 		// that the session has ended, or too late; or it may have set another TTL
 		// or a later deadline, or made the version that is asked for.
-		if current, err = m.reload(ctx, s, now); err != nil {
+		if current, err = m.reload(ctx, s, now); err != nil && !errors.Is(err, ErrNotFound) {
 			return Result{}, err
 		}
 	}
@@ -160,21 +165,21 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 		if err := pause(ctx, attempt); err != nil {
 			return Result{}, fmt.Errorf("committing session %s after %d conflicts: %w", s.ID(), attempt+1, err)
 		}
-		if current, err = m.reload(ctx, s, now); err != nil {
+		if current, err = m.reload(ctx, s, now); err != nil && !errors.Is(err, ErrNotFound) {
 			return Result{}, err
 		}
 	}
 }
 
-// write stores a step from an existing session. Where the id is replaced, the
-// old record goes first: there is one winner, and a failure in between leaves
-// the browser signed out.
+// write stores a step from an existing session. Where the id is replaced, a
+// tombstone comes first in place of the old record: there is one winner, and a
+// failure in between leaves the browser signed out.
 func (m *Manager) write(ctx context.Context, c change, now time.Time) error {
 	e := c.entry(m.policy, now)
 	if !c.replaced {
 		return m.store.put(ctx, c.was.ID(), c.was.version, e)
 	}
-	if err := m.store.claim(ctx, c.was.ID(), c.was.version); err != nil {
+	if err := m.store.claim(ctx, c.was.ID(), c.was.version, c.was.tombstone(c.was.token, now)); err != nil {
 		return err
 	}
 	m.unindexLater(c.was.ID(), c.was.indexKey())
@@ -225,13 +230,20 @@ func (m *Manager) report(event Event, c change) {
 	}
 }
 
+// dropped is what becomes of a patch that came too late for its session.
 func (m *Manager) dropped(s *Session, p *Patch) (Result, error) {
+	if p.IfVersion == nil {
+		m.log.Info("dropping what a response sets: its session has ended or was renewed since the request began",
+			zap.String("session", s.ID()))
+	}
+	return m.drop(p)
+}
+
+func (m *Manager) drop(p *Patch) (Result, error) {
 	if p.IfVersion != nil {
 		return Result{}, ErrVersion
 	}
 	m.count(EventDropped)
-	m.log.Info("dropping what a response sets: its session has ended or was renewed since the request began",
-		zap.String("session", s.ID()))
 	return Result{Outcome: EventDropped}, nil
 }
 
@@ -258,10 +270,13 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 		case !errors.Is(err, ErrConflict):
 			return Result{}, fmt.Errorf("ending session %s: %w", s.ID(), err)
 		}
-		if current, err = m.reload(ctx, s, now); err != nil {
+		switch current, err = m.reload(ctx, s, now); {
+		case errors.Is(err, ErrNotFound):
+			return Result{}, nil
+		case err != nil:
 			return Result{}, err
 		}
-		if current == nil { // renewed meanwhile, or gone
+		if current == nil { // renewed meanwhile, or not to be read
 			if err := m.endIndexed(ctx, s.ID(), s.indexKey()); err != nil {
 				return Result{}, err
 			}
@@ -271,17 +286,18 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 	}
 }
 
-// reload reads a session again: nil if it ended or was renewed since. One whose
-// deadline has passed comes without data.
+// reload reads a session again: nil if it was renewed since or can't be read,
+// ErrNotFound if it ended or was replaced. One whose deadline has passed comes
+// without data.
 func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
 	e, err := m.store.Get(ctx, s.ID())
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil
+		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
 	}
-	current, v, err := openRecord(e.Value, s.token, s.verifier, now)
+	current, v, err := openRecord(e.Value, s.token, Site{Scope: s.scope, Realm: s.realm}, now)
 	switch v {
 	case verdictLive, verdictExpired:
 		if current.epoch != s.epoch {
@@ -289,6 +305,8 @@ func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Sessi
 		}
 		current.expires = now.Add(e.TTL)
 		return current, nil
+	case verdictReplaced:
+		return nil, ErrNotFound
 	case verdictCorrupt:
 		m.corrupt(s.ID(), e, err)
 	case verdictNewer:

@@ -49,7 +49,7 @@ func Example() {
 
 	// The next request brings it along.
 	token, _ := session.ParseToken(cookie)
-	s, err := manager.Load(ctx, site, []session.Token{token}, time.Now())
+	s, _, err := manager.Load(ctx, site, []session.Token{token}, time.Now())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -63,7 +63,7 @@ func Example() {
 
 	// The user signs out, and the cookie is worth nothing any more.
 	answer(s, http.Header{"X-Session-Control": {"destroy"}})
-	s, err = manager.Load(ctx, site, []session.Token{token}, time.Now())
+	s, _, err = manager.Load(ctx, site, []session.Token{token}, time.Now())
 	fmt.Println("signed out:", s == nil, err)
 
 	// Output:

@@ -226,11 +226,12 @@ func (e *env) create(object string) *session.Session {
 func (e *env) tryLoad(tokens ...session.Token) (*session.Session, error) {
 	e.Helper()
 	if _, near := e.store.Store.(session.NearCache); !near || len(tokens) != 1 {
-		return e.Load(context.Background(), e.site, tokens, time.Now())
+		s, _, err := e.Load(context.Background(), e.site, tokens, time.Now())
+		return s, err
 	}
-	before, err1 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
-	s, err := e.Load(context.Background(), e.site, tokens, time.Now())
-	after, err2 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
+	before, _, err1 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
+	s, _, err := e.Load(context.Background(), e.site, tokens, time.Now())
+	after, _, err2 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
 	for _, cached := range []*session.Session{before, after} {
 		if err := errors.Join(err1, err, err2); err != nil {
 			e.Errorf("loading session %s: %v", tokens[0].ID, err)

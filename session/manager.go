@@ -18,6 +18,11 @@ type Site struct {
 	// Client is recorded when a session is created and when a subject
 	// appears, unless it is zero.
 	Client Client
+
+	// NoAnonymous keeps sessions without a subject from beginning here: the
+	// browser may have a session although the request came without it, and a
+	// new cookie would take the place of that one. See [Manager.Load].
+	NoAnonymous bool
 }
 
 // Manager loads and commits sessions under one policy. Absent, expired and forged
@@ -34,6 +39,7 @@ type Manager struct {
 	locks      stripes
 	background chan struct{}  // bounds goroutines
 	forgeries  rate.Sometimes // of telling of them
+	realms     rate.Sometimes // of telling of sessions of others
 }
 
 const (
@@ -59,6 +65,7 @@ func NewManager(store Store, policy Policy, protocol *Protocol, observer Observe
 		locks:      newStripes(),
 		background: make(chan struct{}, backgroundLimit),
 		forgeries:  rate.Sometimes{First: 1, Interval: time.Second},
+		realms:     rate.Sometimes{First: 1, Interval: time.Minute},
 	}, nil
 }
 
@@ -72,27 +79,31 @@ func (m *Manager) Count(e Event) { m.count(e) }
 // nil. If several are live, somebody has planted a cookie: all of them are
 // ended, since each was presented with its secret, and the request is
 // anonymous.
-func (m *Manager) Load(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+//
+// stale tells that there is none, but that one of the tokens was good until a
+// moment ago: the browser has another one by now, or is about to get it. Commit
+// for such a request at a site with NoAnonymous.
+func (m *Manager) Load(ctx context.Context, site Site, tokens []Token, now time.Time) (s *Session, stale bool, err error) {
 	return m.load(ctx, site, tokens, now, false)
 }
 
 // load is Load, where near allows sessions out of the near-cache.
-func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.Time, near bool) (*Session, error) {
-	var found *Session
+func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.Time, near bool) (found *Session, stale bool, err error) {
 	var more []*Session
 	for _, t := range tokens {
 		var s *Session
-		var err error
+		var old bool
 		if near {
-			s = m.cached(site.Scope, t, now)
+			s = m.cached(site, t, now)
 		}
 		if s == nil {
-			s, err = m.loadOne(ctx, site.Scope, t, now)
+			s, old, err = m.loadOne(ctx, site, t, now)
 		}
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		case s == nil:
+			stale = stale || old
 		case found == nil:
 			found = s
 		default:
@@ -103,7 +114,7 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 		if found != nil {
 			m.count(EventLive)
 		}
-		return found, nil
+		return found, stale && found == nil, nil
 	}
 	if near {
 		// One of them may have ended elsewhere: no reason to end the other.
@@ -114,38 +125,48 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 		m.log.Warn("request presents several live sessions; ending all of them",
 			zap.String("session", s.ID()), zap.String("host", site.Scope.Host))
 		if err := m.endIndexed(ctx, s.ID(), s.indexKey()); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		m.notify(Notice{Event: EventAmbiguous, ID: s.ID()})
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
-// loadOne returns the session of one token, or nil if there is none.
-func (m *Manager) loadOne(ctx context.Context, scope Scope, t Token, now time.Time) (*Session, error) {
+// loadOne is load for one token.
+func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time) (s *Session, stale bool, err error) {
 	e, err := m.store.Get(ctx, t.ID)
 	if errors.Is(err, ErrNotFound) {
 		m.count(EventExpired)
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) { // that is the client's own doing
 			m.count(EventStoreError)
 		}
-		return nil, fmt.Errorf("loading session %s: %w", t.ID, err)
+		return nil, false, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	s, v, err := openRecord(e.Value, t, t.verifier(scope), now)
+	s, v, err := openRecord(e.Value, t, site, now)
 	switch v {
 	case verdictLive:
 		s.expires = now.Add(e.TTL)
-		return s, nil
+		return s, false, nil
 	case verdictExpired:
 		m.count(EventExpired)
-	case verdictStale:
+	case verdictElsewhere:
+		m.count(EventElsewhere)
+		if s.scope == site.Scope {
+			m.realms.Do(func() {
+				m.log.Warn("request presents a session of another realm, which is none here: sites that share a host need cookies of different names, or the same realm; at most one such line a minute",
+					zap.String("session", t.ID), zap.String("host", site.Scope.Host), zap.String("cookie", site.Scope.Name),
+					zap.String("realm", site.Realm), zap.String("session_realm", s.realm))
+			})
+		}
+	case verdictStale, verdictReplaced:
 		m.count(EventStale)
 		if line := m.log.Check(zap.DebugLevel, "token from before the last renewal"); line != nil {
 			line.Write(zap.String("session", t.ID))
 		}
+		return nil, true, nil
 	case verdictForged:
 		m.count(EventForged)
 		m.forgeries.Do(func() {
@@ -157,9 +178,9 @@ func (m *Manager) loadOne(ctx context.Context, scope Scope, t Token, now time.Ti
 		m.corrupt(t.ID, e, err)
 	case verdictNewer:
 		m.count(EventStoreError)
-		return nil, fmt.Errorf("loading session %s: %w", t.ID, err)
+		return nil, false, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
 func (m *Manager) corrupt(id string, e Entry, err error) {

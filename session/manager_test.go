@@ -36,13 +36,38 @@ func TestTokenIsWorthNothingElsewhere(t *testing.T) {
 			{Name: "__Host-sid", Host: "www.example.com", Path: "/"},
 			{Name: "__Host-sid", Host: "example.com", Path: "/a"},
 		} {
-			got, err := e.Load(context.Background(), session.Site{Scope: scope, Realm: e.site.Realm}, []session.Token{s.Token()}, time.Now())
+			got, _, err := e.Load(context.Background(), session.Site{Scope: scope, Realm: e.site.Realm}, []session.Token{s.Token()}, time.Now())
 			if got != nil || err != nil {
 				e.Errorf("%+v opens it: error %v", scope, err)
 			}
 		}
 		e.counted(session.EventForged, 3)
 		e.live(s)
+	})
+}
+
+// A session of another realm is none here, is not forged, and stays.
+func TestRealmsPartSessions(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		staff := e.site
+		staff.Realm = "staff"
+		for _, start := range []string{`{"user":"alice"}`, `{}`} {
+			s := e.create(start)
+			for range 2 {
+				for _, load := range []func(context.Context, session.Site, []session.Token, time.Time) (*session.Session, bool, error){e.Load, e.LoadCached} {
+					if got, stale, err := load(e.Context(), staff, []session.Token{s.Token()}, time.Now()); got != nil || stale || err != nil {
+						e.Errorf("%s in another realm: %v, error %v", start, got, err)
+					}
+				}
+				e.live(s)
+			}
+		}
+		e.counted(session.EventElsewhere, 8)
+		e.counted(session.EventForged, 0)
+		warnings := e.logs.FilterMessageSnippet("another realm").All()
+		if len(warnings) != 1 || warnings[0].ContextMap()["realm"] != "staff" || warnings[0].ContextMap()["session_realm"] != e.site.Realm {
+			e.Errorf("warnings: %+v", warnings)
+		}
 	})
 }
 
@@ -149,7 +174,6 @@ func TestUnreadableRecords(t *testing.T) {
 		{"subject", func(v string) string { return strings.Replace(v, " alice ", " admin ", 1) }, false},
 		{"remembered", func(v string) string { return strings.Replace(v, " idle ", " remembered ", 1) }, false},
 		{"realm", func(v string) string { return strings.Replace(v, " example.com ", " example.org ", 1) }, false},
-		{"plain", func(v string) string { return strings.Replace(v, " sealed\n", " plain\n", 1) }, false},
 		{"too long", func(v string) string { return strings.Replace(v, " alice ", " "+strings.Repeat("a", 20<<10)+" ", 1) }, false},
 	}
 	for _, test := range tests {
@@ -174,6 +198,44 @@ func TestUnreadableRecords(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever writes to the store can't have a sealed record taken for a plain one:
+// the form can't be changed without the secret.
+func TestSealedStaysSealed(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		for i, data := range []string{`{"user":"alice"}`, `{"user":"alice","admin":true}`} {
+			s := e.create(`{"user":"alice"}`)
+			e.rewrite(s.ID(), func(v string) string {
+				header, _, _ := strings.Cut(v, "\n")
+				return strings.Replace(header, " sealed", " plain", 1) + "\n" + data
+			})
+			e.dead(s)
+			e.counted(session.EventForged, i+1)
+		}
+	})
+}
+
+// A session that was plain is sealed by the next commit after the setting has
+// changed, and the other way round.
+func TestFormFollowsTheSetting(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		s := e.create(`{"a":1}`)
+		for _, plain := range []bool{true, false} {
+			policy := e.policy
+			policy.Plain = plain
+			other := newEnv(e.T, policy, e.store.Store)
+			other.data(s, `{"a":1}`)
+			old := s
+			s = other.commit(other.live(s), control("renew")).Session
+			if got := strings.Contains(e.dump()[s.ID()], " plain\n"); got != plain {
+				e.Errorf("plain: %t, want %t", got, plain)
+			}
+			e.data(s, `{"a":1}`)
+			other.dead(old)
+			other.counted(session.EventStale, 1)
+		}
+	})
 }
 
 func TestRecordOfAnotherSessionIsRefused(t *testing.T) {
@@ -379,7 +441,7 @@ func TestDeadlineHoldsWithoutTheStore(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s := e.create(`{}`)
 		late := s.Deadline()
-		if got, err := e.Load(context.Background(), e.site, []session.Token{s.Token()}, late); got != nil || err != nil {
+		if got, _, err := e.Load(context.Background(), e.site, []session.Token{s.Token()}, late); got != nil || err != nil {
 			e.Errorf("got %v, error %v at the deadline", got, err)
 		}
 		r, err := e.Commit(context.Background(), e.site, s, e.patch(`{"a":1}`, "", ""), late)

@@ -45,25 +45,25 @@ type CachedEntry struct {
 // From memory come live sessions only. Whatever looks wrong there (a secret
 // that does not fit, a deadline that is past) may have become right elsewhere,
 // so the store itself decides, and events are counted as by Load.
-func (m *Manager) LoadCached(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+func (m *Manager) LoadCached(ctx context.Context, site Site, tokens []Token, now time.Time) (s *Session, stale bool, err error) {
 	return m.load(ctx, site, tokens, now, m.nearCache != nil)
 }
 
 // cached returns the session of a token if it is in memory and live, else nil.
-func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
+func (m *Manager) cached(site Site, t Token, now time.Time) *Session {
 	c := m.nearCache.Cached(t.ID, now)
 	if c == nil {
 		return nil
 	}
 	if s := c.session.Load(); s != nil {
 		// The secret that has opened the record before need not be hashed again.
-		same := subtle.ConstantTimeCompare(t.secret[:], s.token.secret[:]) == 1 && scope == s.scope
+		same := subtle.ConstantTimeCompare(t.secret[:], s.token.secret[:]) == 1 && site.Scope == s.scope && site.Realm == s.realm
 		if !same || !now.Before(s.deadline) {
 			return nil
 		}
 		return s
 	}
-	s, v, _ := openRecord(c.Value, t, t.verifier(scope), now)
+	s, v, _ := openRecord(c.Value, t, site, now)
 	if v != verdictLive {
 		return nil
 	}
@@ -72,8 +72,6 @@ func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
 	if m.protocol.whole {
 		s.text = string(s.data)
 	}
-	if scope == s.scope {
-		c.session.Store(s)
-	}
+	c.session.Store(s)
 	return s
 }

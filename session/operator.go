@@ -23,7 +23,7 @@ type Info struct {
 	ID         string
 	Version    uint64
 	Subject    string // empty if nobody is signed in
-	Realm      string // of the subject
+	Realm      string
 	Scope      Scope
 	Created    time.Time
 	SignedIn   time.Time // zero if nobody is signed in
@@ -51,6 +51,9 @@ func (o *Operator) Show(ctx context.Context, id string) (Info, error) {
 	r, _, _, err := decodeRecord(e.Value)
 	if err != nil {
 		return Info{}, fmt.Errorf("session %s: %w: %w", id, ErrUnreadable, err)
+	}
+	if r.replaced {
+		return Info{}, ErrNotFound
 	}
 	return Info{
 		ID: id, Version: r.version, Subject: r.subject, Realm: r.realm, Scope: r.scope,
@@ -115,6 +118,9 @@ func (o *Operator) End(ctx context.Context, id string) (bool, error) {
 	r, _, _, err := decodeRecord(e.Value)
 	if errors.Is(err, errNewer) {
 		return false, fmt.Errorf("ending session %s: %w: %w", id, ErrUnreadable, err)
+	}
+	if r.replaced {
+		return false, nil
 	}
 	// Whatever its version is by now: nobody signs in again with this id.
 	if err := o.end(ctx, id); err != nil {

@@ -16,8 +16,9 @@ type Notifier interface {
 	Listen(ctx context.Context, ended func(id string)) error
 }
 
-// Counter is a [Store] that knows how many sessions it holds, but for those that
-// have expired in the last seconds.
+// Counter is a [Store] that knows how many sessions it holds. Those that have
+// expired in the last seconds or were replaced in the last minute may be among
+// them.
 type Counter interface {
 	Len() int
 }

@@ -122,7 +122,7 @@ type Store interface {
 	DeleteMany(ctx context.Context, key string, ids []string) error
 
 	// Unindex removes an id from an index key. It is idempotent. Only for ids
-	// whose record was deleted: an id is never used again.
+	// whose session has ended or was replaced: an id is never used again.
 	Unindex(ctx context.Context, key, id string) error
 
 	// List lists the ids of all entries, a page at a time, in the manner of

@@ -36,7 +36,7 @@ type EventCounter struct {
 var (
 	Requests = newCounter("requests_total", "outcome", "Requests by the outcome of their session cookie.",
 		named(session.EventNone, session.EventLive, session.EventMalformed, session.EventExpired, session.EventStale,
-			session.EventForged, session.EventAmbiguous, session.EventCorrupt, session.EventStoreError))
+			session.EventForged, session.EventAmbiguous, session.EventCorrupt, session.EventStoreError, session.EventElsewhere))
 
 	Commits = newCounter("commits_total", "outcome", "Changes of sessions by their outcome.",
 		named(session.EventCreated, session.EventPatched, session.EventRenewed, session.EventReplaced, session.EventDestroyed,

@@ -173,7 +173,7 @@ func (s *Streams) look() {
 				return
 			}
 			// What can't be told keeps its streams.
-			if _, err := s.store.Get(s.ctx, id); errors.Is(err, session.ErrNotFound) {
+			if e, err := s.store.Get(s.ctx, id); errors.Is(err, session.ErrNotFound) || err == nil && session.Replaced(e.Value) {
 				s.shut(id)
 			}
 		}

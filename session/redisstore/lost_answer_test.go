@@ -105,7 +105,7 @@ func TestServerFrozenForAMoment(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "the store works", func() bool { return works(s) })
-			got, err := m.Load(t.Context(), site, []session.Token{r.Session.Token()}, time.Now())
+			got, _, err := m.Load(t.Context(), site, []session.Token{r.Session.Token()}, time.Now())
 			if err != nil || got == nil || got.Version() != r.Session.Version() {
 				t.Errorf("what was committed as %+v is %+v, error %v", r.Session, got, err)
 			}
@@ -119,7 +119,7 @@ func TestServerFrozenForAMoment(t *testing.T) {
 		t.Error(err)
 	}
 	eventually(t, "the store works", func() bool { return works(s) })
-	if got, err := m.Load(t.Context(), site, []session.Token{live.Token()}, time.Now()); got != nil || err != nil {
+	if got, _, err := m.Load(t.Context(), site, []session.Token{live.Token()}, time.Now()); got != nil || err != nil {
 		t.Errorf("the session lives on: %v, error %v", got, err)
 	}
 }
@@ -151,7 +151,7 @@ func TestSignInOnAStaleConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := m.Load(t.Context(), site, []session.Token{r.Session.Token()}, time.Now())
+	got, _, err := m.Load(t.Context(), site, []session.Token{r.Session.Token()}, time.Now())
 	if err != nil || got == nil || got.Subject() != "alice" {
 		t.Errorf("got %v, error %v", got, err)
 	}
