@@ -2,7 +2,6 @@ package caddysession
 
 import (
 	"crypto/tls"
-	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -47,7 +46,7 @@ func TestBrowserPath(t *testing.T) {
 	if got := browserPath(r); got != "/shop/a%20b" {
 		t.Errorf("after a rewrite: %s", got)
 	}
-	var bare *http.Request = httptest.NewRequest("GET", "/a%2Fb", nil)
+	bare := httptest.NewRequest("GET", "/a%2Fb", nil)
 	if got := browserPath(bare); got != "/a%2Fb" {
 		t.Errorf("without a server: %s", got)
 	}
