@@ -53,6 +53,25 @@ func TestMatcherComesBetweenHeadersAndCookies(t *testing.T) {
 	}
 }
 
+// Methods that are refused are refused whatever the matcher says.
+func TestRefusedMethods(t *testing.T) {
+	for _, matches := range []bool{true, false} {
+		h, _ := handler(t, "")
+		if !matches {
+			h.matchers = caddyhttp.MatcherSets{{&matcher{}}}
+		}
+		r := request("/", "")
+		r.Method = http.MethodTrace
+		_, err := answer(h, r, func(http.ResponseWriter, *http.Request) error {
+			t.Error("the application is asked")
+			return nil
+		})
+		if status(err) != 405 {
+			t.Errorf("matches %v: %v", matches, err)
+		}
+	}
+}
+
 // What can't be provisioned says why.
 func TestProvisionErrors(t *testing.T) {
 	for _, tt := range []struct {

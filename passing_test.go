@@ -1,9 +1,15 @@
 package caddysession
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 // Where the matcher does not match there is no session, and nothing of ours comes
@@ -18,6 +24,12 @@ func TestPassing(t *testing.T) {
 	h, err := s.provision(settings)
 	if err != nil {
 		t.Fatal(err)
+	}
+	ignored := 0
+	h.appCookies.Count = func(e session.Event) {
+		if e == sessionapp.EventCookieIgnored {
+			ignored++
+		}
 	}
 	w, err := answer(h, request("/app", ""), says("X-Session-Set: user=alice", "Set-Cookie: lang=fr"))
 	if err != nil || len(w.Header()["Set-Cookie"]) != 2 {
@@ -70,5 +82,28 @@ func TestPassing(t *testing.T) {
 	}
 	if n := s.store.sessions(t); n != 1 {
 		t.Errorf("%d sessions", n)
+	}
+	if ignored != 1 {
+		t.Errorf("%d cookies are ignored, want that of the request without a session", ignored)
+	}
+}
+
+// In an error route, the session from before is no more.
+func TestPassingInErrorRoutes(t *testing.T) {
+	outer, s := handler(t, "")
+	other := s.handler("")
+	other.matchers = caddyhttp.MatcherSets{{&matcher{}}}
+	r := request("/", begin(t, outer, `{"a":1}`))
+	failing := application(func(http.ResponseWriter, *http.Request) error { return errors.New("no") })
+	if _, err := answer(outer, r, failing); err == nil {
+		t.Fatal("no error")
+	}
+	if _, err := answer(other, r, func(_ http.ResponseWriter, r *http.Request) error {
+		if got := replacer(r).ReplaceAll("{session.state}", ""); got != "none" || (MatchSession{}).Match(r) {
+			t.Errorf("state %q", got)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

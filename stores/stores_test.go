@@ -51,6 +51,7 @@ func TestSyntax(t *testing.T) {
 		{"redis {\nnear_cache 2MiB {\nmax_age 1s\n}\n}", `{"near_cache":{"size":2097152,"max_age":1000000000}}`, ""},
 		{"redis {\nnear_cache 1KiB\n}", "", "near_cache: "},
 		{"redis {\nnear_cache lots\n}", "", "write a size"},
+		{"redis {\nnear_cache 0\n}", "", "write a size"},
 		{"redis {\nnear_cache 2MiB 1s\n}", "", "max_age goes into its block"},
 		{"redis {\ntls\n}", `{"tls":{}}`, ""},
 		{"redis {\ntls {\nca a b\ncertificate c k\nserver_name s\n}\n}", `{"tls":{"ca":["a","b"],"certificate":"c","key":"k","server_name":"s"}}`, ""},

@@ -146,7 +146,19 @@ func TestSeveralHandlers(t *testing.T) {
 	r := request("PHPSESSID=planted; sid=x; theme=dark")
 	all := shared(r)
 	first := rules.Enter(r, all, nil, origin.Of(r, origin.Settings{}), "/")
-	r.Header.Set("Cookie", "theme=dark; PHPSESSID=out-of-the-jar")
+	if got := r.Header.Get("Cookie"); got != "sid=x; theme=dark" { // whose handler takes sid out before
+		t.Errorf("the first handler's application sees %q", got)
+	}
+	keeper, err := cookiejar.Rules{Keep: []string{"other"}}.Compile([]string{"sid"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := *rules
+	others.Keeper = keeper
+	others.Enter(r, all, nil, origin.Of(r, origin.Settings{}), "/")
+	if got := r.Header.Get("Cookie"); got != "PHPSESSID=planted; theme=dark" {
+		t.Errorf("the application of one with other rules sees %q", got)
+	}
 	second := rules.Enter(r, all, nil, origin.Of(r, origin.Settings{}), "/")
 	if got := r.Header.Get("Cookie"); got != "theme=dark" {
 		t.Errorf("the second handler's application sees %q", got)

@@ -131,6 +131,7 @@ func TestResolve(t *testing.T) {
 		{"plain", "plain", true},
 		{"a{env.SESSION_TEST_SECRET}b", "as3cretb", true},
 		{"{env.SESSION_TEST_EMPTY}", "", false},
+		{"a{env.SESSION_TEST_EMPTY}", "", false},
 		{"{env.SESSION_TEST_NONE}", "", false},
 		{"{env.SESSION_TEST_SECRET}{unknown}", "", false},
 	} {
