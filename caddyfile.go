@@ -8,8 +8,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/boltstore"
 )
 
 func init() {
@@ -99,6 +101,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		idle           <duration>
 //		lifetime       <duration>
 //		remember       <duration>
+//		unclaimed      <duration>
 //		touch          <duration>
 //		subject        <key> [max <sessions>]
 //		realm          <name>
@@ -133,6 +136,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"idle":           func() error { return parseDuration(d, &h.Idle) },
 		"lifetime":       func() error { return parseDuration(d, &h.Lifetime) },
 		"remember":       func() error { return parseDuration(d, &h.Remember) },
+		"unclaimed":      func() error { return parseDuration(d, &h.Unclaimed) },
 		"touch":          func() error { return parseDuration(d, &h.Touch) },
 		"subject":        func() error { return h.parseSubject(d) },
 		"realm":          func() error { return parseWord(d, &h.Realm) },
@@ -216,6 +220,7 @@ func (h *Handler) parseCookie(d *caddyfile.Dispenser) error {
 //
 //	store embedded [<file>] {
 //		max_sessions <number>
+//		max_size     <size>
 //	}
 func (s *EmbeddedStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -233,6 +238,18 @@ func (s *EmbeddedStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if s.MaxSessions < 1 {
 				return d.Err("max_sessions must be above zero")
 			}
+			return nil
+		},
+		"max_size": func() error {
+			var text string
+			if err := parseWord(d, &text); err != nil {
+				return err
+			}
+			size, err := humanize.ParseBytes(text)
+			if err != nil || size < boltstore.LeastMaxSize || size > 1<<60 {
+				return d.Errf("max_size %q: write a size such as 2GiB, at least 1MiB", text)
+			}
+			s.MaxSize = int64(size)
 			return nil
 		},
 	}.parse(d)

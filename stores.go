@@ -25,9 +25,16 @@ type EmbeddedStore struct {
 	// The file. Default: `session/sessions.db` in Caddy's data directory.
 	File string `json:"file,omitempty"`
 
-	// How many sessions may be kept; beyond that none can be created. A change
-	// takes effect when Caddy is restarted. Default: 1000000.
+	// How many sessions may be kept; beyond that none can be created. A tenth is
+	// kept for users who sign in; sessions of visitors who have not come back yet
+	// make room for others. A change takes effect when Caddy is restarted. Default: 1000000.
 	MaxSessions int `json:"max_sessions,omitempty"`
+
+	// How many bytes the sessions may have, each with 256 more than its record;
+	// beyond that none can be created or become larger. The file may be twice as
+	// large. A change takes effect when Caddy is restarted. Default: 2147483648
+	// (2 GiB).
+	MaxSize int64 `json:"max_size,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -42,6 +49,9 @@ func (EmbeddedStore) CaddyModule() caddy.ModuleInfo {
 func (s *EmbeddedStore) Provision(caddy.Context) error {
 	if s.MaxSessions < 0 {
 		return fmt.Errorf("max_sessions %d is negative", s.MaxSessions)
+	}
+	if s.MaxSize != 0 && s.MaxSize < boltstore.LeastMaxSize {
+		return fmt.Errorf("max_size %d is less than 1048576 (1 MiB)", s.MaxSize)
 	}
 	file, err := resolve("file", s.File)
 	if err != nil {
@@ -76,7 +86,7 @@ func (s *EmbeddedStore) StoreKey() string { return "embedded " + s.File }
 
 // NewStore implements StoreModule.
 func (s *EmbeddedStore) NewStore(log *zap.Logger) (session.Store, error) {
-	return boltstore.New(boltstore.Options{Path: s.File, MaxSessions: s.MaxSessions, Logger: log}), nil
+	return boltstore.New(boltstore.Options{Path: s.File, MaxSessions: s.MaxSessions, MaxSize: s.MaxSize, Logger: log}), nil
 }
 
 // MemoryStore keeps sessions in the memory of the process, until it ends. It is
