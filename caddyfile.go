@@ -69,6 +69,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		idle           <duration>
 //		lifetime       <duration>
 //		remember       <duration>
+//		unclaimed      <duration>
 //		touch          <duration>
 //		subject        <key> [max <sessions>]
 //		realm          <name>
@@ -116,6 +117,7 @@ var directiveBlock = settings.NewBlock("the directive session { }", func(h *Hand
 		"idle":           func() error { return settings.Duration(d, &h.Idle) },
 		"lifetime":       func() error { return settings.Duration(d, &h.Lifetime) },
 		"remember":       func() error { return settings.Duration(d, &h.Remember) },
+		"unclaimed":      func() error { return settings.Duration(d, &h.Unclaimed) },
 		"touch":          func() error { return settings.Duration(d, &h.Touch) },
 		"subject":        func() error { return h.parseSubject(d) },
 		"realm":          func() error { return settings.String(d, &h.Realm) },

@@ -82,6 +82,11 @@ type Handler struct {
 	// `max-age` ("remember me"). Default: 30d. At most 400d.
 	Remember caddy.Duration `json:"remember,omitempty"`
 
+	// A session in which nobody is signed in ends this long after its creation,
+	// unless the browser comes back with the cookie before: most visitors that
+	// take no cookies are robots. Never more than half of idle. Default: 10m.
+	Unclaimed caddy.Duration `json:"unclaimed,omitempty"`
+
 	// How often at most the use of a session is written to the store. Never
 	// more than a quarter of idle. Default: 1m.
 	Touch caddy.Duration `json:"touch,omitempty"`

@@ -103,8 +103,12 @@ func (c *change) entry(policy Policy, now time.Time) Entry {
 	if c.noTouch && !c.signedIn {
 		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
 	}
+	e := Entry{Version: c.next.version, SignedIn: c.next.subject != "", Unclaimed: c.was == nil && c.next.subject == ""}
+	if e.Unclaimed {
+		ttl = policy.unclaimed(ttl)
+	}
 	c.next.expires = now.Add(ttl)
-	e := Entry{Version: c.next.version, Value: c.next.encode(c.next.token), TTL: ttl}
+	e.Value, e.TTL = c.next.encode(c.next.token), ttl
 	e.Durable = c.was != nil && c.renewed && !c.replaced // or the old secret could come back
 	if c.index {
 		e.IndexKey, e.Deadline = c.next.indexKey(), c.next.deadline

@@ -199,7 +199,31 @@ func setControl(object, directives string) func(*env) *session.Patch {
 
 func (e *env) try(s *session.Session, p func(*env) *session.Patch) (session.Result, error) {
 	e.Helper()
-	return e.Commit(context.Background(), e.site, s, p(e), time.Now())
+	r, err := e.Commit(context.Background(), e.site, s, p(e), time.Now())
+	if err == nil && r.Outcome == session.EventCreated {
+		r.Session = e.claimed(r.Session)
+	}
+	return r, err
+}
+
+// claimed is a new session whose cookie has come back, without any trace of that
+// in what the environment counts.
+func (e *env) claimed(s *session.Session) *session.Session {
+	e.Helper()
+	if s.Subject() != "" {
+		return s
+	}
+	now := time.Now()
+	ttl := e.policy.TTL(now, s.Deadline(), s.Remembered())
+	if err := e.store.Store.Touch(context.Background(), s.ID(), s.Version(), ttl); err != nil {
+		e.Fatal(err)
+	}
+	behind := newManager(e.T, e.store.Store, e.policy, session.Observer{})
+	s, _, err := behind.Load(context.Background(), e.site, []session.Token{s.Token()}, now)
+	if s == nil {
+		e.Fatalf("a new session is gone: error %v", err)
+	}
+	return s
 }
 
 func (e *env) commit(s *session.Session, p func(*env) *session.Patch) session.Result {

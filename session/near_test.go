@@ -213,7 +213,7 @@ func TestCommitOnCached(t *testing.T) {
 // A value that is no record is the store's business, as ever.
 func TestLoadCachedCorrupt(t *testing.T) {
 	nearBubble(t, func(e, other *env) {
-		s := e.create(`{}`)
+		s := e.create(`{"user":"alice"}`)
 		value := append(session.AppendHead(nil, 2), strings.Repeat("x", 40)...)
 		if err := other.store.Put(t.Context(), s.ID(), 1, session.Entry{Version: 2, Value: value, TTL: time.Hour}); err != nil {
 			t.Fatal(err)

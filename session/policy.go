@@ -19,6 +19,10 @@ type Policy struct {
 	Lifetime time.Duration
 	// Remember is the most that max-age may ask for.
 	Remember time.Duration
+	// Unclaimed ends a session in which nobody is signed in this long after its
+	// creation, unless its cookie comes back before: most visitors that take no
+	// cookies are robots. It is never more than half of what Idle allows.
+	Unclaimed time.Duration
 	// Touch is how often at most the store's TTL is extended.
 	Touch time.Duration
 
@@ -42,6 +46,7 @@ func DefaultPolicy() Policy {
 		Idle:       30 * time.Minute,
 		Lifetime:   24 * time.Hour,
 		Remember:   30 * 24 * time.Hour,
+		Unclaimed:  10 * time.Minute,
 		Touch:      time.Minute,
 		SubjectKey: "user",
 		MaxData:    64 << 10,
@@ -63,6 +68,8 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("remember %s is too short: give at least 1s", p.Remember)
 	case p.Remember > maxRemember:
 		return fmt.Errorf("remember %s is more than 400 days, the most that browsers keep a cookie", p.Remember)
+	case p.Unclaimed < time.Second:
+		return fmt.Errorf("unclaimed %s is too short: give at least 1s", p.Unclaimed)
 	case p.Touch < 0:
 		return fmt.Errorf("touch %s is negative", p.Touch)
 	case p.SubjectKey == "" || len(p.SubjectKey) > maxKey:
@@ -93,13 +100,19 @@ func (p Policy) ttl(now, deadline time.Time, remembered bool) time.Duration {
 	return min(p.Idle, left)
 }
 
+// unclaimed returns how long the store keeps a session whose cookie has not come
+// back yet, of one that it would keep for ttl. It is so much less that the first
+// request with the cookie is due to touch it.
+func (p Policy) unclaimed(ttl time.Duration) time.Duration { return min(p.Unclaimed, ttl/2) }
+
 // touchDue reports whether a session that was read with ttl left should get a
-// new TTL: it has lost more than Touch (at most a quarter of Idle, so that
-// short limits work), or has more than Idle, because Idle was lowered.
+// new TTL: it has lost more than Touch (at most a quarter of Idle and of what it
+// would get, so that short limits work), or has more than Idle, because Idle was
+// lowered.
 func (p Policy) touchDue(now, deadline time.Time, remembered bool, ttl time.Duration) bool {
 	target := p.ttl(now, deadline, remembered)
 	if target <= 0 {
 		return false
 	}
-	return ttl < target-min(p.Touch, p.Idle/4) || !remembered && ttl > p.Idle
+	return ttl < target-min(p.Touch, p.Idle/4, target/4) || !remembered && ttl > p.Idle
 }

@@ -65,6 +65,25 @@ func TestTouchDue(t *testing.T) {
 	}
 }
 
+// Whatever the limits are, the first request with the cookie of a session that
+// nobody has claimed is due to touch it, and the next one is not.
+func TestUnclaimedIsTouchedByTheFirstRequest(t *testing.T) {
+	now := time.Unix(1790000000, 0)
+	for _, idle := range []time.Duration{time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute, 24 * time.Hour} {
+		for _, left := range []time.Duration{2 * time.Second, time.Minute, 24 * time.Hour, 400 * 24 * time.Hour} {
+			for _, remembered := range []bool{false, true} {
+				p := DefaultPolicy()
+				p.Idle = idle
+				ttl := p.ttl(now, now.Add(left), remembered)
+				short := p.unclaimed(ttl)
+				if short <= 0 || short > 10*time.Minute || !p.touchDue(now, now.Add(left), remembered, short) || p.touchDue(now, now.Add(left), remembered, ttl) {
+					t.Errorf("idle %v, %v left, remembered %t: %v instead of %v", idle, left, remembered, short, ttl)
+				}
+			}
+		}
+	}
+}
+
 func TestPolicyValidate(t *testing.T) {
 	if err := DefaultPolicy().Validate(); err != nil {
 		t.Fatal(err)
@@ -75,6 +94,7 @@ func TestPolicyValidate(t *testing.T) {
 		"400 days":      func(p *Policy) { p.Lifetime = maxRemember + 1 },
 		"remember 0s":   func(p *Policy) { p.Remember = 0 },
 		"remember 9601": func(p *Policy) { p.Remember = maxRemember + time.Hour },
+		"unclaimed 0s":  func(p *Policy) { p.Unclaimed = 0 },
 		"touch -1ns":    func(p *Policy) { p.Touch = -1 },
 		"key":           func(p *Policy) { p.SubjectKey = "" },
 		"128":           func(p *Policy) { p.SubjectKey = strings.Repeat("k", 129) },

@@ -61,6 +61,15 @@ type Entry struct {
 	// IndexKey only.
 	Deadline time.Time
 
+	// Unclaimed: nobody is signed in, and the browser has not come back with the
+	// cookie yet, if ever it will. A store that is full may remove such an entry;
+	// an update or a touch claims it. Get leaves it unset.
+	Unclaimed bool
+
+	// SignedIn: somebody is. A store with limits keeps a tenth of its room for
+	// such entries. Get leaves it unset.
+	SignedIn bool
+
 	// Durable asks for what an update writes to survive a failover, since it
 	// replaces a secret. A store that is asked for more than it does by
 	// itself, and can't do it, returns ErrNotReplicated. Deletions are durable

@@ -27,6 +27,7 @@ type file struct {
 	path        string
 	log         *zap.Logger
 	maxSessions int
+	maxSize     int64
 	count       atomic.Int64 // of sessions, as of the last commit
 
 	cache *nearcache.Cache // sessions as they are in the file
@@ -48,6 +49,8 @@ type file struct {
 	// Of the writer only.
 	swept      []byte // where the sweep of the index goes on
 	complained time.Time
+	evicted    int       // sessions that had to make room, since that was told
+	toldFull   time.Time // when it was told
 }
 
 // op is an operation of one caller.
@@ -64,6 +67,7 @@ func newFile(db *bolt.DB, raw *os.File, opts Options, log *zap.Logger, count int
 		path:        opts.Path,
 		log:         log,
 		maxSessions: opts.MaxSessions,
+		maxSize:     opts.MaxSize,
 		cache:       newCache(),
 		space:       space{raw: raw},
 		queue:       make(chan *op, maxBatch),

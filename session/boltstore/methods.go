@@ -64,6 +64,9 @@ func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Ent
 		expect: expect,
 		expiry: expiry,
 		stored: appendStored(expiry, e.Value), // the caller keeps e.Value
+
+		unclaimed: e.Unclaimed,
+		signedIn:  e.SignedIn,
 	}
 	if e.IndexKey != "" {
 		p.key = indexKey(e.IndexKey, id)

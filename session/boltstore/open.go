@@ -184,7 +184,10 @@ func check(tx *bolt.Tx, path string, all bool) error {
 	if _, ok := parseNumber(meta.Get(keyCount)); !ok {
 		return &damage{reason: "it has no count of sessions"}
 	}
-	for _, name := range [][]byte{bucketSessions, bucketExpiry, bucketIndex} {
+	if _, ok := parseNumber(meta.Get(keyBytes)); !ok {
+		return &damage{reason: "it has no count of bytes"}
+	}
+	for _, name := range [][]byte{bucketSessions, bucketExpiry, bucketUnclaimed, bucketIndex} {
 		b := tx.Bucket(name)
 		if b == nil {
 			return &damage{reason: fmt.Sprintf("it has no bucket %s", name)}
@@ -222,7 +225,7 @@ func prepare(db *bolt.DB) (count int64, err error) {
 		return 0, err
 	}
 	return 0, db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketSessions, bucketExpiry, bucketIndex} {
+		for _, name := range [][]byte{bucketSessions, bucketExpiry, bucketUnclaimed, bucketIndex} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
@@ -232,6 +235,6 @@ func prepare(db *bolt.DB) (count int64, err error) {
 			return err
 		}
 		return errors.Join(meta.Put(keyFormat, appendNumber(nil, format)),
-			meta.Put(keyCount, appendNumber(nil, 0)))
+			meta.Put(keyCount, appendNumber(nil, 0)), meta.Put(keyBytes, appendNumber(nil, 0)))
 	})
 }

@@ -156,6 +156,7 @@ func (f *file) transact(batch []*op, due map[string]touch, sweeping bool) (more 
 		f.settle(nil, false)
 	} else {
 		f.count.Store(t.count)
+		f.tellFull(t.evicted)
 		f.settle(t.settled, len(due) == flushSlice)
 	}
 	if t != nil {

@@ -90,9 +90,17 @@ func (s *Store) deleteBatch(ctx context.Context, ids []string) error {
 		return err
 	}
 	defer cancel()
-	cmds := make([]rueidis.Completed, len(ids))
+	keys := make([]string, len(ids))
 	for i, id := range ids {
-		cmds[i] = client.B().Del().Key(s.key(id)).Build()
+		keys[i] = s.key(id)
+	}
+	var cmds []rueidis.Completed
+	if client.Mode() == rueidis.ClientModeCluster {
+		for _, key := range keys { // of many slots
+			cmds = append(cmds, client.B().Del().Key(key).Build())
+		}
+	} else {
+		cmds = append(cmds, client.B().Del().Key(keys...).Build())
 	}
 	for _, res := range client.DoMulti(ctx, cmds...) {
 		if err = res.Error(); err != nil {
