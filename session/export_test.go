@@ -8,6 +8,3 @@ func IndexKey(realm, subject string) string { return indexKey(realm, subject) }
 
 // Renew returns a token with the same id and a new secret.
 func (t Token) Renew() Token { return t.renew() }
-
-// Epoch returns the number of renewals.
-func (s *Session) Epoch() uint64 { return s.epoch }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -397,6 +398,33 @@ func TestSessionDoesNotChange(t *testing.T) {
 		e.commit(s, setControl(`{"a":{"b":2},"user":"x"}`, "renew, max-age=60"))
 		if !bytes.Equal(s.Data(), data) || s.Token() != token || s.Version() != version || s.Remembered() || s.Subject() != "" {
 			e.Errorf("%v has changed: %s", s, s.Data())
+		}
+	})
+}
+
+// Who has opened something with the secret from before a renewal can tell.
+func TestEpochs(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		var notices []session.Notice
+		e.Manager = newManager(e, e.store, e.policy, session.Observer{Notify: func(n session.Notice) { notices = append(notices, n) }})
+		s := e.create(`{}`)
+		for want, p := range []func(*env) *session.Patch{set(`{"a":1}`), control("renew"), set(`{"user":"alice"}`)} {
+			s = e.commit(s, p).Session
+			if s.Epoch() != uint64(want) {
+				e.Errorf("after commit %d: epoch %d", want, s.Epoch())
+			}
+		}
+		want := []session.Notice{
+			{Event: session.EventCreated, ID: s.ID()},
+			{Event: session.EventRenewed, ID: s.ID(), Epoch: 1},
+			{Event: session.EventRenewed, ID: s.ID(), Epoch: 2},
+		}
+		if !slices.Equal(notices, want) {
+			e.Errorf("notices %+v", notices)
+		}
+		entry, err := e.store.Get(context.Background(), s.ID())
+		if epoch, unreadable := session.EpochOf(entry); epoch != 2 || unreadable != nil || err != nil {
+			e.Errorf("the record has epoch %d, %v, %v", epoch, unreadable, err)
 		}
 	})
 }
