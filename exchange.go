@@ -114,6 +114,9 @@ func (x *exchange) load(w http.ResponseWriter) error {
 		x.logID(x.came.session)
 		return nil
 	}
+	if errors.Is(err, context.Canceled) {
+		return caddyhttp.Error(clientClosedRequest, err) // which Caddy logs at DEBUG
+	}
 	if h.OnStoreError == "pass" {
 		x.came.unknown = true
 		// The store logs that it is down, once.
@@ -250,8 +253,8 @@ func (x *exchange) Final(header http.Header, status int) error {
 // minControl lets an application sign out whatever max_data is.
 const minControl = 256
 
-// clientClosedRequest is what Caddy answers to clients that have gone before
-// the application answered.
+// clientClosedRequest is what clients are answered that have gone before the
+// application answered, by Caddy and here.
 const clientClosedRequest = 499
 
 // take takes what the application asks for out of a response's header, and adds

@@ -129,7 +129,9 @@ func (m *Manager) loadOne(ctx context.Context, scope Scope, t Token, now time.Ti
 		return nil, nil
 	}
 	if err != nil {
-		m.count(EventStoreError)
+		if !errors.Is(err, context.Canceled) { // that is the client's own doing
+			m.count(EventStoreError)
+		}
 		return nil, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
 	s, v, err := openRecord(e.Value, t, t.verifier(scope), now)

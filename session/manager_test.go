@@ -402,6 +402,28 @@ func TestSessionDoesNotChange(t *testing.T) {
 	})
 }
 
+// A client that hangs up is no fault of the store.
+func TestCancelledLoad(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		s := e.create(`{"user":"alice"}`)
+		e.faults(nil, nil, func(op, _ string) bool { return op == "Get" })
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Second, cancel)
+		got, err := e.Load(ctx, e.site, []session.Token{s.Token()}, time.Now())
+		if got != nil || !errors.Is(err, context.Canceled) {
+			e.Errorf("got %v, error %v", got, err)
+		}
+		e.counted(session.EventStoreError, 0)
+
+		ctx, cancel = context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if got, err := e.Load(ctx, e.site, []session.Token{s.Token()}, time.Now()); got != nil || err == nil {
+			e.Errorf("too slow: got %v, error %v", got, err)
+		}
+		e.counted(session.EventStoreError, 1)
+	})
+}
+
 // Who has opened something with the secret from before a renewal can tell.
 func TestEpochs(t *testing.T) {
 	bubble(t, nil, func(e *env) {
