@@ -27,7 +27,7 @@ func TestDependencies(t *testing.T) {
 		needs     []string // packages of this module: these and no others
 		forbidden []string // what no import begins with
 	}{
-		"":                     {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings", "/internal/response", "/internal/caching", "/internal/appcookies", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
+		"":                     {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings", "/internal/response", "/internal/cancel", "/internal/caching", "/internal/appcookies", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/sessionapp":          {[]string{"/session", "/session/nearcache", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/stores":              {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":            {[]string{"/session", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
@@ -35,6 +35,7 @@ func TestDependencies(t *testing.T) {
 		"/internal/framed":     {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/percent":    {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/response":   {nil, []string{redis, bbolt, otter, "testing"}},
+		"/internal/cancel":     {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/caching":    {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/logging":    {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/appcookies": {[]string{"/session", "/cookiejar", "/sessionapp", "/internal/caching", "/internal/logging"}, []string{caddy, redis, bbolt, otter, "testing"}},
