@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -13,6 +15,7 @@ import (
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
 	"github.com/caddy-session/caddy-session/internal/caching"
+	"github.com/caddy-session/caddy-session/internal/cancel"
 	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/internal/origin"
 	"github.com/caddy-session/caddy-session/internal/response"
@@ -37,11 +40,16 @@ type exchange struct {
 	cookies *appcookies.Cookies
 	actions []action // of the site itself
 
-	left    *session.Session // as the response leaves it
-	touch   bool             // the session was used and not written
-	writer  response.Writer
-	cancel  context.CancelFunc // ends the request's context, nil if it has none of its own
-	watched *sessionapp.Stream // the response stays open, nil if it does not
+	left   *session.Session // as the response leaves it
+	touch  bool             // the session was used and not written
+	writer response.Writer
+
+	// What ends with the session: see join.
+	joined  bool // stream is registered
+	stream  sessionapp.Stream
+	context cancel.Context
+	body    body
+	conn    atomic.Pointer[net.Conn] // after Hijack, else nil
 
 	// Memory for what most requests need once.
 	room struct {
@@ -118,6 +126,9 @@ func (x *exchange) load(w http.ResponseWriter) error {
 	if err == nil {
 		x.logID(x.came.session)
 		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return caddyhttp.Error(clientClosedRequest, err) // which Caddy logs at DEBUG
 	}
 	if h.OnStoreError == "pass" {
 		x.came.unknown = true
@@ -202,8 +213,8 @@ func (x *exchange) run(w http.ResponseWriter, next caddyhttp.Handler) (err error
 		x.h.appCookies.StripTrailers(w.Header())
 	}()
 	x.visit.reached = true
-	defer x.unwatch()
-	defer x.interruptible()()
+	x.join()
+	defer x.leave()
 	if err := next.ServeHTTP(&x.writer, x.request); err != nil {
 		if x.writer.Abandon() {
 			x.abandoned(w.Header())
@@ -255,8 +266,8 @@ func (x *exchange) Final(header http.Header, status int) error {
 // minControl lets an application sign out whatever max_data is.
 const minControl = 256
 
-// clientClosedRequest is what Caddy answers to clients that have gone before
-// the application answered.
+// clientClosedRequest is what clients are answered that have gone before the
+// application answered, by Caddy and here.
 const clientClosedRequest = 499
 
 // take takes what the application asks for out of a response's header, and adds
@@ -342,6 +353,7 @@ func (x *exchange) refuse(err error) error {
 // answer puts into a response's header what the browser and caches have to know.
 func (x *exchange) answer(header http.Header, status int, result session.Result) {
 	x.left = result.Session
+	x.belong(result)
 	x.cookies.Send(header, x.visit.line, result)
 	if line := x.setCookie(result); line != "" {
 		x.visit.setCookie(header, line)
@@ -378,9 +390,7 @@ func (x *exchange) Sent() {
 	if x.touch {
 		x.h.manager.Touch(x.came.session, time.Now())
 	}
-	if x.came.session != nil && isEventStream(x.writer.Header()) {
-		x.watch(x.interrupt, false)
-	}
+	x.sending(x.request.Method == http.MethodConnect || isEventStream(x.writer.Header()))
 }
 
 // logID puts the id into the access log, if the server has one. The session of

@@ -134,10 +134,11 @@ type Handler struct {
 	// Default: none.
 	Upgrade []string `json:"upgrade,omitempty"`
 
-	// What becomes of WebSockets and event streams when the session ends that
-	// they were opened with, by signing out, by the operator, on another
-	// machine or because its time is up: `close` (the default) closes them
-	// within seconds, `keep` leaves them alone.
+	// What becomes of WebSockets, event streams, and other requests that last,
+	// when the session ends that they were opened with, by signing out, by the
+	// operator, on another machine or because its time is up, or when it gets a
+	// new secret: `close` (the default) closes them within seconds, `keep` leaves
+	// them alone.
 	OnEnd string `json:"on_end,omitempty"`
 
 	// The session cookie.

@@ -53,7 +53,7 @@ func TestOpenResponses(t *testing.T) {
 	}{
 		{"event stream", "", true, stream, 1},
 		{"event stream, flushed", "", true, func(w http.ResponseWriter) { stream(w); http.NewResponseController(w).Flush() }, 1},
-		{"flushed page", "", true, func(w http.ResponseWriter) { http.NewResponseController(w).Flush() }, 1},
+		{"flushed page", "", true, func(w http.ResponseWriter) { http.NewResponseController(w).Flush() }, 0}, // not yet
 		{"page", "", true, func(w http.ResponseWriter) { w.WriteHeader(200) }, 0},
 		{"nothing yet", "", true, func(http.ResponseWriter) {}, 0},
 		{"anonymous", "", false, stream, 0},

@@ -27,7 +27,7 @@ func TestDependencies(t *testing.T) {
 		needs     []string // packages of this module: these and no others
 		forbidden []string // what no import begins with
 	}{
-		"": {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings", "/internal/response",
+		"": {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings", "/internal/response", "/internal/cancel",
 			"/internal/caching", "/internal/appcookies", "/internal/logging", "/internal/origin", "/internal/provenance"},
 			[]string{redis, bbolt, otter, "testing"}},
 		"/sessionapp":          {[]string{"/session", "/session/nearcache", "/internal/settings", "/internal/provenance"}, []string{redis, bbolt, otter, "testing"}},
@@ -37,6 +37,7 @@ func TestDependencies(t *testing.T) {
 		"/internal/framed":     {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/percent":    {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/response":   {nil, []string{redis, bbolt, otter, "testing"}},
+		"/internal/cancel":     {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/caching":    {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/origin":     {[]string{"/cookiejar"}, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/logging":    {nil, []string{caddy, redis, bbolt, otter, "testing"}},

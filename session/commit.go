@@ -225,6 +225,8 @@ func (m *Manager) report(event Event, c change) {
 	case EventPatched:
 	case EventReplaced:
 		m.notify(Notice{Event: event, ID: c.was.ID(), Next: c.next.ID()})
+	case EventRenewed:
+		m.notify(Notice{Event: event, ID: c.next.ID(), Epoch: c.next.epoch})
 	default:
 		m.notify(Notice{Event: event, ID: c.next.ID()})
 	}

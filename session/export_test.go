@@ -15,6 +15,3 @@ func (t Token) Renew() Token { return t.renew() }
 func (p Policy) TTL(now, deadline time.Time, remembered bool) time.Duration {
 	return p.ttl(now, deadline, remembered)
 }
-
-// Epoch returns the number of renewals.
-func (s *Session) Epoch() uint64 { return s.epoch }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -459,6 +460,55 @@ func TestSessionDoesNotChange(t *testing.T) {
 		e.commit(s, setControl(`{"a":{"b":2},"user":"x"}`, "renew, max-age=60"))
 		if !bytes.Equal(s.Data(), data) || s.Token() != token || s.Version() != version || s.Remembered() || s.Subject() != "" {
 			e.Errorf("%v has changed: %s", s, s.Data())
+		}
+	})
+}
+
+// A client that hangs up is no fault of the store.
+func TestCancelledLoad(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		s := e.create(`{"user":"alice"}`)
+		e.faults(nil, nil, func(op, _ string) bool { return op == "Get" })
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Second, cancel)
+		got, _, err := e.Load(ctx, e.site, []session.Token{s.Token()}, time.Now())
+		if got != nil || !errors.Is(err, context.Canceled) {
+			e.Errorf("got %v, error %v", got, err)
+		}
+		e.counted(session.EventStoreError, 0)
+
+		ctx, cancel = context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if got, _, err := e.Load(ctx, e.site, []session.Token{s.Token()}, time.Now()); got != nil || err == nil {
+			e.Errorf("too slow: got %v, error %v", got, err)
+		}
+		e.counted(session.EventStoreError, 1)
+	})
+}
+
+// Who has opened something with the secret from before a renewal can tell.
+func TestEpochs(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		var notices []session.Notice
+		e.Manager = newManager(e, e.store, e.policy, session.Observer{Notify: func(n session.Notice) { notices = append(notices, n) }})
+		s := e.create(`{}`)
+		for want, p := range []func(*env) *session.Patch{set(`{"a":1}`), control("renew"), set(`{"user":"alice"}`)} {
+			s = e.commit(s, p).Session
+			if s.Epoch() != uint64(want) {
+				e.Errorf("after commit %d: epoch %d", want, s.Epoch())
+			}
+		}
+		want := []session.Notice{
+			{Event: session.EventCreated, ID: s.ID()},
+			{Event: session.EventRenewed, ID: s.ID(), Epoch: 1},
+			{Event: session.EventRenewed, ID: s.ID(), Epoch: 2},
+		}
+		if !slices.Equal(notices, want) {
+			e.Errorf("notices %+v", notices)
+		}
+		entry, err := e.store.Get(context.Background(), s.ID())
+		if epoch, unreadable := session.EpochOf(entry); epoch != 2 || unreadable != nil || err != nil {
+			e.Errorf("the record has epoch %d, %v, %v", epoch, unreadable, err)
 		}
 	})
 }

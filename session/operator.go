@@ -48,6 +48,12 @@ func (o *Operator) Show(ctx context.Context, id string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
+	return Inspect(id, e, time.Now())
+}
+
+// Inspect returns what an entry of the store says about the session with the
+// id. Errors wrap [ErrUnreadable].
+func Inspect(id string, e Entry, now time.Time) (Info, error) {
 	r, _, _, err := decodeRecord(e.Value)
 	if err != nil {
 		return Info{}, fmt.Errorf("session %s: %w: %w", id, ErrUnreadable, err)
@@ -57,10 +63,20 @@ func (o *Operator) Show(ctx context.Context, id string) (Info, error) {
 	}
 	return Info{
 		ID: id, Version: r.version, Subject: r.subject, Realm: r.realm, Scope: r.scope,
-		Created: r.created, SignedIn: r.signedIn, Expires: earlier(time.Now().Add(e.TTL), r.deadline), Deadline: r.deadline,
+		Created: r.created, SignedIn: r.signedIn, Expires: earlier(now.Add(e.TTL), r.deadline), Deadline: r.deadline,
 		Remembered: r.remembered, Encrypted: r.sealed, Bytes: len(e.Value),
 		Client: r.client, SignInClient: r.signInClient,
 	}, nil
+}
+
+// EpochOf returns the epoch of the session in an entry, as [Session.Epoch] does.
+// Errors wrap [ErrUnreadable].
+func EpochOf(e Entry) (uint64, error) {
+	r, _, _, err := decodeRecord(e.Value)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return r.epoch, nil
 }
 
 // List returns a page of all sessions: pass "" first, then next until it is "".

@@ -20,6 +20,9 @@ func (s *Session) ID() string { return s.token.ID }
 // Version returns the number of the last commit; it only grows.
 func (s *Session) Version() uint64 { return s.version }
 
+// Epoch returns the number of renewals: it tells the secrets of a session apart.
+func (s *Session) Epoch() uint64 { return s.epoch }
+
 // Subject returns the signed-in user, empty if there is none.
 func (s *Session) Subject() string { return s.subject }
 

@@ -173,7 +173,7 @@ var (
 	liveCount   = gauge("live_sessions", "Sessions in the store, if it can count them. Some that expired in the last seconds may be included.")
 	nearHits    = gauge("near_cache_hits_total", "Reads of sessions that were answered from memory, if the store has a cache.")
 	nearMisses  = gauge("near_cache_misses_total", "Reads of sessions that were not in memory, if the store has a cache.")
-	openStreams = gauge("open_connections", "Open WebSockets and event streams that will be closed when their session ends.")
+	openStreams = gauge("open_connections", "Open WebSockets, event streams, and other requests that last, which are closed when their session ends.")
 )
 
 // Describe implements prometheus.Collector.

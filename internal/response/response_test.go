@@ -27,7 +27,6 @@ func (d *diary) note(format string, args ...any) {
 
 func (d *diary) Interim(http.Header) { d.note("interim") }
 func (d *diary) Sent()               { d.note("sent") }
-func (d *diary) Flushed()            { d.note("flushed") }
 func (d *diary) Hijacked(net.Conn)   { d.note("hijacked") }
 
 func (d *diary) Final(_ http.Header, status int) error {
@@ -73,7 +72,7 @@ func TestWriter(t *testing.T) {
 			_, err := w.ReadFrom(io.LimitReader(strings.NewReader("a"), 1))
 			return err
 		}}, "final 200, < 200, sent, < a", "final 200"},
-		{"flush", []func(*Writer) error{(*Writer).FlushError, end}, "final 200, < 200, sent, flushed, < flush", "final 200"},
+		{"flush", []func(*Writer) error{(*Writer).FlushError, end}, "final 200, < 200, sent, < flush", "final 200"},
 		{"hijack", []func(*Writer) error{hijack, end}, "final 101, < hijack, hijacked, sent", "final 101"},
 		{"101 and hijack", []func(*Writer) error{header(101), hijack}, "final 101, < 101, sent, < hijack, hijacked", "final 101"},
 		{"nothing", []func(*Writer) error{end}, "final 0, sent", "final 0"},
