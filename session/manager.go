@@ -143,7 +143,7 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 		m.count(EventStoreError)
 		return nil, false, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	s, v, err := openRecord(e.Value, t, site, now)
+	s, v, err := openRecord(e.Value, t, site, m.policy, now)
 	switch v {
 	case verdictLive:
 		s.expires = now.Add(e.TTL)
@@ -190,11 +190,11 @@ func (m *Manager) corrupt(id string, e Entry, err error) {
 // Touch extends the store's TTL if that is due, without making the caller
 // wait. It fails silently but for the count: the session is alive anyway.
 func (m *Manager) Touch(s *Session, now time.Time) {
-	if s == nil || !m.policy.touchDue(now, s.deadline, s.remembered, s.expires.Sub(now)) {
+	if s == nil || !m.policy.touchDue(now, s.ends, s.remembered, s.expires.Sub(now)) {
 		return
 	}
 	ok := m.inBackground(func(ctx context.Context) {
-		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.deadline, s.remembered))
+		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.ends, s.remembered))
 		switch {
 		case err == nil:
 			m.count(EventTouched)
