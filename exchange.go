@@ -40,6 +40,7 @@ type exchange struct {
 	writer  response.Writer
 	cancel  context.CancelFunc // ends the request's context, nil if it has none of its own
 	watched *sessionapp.Stream // the response stays open, nil if it does not
+	alive   *keepAlive         // nil without a session that may end for want of use
 
 	// Memory for what most requests need once.
 	room struct {
@@ -200,6 +201,8 @@ func (x *exchange) run(w http.ResponseWriter, next caddyhttp.Handler) (err error
 	}()
 	x.visit.reached = true
 	defer x.unwatch()
+	x.keepAlive(x.came.session)
+	defer x.endKeepAlive()
 	defer x.interruptible()()
 	if err := next.ServeHTTP(&x.writer, x.request); err != nil {
 		if x.writer.Abandon() {
@@ -245,7 +248,13 @@ func (x *exchange) Final(header http.Header, status int) error {
 		}
 	}
 	x.answer(header, status, result)
-	x.touch = !result.Committed && (patch == nil || !patch.NoTouch) && status != clientClosedRequest
+	used := (patch == nil || !patch.NoTouch) && status != clientClosedRequest
+	x.touch = used && !result.Committed
+	if used {
+		x.keepAlive(x.left)
+	} else {
+		x.keepAlive(nil)
+	}
 	return nil
 }
 
@@ -375,8 +384,11 @@ func (x *exchange) Sent() {
 	if x.touch {
 		x.h.manager.Touch(x.came.session, time.Now())
 	}
-	if x.came.session != nil && isEventStream(x.writer.Header()) {
-		x.watch(x.interrupt, false)
+	if (x.came.session != nil || x.alive != nil) && isEventStream(x.writer.Header()) {
+		x.keepAlive(nil) // a channel, which is no use
+		if x.came.session != nil {
+			x.watch(x.interrupt, false)
+		}
 	}
 }
 

@@ -40,7 +40,10 @@ func (x *exchange) interrupt() {
 }
 
 // Hijacked implements [response.Hooks], for a connection that HTTP is done with.
-func (x *exchange) Hijacked(conn net.Conn) { x.watch(func() { conn.Close() }, false) }
+func (x *exchange) Hijacked(conn net.Conn) {
+	x.keepAlive(nil) // a channel, which is no use
+	x.watch(func() { conn.Close() }, false)
+}
 
 // Flushed implements [response.Hooks]: a part of a response is sent before its end.
 func (x *exchange) Flushed() {

@@ -110,3 +110,68 @@ func TestLoweredRememberIsTouched(t *testing.T) {
 		other.counted(session.EventDropped, 1)
 	})
 }
+
+// What lasts keeps its session alive, whatever other requests make of that, until
+// its deadline, its end or its renewal.
+func TestKeepAlive(t *testing.T) {
+	const idle = 30 * time.Minute
+	for _, test := range []struct {
+		name      string
+		start     func(*env) *session.Patch
+		meanwhile func(*env) *session.Patch // after ten minutes
+		alive     bool                      // after 20 hours
+	}{
+		{"nothing", set(`{}`), nil, true},
+		{"a commit", set(`{}`), set(`{"a":1}`), true},
+		{"remembered", set(`{}`), control("max-age=864000"), true},
+		{"a short max-age", set(`{}`), control("max-age=3600"), false},
+		{"renewed", set(`{}`), control("renew"), false},
+		{"replaced", set(`{}`), control("clear"), false},
+		{"destroyed", set(`{}`), control("destroy"), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, nil, func(e *env) {
+				s := e.commit(nil, test.start).Session
+				now := s
+				for at := time.Duration(0); at < 20*time.Hour; at += idle / 3 {
+					if at == idle/3 && test.meanwhile != nil {
+						now = e.commit(s, test.meanwhile).Session
+					}
+					time.Sleep(idle / 3)
+					e.KeepAlive(s, time.Now())
+					synctest.Wait()
+				}
+				if test.alive {
+					e.live(now)
+					// What is not used any more ends, and the deadline holds.
+					late := e.commit(s, set(`{"late":1}`))
+					if late.Session == nil {
+						e.Errorf("the response of the request is dropped: %+v", late)
+					}
+				} else if now != nil {
+					e.dead(now)
+				}
+			})
+		})
+	}
+	bubble(t, nil, func(e *env) {
+		s := e.create(`{}`)
+		for range 24*6 + 1 {
+			time.Sleep(10 * time.Minute)
+			e.KeepAlive(s, time.Now())
+			synctest.Wait()
+		}
+		e.dead(s)
+		s = e.create(`{}`)
+		time.Sleep(10 * time.Minute)
+		e.faults(failing("Get"), nil, nil)
+		e.KeepAlive(s, time.Now())
+		synctest.Wait()
+		e.faults(nil, nil, nil)
+		e.counted(session.EventTouchError, 1)
+		calls := e.calls(func() { e.KeepAlive(s, time.Now()); synctest.Wait(); e.KeepAlive(s, time.Now()) })
+		if calls["Touch"] != 1 || calls["Get"] != 2 {
+			e.Errorf("calls %v", calls)
+		}
+	})
+}
