@@ -51,6 +51,8 @@ type exchange struct {
 	body    body
 	conn    atomic.Pointer[net.Conn] // after Hijack, else nil
 
+	alive *keepAlive // nil without a session that may end for want of use
+
 	// Memory for what most requests need once.
 	room struct {
 		tokens [1]session.Token
@@ -215,6 +217,8 @@ func (x *exchange) run(w http.ResponseWriter, next caddyhttp.Handler) (err error
 	x.visit.reached = true
 	x.join()
 	defer x.leave()
+	x.keepAlive(x.came.session)
+	defer x.endKeepAlive()
 	if err := next.ServeHTTP(&x.writer, x.request); err != nil {
 		if x.writer.Abandon() {
 			x.abandoned(w.Header())
@@ -259,7 +263,13 @@ func (x *exchange) Final(header http.Header, status int) error {
 		}
 	}
 	x.answer(header, status, result)
-	x.touch = !result.Committed && (patch == nil || !patch.NoTouch) && status != clientClosedRequest
+	used := (patch == nil || !patch.NoTouch) && status != clientClosedRequest
+	x.touch = used && !result.Committed
+	if used {
+		x.keepAlive(x.left)
+	} else {
+		x.keepAlive(nil)
+	}
 	return nil
 }
 
@@ -390,7 +400,11 @@ func (x *exchange) Sent() {
 	if x.touch {
 		x.h.manager.Touch(x.came.session, time.Now())
 	}
-	x.sending(x.request.Method == http.MethodConnect || isEventStream(x.writer.Header()))
+	channel := x.request.Method == http.MethodConnect || isEventStream(x.writer.Header())
+	if channel {
+		x.keepAlive(nil) // which is no use
+	}
+	x.sending(channel)
 }
 
 // logID puts the id into the access log, if the server has one. The session of

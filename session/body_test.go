@@ -22,7 +22,7 @@ func TestSealedBodyThatIsNotJSON(t *testing.T) {
 			if r.data, r.private = []byte(data), nil; private {
 				r.data, r.private = []byte("{}"), []byte(data)
 			}
-			s, v, err := openRecord(r.encode(token), token, Site{Scope: r.scope, Realm: r.realm}, now)
+			s, v, err := openRecord(r.encode(token), token, Site{Scope: r.scope, Realm: r.realm}, DefaultPolicy(), now)
 			if v != verdictCorrupt || err == nil {
 				t.Errorf("%s: %v, %v", data, v, err)
 				func() {

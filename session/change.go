@@ -43,7 +43,8 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 
 	next := &Session{}
 	if s == nil {
-		next.created, next.deadline = now, now.Add(m.policy.Lifetime)
+		next.created = now
+		next.last(now, m.policy.Lifetime, false)
 		next.client = site.Client.clipped()
 	} else {
 		next.record = s.record
@@ -56,11 +57,13 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	case c.signedIn:
 		next.signedIn = now
 		next.signInClient = site.Client.clipped()
-		next.deadline, next.remembered = now.Add(m.policy.Lifetime), false
+		next.last(now, m.policy.Lifetime, false)
 	case signedOut:
 		next.signedIn, next.signInClient = time.Time{}, Client{}
-		// To be remembered was the user's wish, who is gone.
-		next.deadline, next.remembered = earlier(next.deadline, now.Add(m.policy.Lifetime)), false
+		if deadline := next.deadline; next.remembered { // which was the wish of the user, who is gone
+			next.last(now, m.policy.Lifetime, false)
+			next.deadline = earlier(deadline, next.deadline)
+		}
 	}
 	switch {
 	case s == nil || c.replaced:
@@ -79,6 +82,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	if p.MaxAge != nil {
 		m.setMaxAge(next, *p.MaxAge, now)
 	}
+	next.ends = m.policy.deadline(&next.record)
 	c.index = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
 	c.next = next
 	return c, nil
@@ -86,7 +90,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 
 func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 	if age == 0 {
-		s.remembered, s.deadline = false, now.Add(m.policy.Lifetime)
+		s.last(now, m.policy.Lifetime, false)
 		return
 	}
 	if age > m.policy.Remember {
@@ -94,12 +98,12 @@ func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 			zap.Duration("max_age", age), zap.Duration("remember", m.policy.Remember))
 		age = m.policy.Remember
 	}
-	s.remembered, s.deadline = true, now.Add(age)
+	s.last(now, age, true)
 }
 
 // entry returns what to store.
 func (c *change) entry(policy Policy, now time.Time) Entry {
-	ttl := policy.ttl(now, c.next.deadline, c.next.remembered)
+	ttl := policy.ttl(now, c.next.ends, c.next.remembered)
 	if c.noTouch && !c.signedIn {
 		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
 	}

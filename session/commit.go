@@ -126,7 +126,7 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	defer unlock()
 
 	current := s
-	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.deadline) || p.IfVersion != nil && *p.IfVersion != s.version {
+	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.version {
 		// A parallel request is likely to have committed. Or nothing would notice
 		// that the session has ended, or too late; or it may have set another TTL
 		// or a later deadline, or made the version that is asked for.
@@ -135,7 +135,7 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 		}
 	}
 	for attempt := 0; ; attempt++ {
-		if current == nil || !now.Before(current.deadline) {
+		if current == nil || !now.Before(current.ends) {
 			return m.dropped(s, p)
 		}
 		if p.IfVersion != nil && *p.IfVersion != current.version {
@@ -299,7 +299,7 @@ func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Sessi
 	if err != nil {
 		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
 	}
-	current, v, err := openRecord(e.Value, s.token, Site{Scope: s.scope, Realm: s.realm}, now)
+	current, v, err := openRecord(e.Value, s.token, Site{Scope: s.scope, Realm: s.realm}, m.policy, now)
 	switch v {
 	case verdictLive, verdictExpired:
 		if current.epoch != s.epoch {

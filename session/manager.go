@@ -145,7 +145,7 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 		}
 		return nil, false, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	s, v, err := openRecord(e.Value, t, site, now)
+	s, v, err := openRecord(e.Value, t, site, m.policy, now)
 	switch v {
 	case verdictLive:
 		s.expires = now.Add(e.TTL)
@@ -192,19 +192,43 @@ func (m *Manager) corrupt(id string, e Entry, err error) {
 // Touch extends the store's TTL if that is due, without making the caller
 // wait. It fails silently but for the count: the session is alive anyway.
 func (m *Manager) Touch(s *Session, now time.Time) {
-	if s == nil || !m.policy.touchDue(now, s.deadline, s.remembered, s.expires.Sub(now)) {
+	if s == nil || !m.touchDue(s, now) {
 		return
 	}
+	if !m.inBackground(func(ctx context.Context) { m.touch(ctx, s, now) }) {
+		m.count(EventTouchError)
+	}
+}
+
+func (m *Manager) touchDue(s *Session, now time.Time) bool {
+	return m.policy.touchDue(now, s.ends, s.remembered, s.expires.Sub(now))
+}
+
+func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
+	err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.ends, s.remembered))
+	switch {
+	case err == nil:
+		m.count(EventTouched)
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
+		// It ended, or a commit has set a newer TTL.
+	default:
+		m.count(EventTouchError)
+		m.log.Debug("touching session", zap.String("session", s.ID()), zap.Error(err))
+	}
+}
+
+// KeepAlive is [Manager.Touch] for a request that lasts: other ones may have changed
+// the session since it was loaded or committed. If it has ended or was renewed,
+// there is nothing to do. It asks the store, in the background too.
+func (m *Manager) KeepAlive(s *Session, now time.Time) {
 	ok := m.inBackground(func(ctx context.Context) {
-		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.deadline, s.remembered))
+		current, err := m.reload(ctx, s, now)
 		switch {
-		case err == nil:
-			m.count(EventTouched)
-		case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
-			// It ended, or a commit has set a newer TTL.
-		default:
+		case err == nil && current != nil && m.touchDue(current, now):
+			m.touch(ctx, current, now)
+		case err != nil && !errors.Is(err, ErrNotFound):
 			m.count(EventTouchError)
-			m.log.Debug("touching session", zap.String("session", s.ID()), zap.Error(err))
+			m.log.Debug("keeping session alive", zap.Error(err))
 		}
 	})
 	if !ok {

@@ -58,12 +58,18 @@ func (m *Manager) cached(site Site, t Token, now time.Time) *Session {
 	if s := c.session.Load(); s != nil {
 		// The secret that has opened the record before need not be hashed again.
 		same := subtle.ConstantTimeCompare(t.secret[:], s.token.secret[:]) == 1 && site.Scope == s.scope && site.Realm == s.realm
-		if !same || !now.Before(s.deadline) {
+		if !same {
+			return nil
+		}
+		if ends := m.policy.deadline(&s.record); !ends.Equal(s.ends) { // of a handler with other settings
+			s = &Session{token: s.token, record: s.record, ends: ends, expires: s.expires, text: s.text}
+		}
+		if !now.Before(s.ends) {
 			return nil
 		}
 		return s
 	}
-	s, v, _ := openRecord(c.Value, t, site, now)
+	s, v, _ := openRecord(c.Value, t, site, m.policy, now)
 	if v != verdictLive {
 		return nil
 	}

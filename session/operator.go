@@ -28,7 +28,7 @@ type Info struct {
 	Created    time.Time
 	SignedIn   time.Time // zero if nobody is signed in
 	Expires    time.Time // if it is not used any more
-	Deadline   time.Time // at the latest
+	Deadline   time.Time // at the latest; sooner if the site's lifetime or remember was lowered since
 	Remembered bool      // it has no idle limit
 	Encrypted  bool
 	Bytes      int // of the whole record

@@ -89,6 +89,16 @@ func (p Policy) Validate() error {
 // maxMaxData bounds max_data, and so what a stored record can make us allocate.
 const maxMaxData = 16 << 20
 
+// deadline returns when a session ends at last: at the deadline that it was given,
+// or when one that began to count at the same time would end today. So settings
+// that were lowered are for sessions that exist, too.
+func (p Policy) deadline(r *record) time.Time {
+	if r.remembered {
+		return earlier(r.deadline, r.since.Add(p.Remember))
+	}
+	return earlier(r.deadline, r.since.Add(p.Lifetime))
+}
+
 // ttl returns how long the store keeps a session that is used now: Idle, cut
 // off at the deadline. A remembered session has no idle limit. The result is
 // not positive if the deadline has passed.
@@ -107,12 +117,13 @@ func (p Policy) unclaimed(ttl time.Duration) time.Duration { return min(p.Unclai
 
 // touchDue reports whether a session that was read with ttl left should get a
 // new TTL: it has lost more than Touch (at most a quarter of Idle and of what it
-// would get, so that short limits work), or has more than Idle, because Idle was
-// lowered.
+// would get, so that short limits work), or has more than it should, because a
+// setting was lowered.
 func (p Policy) touchDue(now, deadline time.Time, remembered bool, ttl time.Duration) bool {
 	target := p.ttl(now, deadline, remembered)
 	if target <= 0 {
 		return false
 	}
-	return ttl < target-min(p.Touch, p.Idle/4, target/4) || !remembered && ttl > p.Idle
+	slack := min(p.Touch, p.Idle/4, target/4)
+	return ttl < target-slack || ttl > target+slack || !remembered && ttl > p.Idle
 }

@@ -54,6 +54,10 @@ func TestTouchDue(t *testing.T) {
 		{"remembered", 30 * m, m, 24 * 60 * m, true, 24 * 60 * m, false},
 		{"remembered, more than idle", 30 * m, m, 24 * 60 * m, true, 31 * m, true},
 		{"remembered, drifted", 30 * m, m, 24 * 60 * m, true, 24*60*m - time.Second, false},
+		{"remember was lowered", 30 * m, m, 24 * 60 * m, true, 24*60*m + m + 1, true},
+		{"remembered, drifted above", 30 * m, m, 24 * 60 * m, true, 24*60*m + m, false},
+		{"near the deadline, drifted above", 30 * m, m, 5 * m, false, 5*m + time.Second, false},
+		{"near the deadline, lifetime was lowered", 30 * m, m, 5 * m, false, 20 * m, true},
 		{"touch 0", 30 * m, 0, 24 * 60 * m, false, 30*m - 1, true},
 	}
 	for _, test := range tests {

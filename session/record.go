@@ -19,7 +19,8 @@ import (
 //	3                                 epoch, decimal: number of renewals
 //	1790000000000                     created, in milliseconds since 1970
 //	1790000100000                     when the subject appeared, 0 if there is none
-//	1790086400000                     deadline
+//	1790000100000                     when the deadline began to count
+//	1790086500000                     deadline
 //	idle | remembered | replaced      does the idle limit apply? Or is it a tombstone?
 //	<43 chars>                        verifier: base64url of a SHA-256, see token.go
 //	<43 chars>[,<43 chars>...] | -    verifiers of the last secrets before, newest first
@@ -49,6 +50,7 @@ type record struct {
 	version, epoch uint64
 	created        time.Time
 	signedIn       time.Time // zero without subject
+	since          time.Time // when the deadline began to count
 	deadline       time.Time
 	remembered     bool
 	replaced       bool // it is a tombstone
@@ -78,7 +80,7 @@ const maxHeader = 16 << 10
 const maxOld = 4
 
 const (
-	recordFields = 16
+	recordFields = 17
 	clientFields = 4 // more, if clients are recorded
 )
 
@@ -88,6 +90,7 @@ func (r *record) appendHeader(b []byte) []byte {
 	b = strconv.AppendUint(b, r.epoch, 10)
 	b = appendMillis(b, r.created)
 	b = appendMillis(b, r.signedIn)
+	b = appendMillis(b, r.since)
 	b = appendMillis(b, r.deadline)
 	b = append(b, ifElse(r.replaced, " replaced ", ifElse(r.remembered, " remembered ", " idle "))...)
 	b = base64url.AppendEncode(b, r.verifier[:])
@@ -119,6 +122,11 @@ func ifElse(condition bool, yes, no string) string {
 		return yes
 	}
 	return no
+}
+
+// last has the session end this long after now.
+func (r *record) last(now time.Time, d time.Duration, remembered bool) {
+	r.since, r.deadline, r.remembered = now, now.Add(d), remembered
 }
 
 // form is what the verifier is for: it takes the secret to change the form of the
@@ -166,6 +174,7 @@ func decodeRecord(value []byte) (r record, header, body []byte, err error) {
 	r.epoch = f.number()
 	r.created = f.millis()
 	r.signedIn = f.millis()
+	r.since = f.millis()
 	r.deadline = f.millis()
 	switch f.word("idle", "remembered", "replaced") {
 	case "remembered":
@@ -188,7 +197,7 @@ func decodeRecord(value []byte) (r record, header, body []byte, err error) {
 		f.bad = f.bad || r.client == (Client{}) && r.signInClient == (Client{}) || !r.client.valid() || !r.signInClient.valid()
 	}
 	if f.bad || bytes.Count(header, []byte(" ")) != want-1 ||
-		(r.old == nil) != r.renewed.IsZero() || r.replaced && (r.old == nil || r.subject != "" || len(body) > 0) || r.created.IsZero() || r.deadline.IsZero() ||
+		(r.old == nil) != r.renewed.IsZero() || r.replaced && (r.old == nil || r.subject != "" || len(body) > 0) || r.created.IsZero() || r.since.IsZero() || r.deadline.IsZero() ||
 		(r.subject == "") != r.signedIn.IsZero() || len(r.subject) > maxSubject {
 		return record{}, nil, nil, errCorrupt
 	}
@@ -209,7 +218,7 @@ func (r *record) outdated(t Token, now time.Time) [][sha256.Size]byte {
 // is replaced: a renewed one that nobody has the secret of. No two are equal.
 func (r *record) tombstone(t Token, now time.Time) Entry {
 	next := record{
-		version: r.version + 1, epoch: r.epoch + 1, created: r.created, deadline: now.Add(staleFor), replaced: true,
+		version: r.version + 1, epoch: r.epoch + 1, created: r.created, since: now, deadline: now.Add(staleFor), replaced: true,
 		old: r.outdated(t, now), renewed: now, realm: r.realm, scope: r.scope,
 	}
 	rand.Read(next.verifier[:]) // never fails, see crypto/rand

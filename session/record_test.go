@@ -14,7 +14,7 @@ import (
 const goldenToken = "AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8"
 
 // A stored record, byte for byte: it has to stay readable.
-const goldenRecord = "cs1 000000000000002a 3 1790000000000 1790000100000 1790086400000 idle " +
+const goldenRecord = "cs1 000000000000002a 3 1790000000000 1790000100000 1790000000000 1790086400000 idle " +
 	"_uErjOte__2Mb2flFoCPlMBIt5Fk_u7LSozhmCW7JY8 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE 1790000200000 " +
 	"alice%20%C3%A9 example.com __Host-sid example.com / plain\n" +
 	`{"user":"alice \u00e9"}` + "\n" + `{"jar":1}`
@@ -27,7 +27,7 @@ func golden(t testing.TB) (Token, record) {
 	}
 	r := record{
 		version: 42, epoch: 3,
-		created: time.UnixMilli(1790000000000), signedIn: time.UnixMilli(1790000100000), deadline: time.UnixMilli(1790086400000),
+		created: time.UnixMilli(1790000000000), signedIn: time.UnixMilli(1790000100000), since: time.UnixMilli(1790000000000), deadline: time.UnixMilli(1790086400000),
 		old: [][32]byte{{31: 1}}, renewed: time.UnixMilli(1790000200000),
 		realm: "example.com", scope: Scope{"__Host-sid", "example.com", "/"},
 		content: content{data: []byte(`{"user":"alice \u00e9"}`), private: []byte(`{"jar":1}`), subject: "alice é"},
@@ -99,7 +99,7 @@ func anyRecord(t *rapid.T) (Token, record) {
 	}
 	r := record{
 		version: rapid.Uint64Min(1).Draw(t, "version"), epoch: rapid.Uint64Max(1<<62).Draw(t, "epoch"),
-		created: millis("created"), deadline: millis("deadline"), remembered: rapid.Bool().Draw(t, "remembered"),
+		created: millis("created"), since: millis("since"), deadline: millis("deadline"), remembered: rapid.Bool().Draw(t, "remembered"),
 		realm: anyText.Draw(t, "realm"), sealed: rapid.Bool().Draw(t, "sealed"),
 		scope: Scope{anyText.Draw(t, "name"), anyText.Draw(t, "host"), anyText.Draw(t, "path")},
 	}
@@ -234,7 +234,7 @@ func TestEveryByteOfTheHeaderCounts(t *testing.T) {
 
 const (
 	oldVerifier = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"
-	tombstone   = "cs1 000000000000002b 4 1790000000000 0 1790000260000 replaced " +
+	tombstone   = "cs1 000000000000002b 4 1790000000000 0 1790000200000 1790000260000 replaced " +
 		"_uErjOte__2Mb2flFoCPlMBIt5Fk_u7LSozhmCW7JY8 " + oldVerifier + "," + oldVerifier + " 1790000200000 " +
 		"- example.com __Host-sid example.com / plain\n"
 )
@@ -247,7 +247,7 @@ func TestTombstoneFormat(t *testing.T) {
 	// Its verifier is nobody's: not even whoever has a secret for it gets in.
 	token, _ := ParseToken(goldenToken)
 	site := Site{Scope: r.scope, Realm: r.realm}
-	if _, v, _ := openRecord([]byte(tombstone), token, site, r.renewed); v != verdictForged {
+	if _, v, _ := openRecord([]byte(tombstone), token, site, DefaultPolicy(), r.renewed); v != verdictForged {
 		t.Errorf("verdict %d", v)
 	}
 	token, r = golden(t)
@@ -256,10 +256,10 @@ func TestTombstoneFormat(t *testing.T) {
 	if bytes.Equal(first.Value, again.Value) || first.Version != r.version+1 || first.TTL != staleFor || !first.Durable {
 		t.Errorf("got %+v and %+v", first, again)
 	}
-	if _, v, err := openRecord(first.Value, token, site, now.Add(staleFor-1)); v != verdictReplaced || err != nil {
+	if _, v, err := openRecord(first.Value, token, site, DefaultPolicy(), now.Add(staleFor-1)); v != verdictReplaced || err != nil {
 		t.Errorf("the secret: verdict %d, %v", v, err)
 	}
-	if _, v, err := openRecord(first.Value, token, site, now.Add(staleFor)); v != verdictForged || err != nil {
+	if _, v, err := openRecord(first.Value, token, site, DefaultPolicy(), now.Add(staleFor)); v != verdictForged || err != nil {
 		t.Errorf("the secret, later: verdict %d, %v", v, err)
 	}
 }
@@ -285,6 +285,7 @@ func TestRecordDecodingIsStrict(t *testing.T) {
 		"sign":                change(" 3 ", " +3 "),
 		"huge epoch":          change(" 3 ", " 9223372036854775808 "),
 		"no creation":         change("1790000000000", "0"),
+		"no begin":            change("1790000000000 1790086400000", "0 1790086400000"),
 		"no deadline":         change("1790086400000", "0"),
 		"signed in, never":    change("1790000100000", "0"),
 		"nobody, signed in":   change("alice%20%C3%A9", "-"),

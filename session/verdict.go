@@ -26,13 +26,13 @@ const (
 // a forged one: parallel requests are still on their way with it.
 const staleFor = time.Minute
 
-// openRecord decides what a token is worth at a site, and opens the record for it.
+// openRecord decides what a token is worth at a site under a policy, and opens the record for it.
 // Only a live session is for use. One that has expired or is of elsewhere has no
 // data. All others are nil. The error says what is wrong with a value that is
 // corrupt or newer.
 //
 // The expiry of the session is left for the caller to set.
-func openRecord(value []byte, t Token, site Site, now time.Time) (*Session, verdict, error) {
+func openRecord(value []byte, t Token, site Site, policy Policy, now time.Time) (*Session, verdict, error) {
 	r, header, body, err := decodeRecord(value)
 	if err != nil {
 		if errors.Is(err, errNewer) {
@@ -45,17 +45,16 @@ func openRecord(value []byte, t Token, site Site, now time.Time) (*Session, verd
 	}
 	v := r.judge(t, now)
 	here := r.scope == site.Scope && r.realm == site.Realm
-	switch {
-	case v == verdictForged:
+	if v == verdictForged || v != verdictLive && here {
 		return nil, v, nil
-	case v != verdictLive && here:
-		return nil, v, nil
-	case v != verdictLive:
-		return &Session{token: t, record: r}, verdictElsewhere, nil
-	case !now.Before(r.deadline):
-		return &Session{token: t, record: r}, verdictExpired, nil
 	}
-	s := &Session{token: t, record: r}
+	s := &Session{token: t, record: r, ends: policy.deadline(&r)}
+	switch {
+	case v != verdictLive:
+		return s, verdictElsewhere, nil
+	case !now.Before(s.ends):
+		return s, verdictExpired, nil
+	}
 	if err := s.openBody(t, header, body); err != nil {
 		return nil, verdictCorrupt, err
 	}

@@ -27,7 +27,7 @@ func TestVerdict(t *testing.T) {
 	}
 	swap := func(value []byte) []byte {
 		fields := bytes.Split(value, []byte(" "))
-		fields[7], fields[8] = fields[8], fields[7]
+		fields[8], fields[9] = fields[9], fields[8]
 		return bytes.Join(fields, []byte(" "))
 	}
 	for _, sealed := range []bool{false, true} {
@@ -59,7 +59,7 @@ func TestVerdict(t *testing.T) {
 			{"nothing", nil, token, r.scope, atRenewal, verdictCorrupt},
 			{"a later release", append([]byte("cs2"), r.encode(token)[3:]...), token, r.scope, atRenewal, verdictNewer},
 		} {
-			s, got, err := openRecord(test.value, test.token, Site{Scope: test.scope, Realm: r.realm}, test.now)
+			s, got, err := openRecord(test.value, test.token, Site{Scope: test.scope, Realm: r.realm}, DefaultPolicy(), test.now)
 			if got != test.want || (err != nil) != (got == verdictCorrupt || got == verdictNewer) {
 				t.Errorf("%s, sealed=%t: verdict %d, error %v; want %d", test.name, sealed, got, err, test.want)
 			}
@@ -105,7 +105,7 @@ func TestVerdictElsewhere(t *testing.T) {
 			if late {
 				now = r.deadline
 			}
-			s, got, err := openRecord(r.encode(token), token, test.site, now)
+			s, got, err := openRecord(r.encode(token), token, test.site, DefaultPolicy(), now)
 			want := test.want
 			if want != verdictForged && late {
 				want = verdictExpired
@@ -114,14 +114,14 @@ func TestVerdictElsewhere(t *testing.T) {
 				t.Errorf("%s, late=%t: verdict %d, session %v, error %v; want %d", test.name, late, got, s, err, want)
 			}
 		}
-		if _, got, _ := openRecord(r.encode(token), token.renew(), test.site, r.renewed); got != verdictForged {
+		if _, got, _ := openRecord(r.encode(token), token.renew(), test.site, DefaultPolicy(), r.renewed); got != verdictForged {
 			t.Errorf("%s, another secret: verdict %d", test.name, got)
 		}
 		want := test.want
 		if want == verdictLive {
 			want = verdictStale
 		}
-		if _, got, _ := openRecord(r.encode(token), old, test.site, r.renewed); got != want {
+		if _, got, _ := openRecord(r.encode(token), old, test.site, DefaultPolicy(), r.renewed); got != want {
 			t.Errorf("%s, the old secret: verdict %d, want %d", test.name, got, want)
 		}
 	}

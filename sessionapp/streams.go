@@ -267,11 +267,7 @@ func (s *Streams) ask(id string) {
 	now := time.Now()
 	e, err := s.store.Get(s.ctx, id)
 	var info session.Info
-	switch {
-	case err != nil:
-	case session.Replaced(e.Value):
-		err = session.ErrNotFound
-	default:
+	if err == nil {
 		info, err = session.Inspect(id, e, now)
 	}
 	if errors.Is(err, session.ErrNotFound) {
