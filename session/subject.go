@@ -105,7 +105,7 @@ func (m *Manager) warnNoSubject(p *Patch, s *Session) {
 	if s != nil {
 		id = s.ID()
 	}
-	m.log.Warn("revoke-others without a subject does nothing", zap.String("session", id),
+	m.lines.noSubject.Log(m.log.Warn, "revoke-others without a subject does nothing", "", zap.String("session", id),
 		zap.String("subject_key", m.policy.SubjectKey))
 }
 
@@ -124,13 +124,13 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 		return nil
 	})
 	if err != nil {
-		m.log.Error("counting the sessions of a subject", zap.String("session", own.ID()), zap.Error(err))
+		m.lines.uncounted.Log(m.log.Error, "counting the sessions of a subject", "", zap.String("session", own.ID()), zap.Error(err))
 		return
 	}
 	slices.SortFunc(others, func(a, b indexed) int { return a.signedIn.Compare(b.signedIn) })
 	for _, s := range others[:max(0, len(others)+1-m.policy.MaxSessions)] {
 		if err := m.endIndexed(ctx, s.id, key); err != nil {
-			m.log.Error("ending a session over the limit of its subject", zap.Error(err))
+			m.lines.unevicted.Log(m.log.Error, "ending a session over the limit of its subject", "", zap.Error(err))
 			return
 		}
 		m.ended(EventEvicted, s.id, true)
