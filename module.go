@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
+	"github.com/caddy-session/caddy-session/internal/logging"
 	_ "github.com/caddy-session/caddy-session/operator"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/sessionapp"
@@ -147,6 +148,13 @@ type Handler struct {
 	storeName  string
 	appCookies *appcookies.Rules // nil without Cookies
 	logger     *zap.Logger
+	lines      *repeatedLines
+}
+
+// repeatedLines are the log lines of a handler that visitors or an application can
+// have repeated.
+type repeatedLines struct {
+	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie logging.Repeated
 }
 
 // Subject says which data key holds the signed-in user.
@@ -170,7 +178,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
+	h.logger, h.lines = ctx.Logger(), new(repeatedLines)
 	policy, err := h.compile()
 	if err != nil {
 		return err
