@@ -13,6 +13,7 @@ package caddysession
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -211,6 +212,16 @@ func (h *Handler) SubjectKey() string { return h.manager.Policy().SubjectKey }
 
 // StripsHeader implements [sessionapp.SessionHandler].
 func (h *Handler) StripsHeader(name string) bool { return h.managed(name) }
+
+// ForwardedKey implements [sessionapp.SessionHandler].
+func (h *Handler) ForwardedKey(header string) string {
+	for _, f := range h.Forward {
+		if strings.EqualFold(header, h.protocol.HeaderName("", f.Key, f.Header)) {
+			return f.Key
+		}
+	}
+	return ""
+}
 
 // StripsCookie implements [sessionapp.SessionHandler].
 func (h *Handler) StripsCookie(name string) bool {
