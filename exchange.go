@@ -38,7 +38,9 @@ type exchange struct {
 	secure  bool // the session cookie is Secure on this request
 	came    visitor
 	cookies *appcookies.Cookies
-	actions []action // of the site itself
+	actions []action       // of the site itself
+	visitor map[string]any // what they set of what the visitor has sent
+	private bool           // shared caches must not store the response, though it says so
 
 	left   *session.Session // as the response leaves it
 	touch  bool             // the session was used and not written
@@ -287,22 +289,19 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 	patch, err := x.h.protocol.Take(header, max(x.h.manager.Policy().MaxData, minControl))
 	x.h.dropCookies(header, x.visit.line)
 	x.h.appCookies.StripTrailers(header)
-	mistake := sessionapp.EventControlMalformed
-	if patch != nil || err != nil {
-		switch {
-		case caching.FromCache(header):
-			x.h.manager.Count(session.EventCached)
-			x.h.logger.Error("ignoring session headers of a response that comes from a cache: it is not about this request", x.where())
-			patch, err = nil, nil
-		case err == nil && caching.Shareable(header):
-			mistake = sessionapp.EventControlCacheable
-			err = errors.New("the response says that shared caches may store it, and would give one user's session to others: send Cache-Control: no-store or private")
-		}
+	if (patch != nil || err != nil) && caching.FromCache(header) {
+		x.h.manager.Count(session.EventCached)
+		x.h.lines.cached.Log(x.h.logger.Error, "ignoring session headers of a response that comes from a cache: it is not about this request", x.request.URL.Path, x.where())
+		patch, err = nil, nil
 	}
 	if err != nil {
 		x.h.manager.Count(session.EventRefused)
-		x.h.manager.Count(mistake)
+		x.h.manager.Count(sessionapp.EventControlMalformed)
 		return nil, x.refuse(err)
+	}
+	if x.private = patch != nil && caching.Shareable(header); x.private {
+		x.h.manager.Count(sessionapp.EventControlCacheable)
+		x.h.lines.shareable.Log(x.h.logger.Warn, "making a response private: it has session headers, and says that shared caches may store it, which would give one user's session to others; send Cache-Control: no-store or private", x.request.URL.Path, x.where())
 	}
 	if status != clientClosedRequest {
 		if patch, err = x.act(patch); err != nil {
@@ -313,9 +312,9 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 		switch {
 		case caching.FromCache(header):
 			x.h.manager.Count(session.EventCached)
-			x.h.logger.Error("not keeping the cookies of a response that comes from a cache: they are not for this visitor", x.where())
+			x.h.lines.cachedCookies.Log(x.h.logger.Error, "not keeping the cookies of a response that comes from a cache: they are not for this visitor", x.request.URL.Path, x.where())
 		case !x.hasSite():
-			x.h.logger.Warn("not keeping the cookies of a response: its host has no canonical form or is outside of the session cookie's domain", x.where())
+			x.h.lines.noHost.Log(x.h.logger.Warn, "not keeping the cookies of a response: its host has no canonical form or is outside of the session cookie's domain", x.request.URL.Path, x.where())
 		default:
 			patch = x.cookies.Keep(patch, x.came.session)
 		}
@@ -335,7 +334,7 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 	}
 	// A client that hangs up does not undo what the application has done.
 	ctx, span := x.span("session.commit")
-	result, err := x.h.manager.Commit(context.WithoutCancel(ctx), x.site, x.came.session, patch, time.Now())
+	result, err := x.commitFitting(context.WithoutCancel(ctx), patch)
 	if span != nil {
 		endCommit(span, result, err)
 	}
@@ -350,13 +349,32 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 		x.h.manager.Count(sessionapp.EventControlMalformed)
 		return result, x.refuse(err)
 	}
-	x.h.logger.Error("session was not saved; withholding the response", x.where(), zap.Error(err))
+	x.h.lines.unsaved.Log(x.h.logger.Error, "session was not saved; withholding the response", x.request.URL.Path, x.where(), zap.Error(err))
 	return result, caddyhttp.Error(http.StatusServiceUnavailable, err)
+}
+
+// commitFitting commits a patch, without what is of the visitor in it if that does
+// not fit: of this session, or of what a parallel response has made of it.
+func (x *exchange) commitFitting(ctx context.Context, patch *session.Patch) (result session.Result, err error) {
+	var malformed *session.MalformedError
+	if x.visitor != nil {
+		err = x.h.manager.Fits(x.came.session, patch)
+	}
+	if err == nil {
+		result, err = x.h.manager.Commit(ctx, x.site, x.came.session, patch, time.Now())
+	}
+	if x.visitor == nil || !errors.As(err, &malformed) {
+		return result, err
+	}
+	if patch = x.withoutVisitor(patch); !patch.Writes() {
+		return session.Result{Session: x.came.session}, nil
+	}
+	return x.h.manager.Commit(ctx, x.site, x.came.session, patch, time.Now())
 }
 
 // refuse is the answer to an application that asks for what can't be done.
 func (x *exchange) refuse(err error) error {
-	x.h.logger.Error("refusing a response: its session headers are wrong", x.where(), zap.Error(err))
+	x.h.lines.refused.Log(x.h.logger.Error, "refusing a response: its session headers are wrong", x.request.URL.Path, x.where(), zap.Error(err))
 	return caddyhttp.Error(http.StatusBadGateway, err)
 }
 
@@ -367,15 +385,9 @@ func (x *exchange) answer(header http.Header, status int, result session.Result)
 	x.cookies.Send(header, x.visit.line, result)
 	if line := x.setCookie(result); line != "" {
 		x.visit.setCookie(header, line)
-		if x.actions != nil && caching.Shareable(header) {
-			// What an application says so is refused above; a site's own
-			// header lines are for its pages rather than for this cookie.
-			delete(header, "Cdn-Cache-Control")
-			delete(header, "Surrogate-Control")
-		}
 	}
 	caching.Protect(header, status, x.visit.hasCookie(header), !x.came.anonymous() || x.left != nil, &x.room.lines)
-	if x.cookies.Private() {
+	if x.private || x.cookies.Private() {
 		caching.MakePrivate(header)
 	}
 }

@@ -134,7 +134,7 @@ func TestResponses(t *testing.T) {
 		{"if-version", "", []string{set, "X-Session-Control: if-version=7"}, false, 409, "-", "", `{"a":1}`},
 		{"malformed", "", []string{"X-Session-Set: {"}, false, 502, "-", "", `{"a":1}`},
 		{"too large", "max_data 300", []string{"X-Session-Set: c=" + strings.Repeat("x", 400)}, false, 502, "-", "", `{"a":1}`},
-		{"cacheable", "", []string{set, "Cache-Control: public"}, false, 502, "-", "", `{"a":1}`},
+		{"cacheable", "", []string{set, "Cache-Control: public"}, false, 0, "-", "private", `{"a":1,"b":2}`},
 		{"from a cache", "", []string{set, "Age: 5"}, false, 0, "-", "private", `{"a":1}`},
 		{"public page", "", []string{"Cache-Control: public"}, false, 0, "-", "public", `{"a":1}`},
 		{"not saved", "", []string{set}, true, 503, "-", "", `{"a":1}`},

@@ -17,6 +17,7 @@ package caddysession
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
+	"github.com/caddy-session/caddy-session/internal/logging"
 	_ "github.com/caddy-session/caddy-session/operator"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/sessionapp"
@@ -158,8 +160,15 @@ type Handler struct {
 	storeName  string
 	appCookies *appcookies.Rules // nil without Cookies
 	logger     *zap.Logger
+	lines      *repeatedLines
 
 	forwardedHTTPS *sync.Once // the warning of originOf
+}
+
+// repeatedLines are the log lines of a handler that visitors or an application can
+// have repeated.
+type repeatedLines struct {
+	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie logging.Repeated
 }
 
 // Subject says which data key holds the signed-in user.
@@ -183,7 +192,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger, h.forwardedHTTPS = ctx.Logger(), new(sync.Once)
+	h.logger, h.lines, h.forwardedHTTPS = ctx.Logger(), new(repeatedLines), new(sync.Once)
 	policy, err := h.compile()
 	if err != nil {
 		return err
@@ -216,6 +225,16 @@ func (h *Handler) SubjectKey() string { return h.manager.Policy().SubjectKey }
 
 // StripsHeader implements [sessionapp.SessionHandler].
 func (h *Handler) StripsHeader(name string) bool { return h.managed(name) }
+
+// ForwardedKey implements [sessionapp.SessionHandler].
+func (h *Handler) ForwardedKey(header string) string {
+	for _, f := range h.Forward {
+		if strings.EqualFold(header, h.protocol.HeaderName("", f.Key, f.Header)) {
+			return f.Key
+		}
+	}
+	return ""
+}
 
 // StripsCookie implements [sessionapp.SessionHandler].
 func (h *Handler) StripsCookie(name string) bool {

@@ -3,6 +3,7 @@ package cookiejar_test
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -214,5 +215,32 @@ func TestReceiveLeavesOthersAlone(t *testing.T) {
 	}
 	if &h["Cookie"][0] != &lines[0] {
 		t.Error("the slice was replaced")
+	}
+}
+
+// The work for a response is bounded: what is beyond is not sent either, as nobody
+// has looked at it.
+func TestTooManySetCookieLines(t *testing.T) {
+	v := newVisitor(t, cookiejar.Rules{Keep: []string{"kept*"}, Seal: []cookiejar.WrapRule{{Names: []string{"sealed*"}}}, Keys: []string{testKey}})
+	const own = "sid=ours; Path=/"
+	for _, test := range []struct{ lines, over int }{{100, 0}, {101, 1}, {20_000, 19_900}} {
+		h := http.Header{}
+		for i := range test.lines {
+			h.Add("Set-Cookie", []string{"kept", "sealed", "other"}[i%3]+strconv.Itoa(i)+"=1")
+		}
+		h.Add("Set-Cookie", own)
+		interim := h.Clone()
+		taken := v.keeper.Take(h, own, v.now)
+		if len(taken.Kept) != 34 || taken.Over != test.over {
+			t.Errorf("of %d lines: %d kept, %d over", test.lines, len(taken.Kept), taken.Over)
+		}
+		v.keeper.Send(h, v.context(site), cookiejar.Incoming{}, own, false)
+		if n := len(h["Set-Cookie"]); n != 100-34+1 || h["Set-Cookie"][n-1] != own {
+			t.Errorf("of %d lines: %d are sent, the last is %s", test.lines, n, h["Set-Cookie"][n-1])
+		}
+		v.keeper.Clean(interim, own)
+		if n := len(interim["Set-Cookie"]); n != 33+1 {
+			t.Errorf("of %d lines of a 1xx: %d are sent", test.lines, n)
+		}
 	}
 }

@@ -43,7 +43,7 @@ func TestDependencies(t *testing.T) {
 		"/internal/logging":    {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/provenance": {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/appcookies": {[]string{"/session", "/cookiejar", "/sessionapp", "/internal/caching", "/internal/logging", "/internal/origin"}, []string{caddy, redis, bbolt, otter, "testing"}},
-		"/session":             {[]string{"/internal/framed", "/internal/percent"}, []string{caddy, redis, bbolt, otter, "testing"}},
+		"/session":             {[]string{"/internal/framed", "/internal/percent", "/internal/logging"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/cookiejar":           {[]string{"/internal/framed", "/internal/percent"}, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/session/memstore":    {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/session/boltstore":   {[]string{"/session", "/session/nearcache"}, []string{caddy, redis, otter, "testing"}},

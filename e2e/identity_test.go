@@ -127,6 +127,9 @@ func TestIdentityOfClients(t *testing.T) {
 		{"path_regexp", "session\n@u path_regexp u ^/u/(.*)$\nsession_set @u user {re.u.1}\n" + proxy, refused, "the path"},
 		{"vars_regexp", "session\n@u vars_regexp u {http.auth.user.id} ^(.*)@\nsession_set @u user {re.u.1}\n" + proxy, fine, ""},
 		{"data of a visitor", "session\nsession_set nick {query.nick}\nsession_set /in user {session.data.nick}\n" + proxy, refused, "which is made of {http.request.uri.query.nick}"},
+		{"data of a visitor in a header", "session {\nforward nick X-Nick\n}\nsession_set nick {query.nick}\nsession_set /in user {header.X-Nick}\n" + proxy, refused, "which is made of {http.request.uri.query.nick}"},
+		{"a session for some responses", "reverse_proxy /a " + a.host() + " {\n@ok status 200\nhandle_response @ok {\nsession {\nforward user Remote-User\n}\ncopy_response\n}\n}\n" +
+			"handle {\nsession\nsession_set user {header.Remote-User}\n" + proxy + "\n}", refused, "forward user Remote-User"},
 		{"data", "session\nsession_set /in user {session.data.account.id}\n" + proxy, fine, ""},
 		{"handle_response", "session\nreverse_proxy " + a.host() + " {\nhandle_response {\nsession_set user {header.Remote-User}\ncopy_response\n}\n}", refused, "forward user Remote-User"},
 		{"session in one place", "handle /a {\nsession {\nforward user Remote-User\n}\n" + proxy + "\n}\nhandle {\nsession\nsession_set user " + header + "\n" + proxy + "\n}", refused, "forward user Remote-User"},

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const cookieKey = "0123456789abcdef0123456789abcdef"
@@ -314,5 +315,25 @@ func TestJarAndFixation(t *testing.T) {
 	}
 	if r := s.get("/", victim); r.body != sees("PHPSESSID=of the victim") {
 		t.Errorf("the victim's application sees %s", r.body)
+	}
+}
+
+// An application gone mad costs what a hundred cookies cost, and one line in the
+// log.
+func TestJarTooManyCookies(t *testing.T) {
+	var lines strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&lines, "Set-Cookie: c%d=1; Path=/; Bad=%d\r\n", i, i)
+	}
+	u := upstream(t, always(saying("200 OK", lines.String())))
+	s := serve(t, storeOption("memory"), "session {\n\tcookies {\n\t\tkeep *\n\t\tpass c1*\n\t}\n}\nreverse_proxy "+u.addr)
+	begin := time.Now()
+	r := s.get("/", "")
+	t.Logf("the response took %v", time.Since(begin))
+	if n := len(r.Header["Set-Cookie"]); r.StatusCode != http.StatusOK || n != 11+1 { // c1, c10 to c19, and the session's
+		t.Errorf("%d cookies with status %d", n, r.StatusCode)
+	}
+	if lines := s.logged(`"warn"`, "ignoring cookies that the application sets: the response has too many", `"ignored":19900`, `"most":100`); len(lines) != 1 {
+		t.Errorf("the log: %q", lines)
 	}
 }

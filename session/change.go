@@ -94,7 +94,7 @@ func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 		return
 	}
 	if age > m.policy.Remember {
-		m.log.Info("max-age is more than remember allows; using that", zap.String("session", s.ID()),
+		m.lines.maxAge.Log(m.log.Info, "max-age is more than remember allows; using that", "", zap.String("session", s.ID()),
 			zap.Duration("max_age", age), zap.Duration("remember", m.policy.Remember))
 		age = m.policy.Remember
 	}

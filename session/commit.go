@@ -58,7 +58,7 @@ func (m *Manager) Commit(ctx context.Context, site Site, s *Session, p *Patch, n
 	switch {
 	case p.Destroy:
 		if p.changes() || p.IfVersion != nil || p.RevokeOthers {
-			m.log.Info("destroy wins over the rest of what the response asks for")
+			m.lines.destroyWins.Log(m.log.Info, "destroy wins over the rest of what the response asks for", "")
 		}
 		result, err = m.destroy(ctx, s, now)
 	case s == nil:
@@ -235,7 +235,7 @@ func (m *Manager) report(event Event, c change) {
 // dropped is what becomes of a patch that came too late for its session.
 func (m *Manager) dropped(s *Session, p *Patch) (Result, error) {
 	if p.IfVersion == nil {
-		m.log.Info("dropping what a response sets: its session has ended or was renewed since the request began",
+		m.lines.dropped.Log(m.log.Info, "dropping what a response sets: its session has ended or was renewed since the request began", "",
 			zap.String("session", s.ID()))
 	}
 	return m.drop(p)

@@ -15,7 +15,7 @@
 // applications see and say it), record.go, fields.go, client.go, head.go,
 // seal.go and compact.go (what is stored), store.go and optional.go (where), verdict.go (what a
 // token is worth against it), manager.go and near.go (loading), commit.go,
-// change.go, subject.go and stripes.go (committing), certain.go (writes whose
+// change.go, fits.go, subject.go and stripes.go (committing), certain.go (writes whose
 // answer got lost), ender.go, event.go and observer.go (ending and telling),
 // operator.go (the operator's side).
 package session

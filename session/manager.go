@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
+
+	"github.com/caddy-session/caddy-session/internal/logging"
 )
 
 // Site is where a request happens.
@@ -37,9 +38,14 @@ type Manager struct {
 
 	nearCache  NearCache // of the store, nil if it has none
 	locks      stripes
-	background chan struct{}  // bounds goroutines
-	forgeries  rate.Sometimes // of telling of them
-	realms     rate.Sometimes // of telling of sessions of others
+	background chan struct{} // bounds goroutines
+	lines      repeatedLines
+}
+
+// repeatedLines are the log lines of a manager that visitors or an application can
+// have repeated.
+type repeatedLines struct {
+	forged, realms, ambiguous, corrupt, noSubject, destroyWins, dropped, maxAge, uncounted, unevicted logging.Repeated
 }
 
 const (
@@ -64,8 +70,6 @@ func NewManager(store Store, policy Policy, protocol *Protocol, observer Observe
 		nearCache:  nearCache,
 		locks:      newStripes(),
 		background: make(chan struct{}, backgroundLimit),
-		forgeries:  rate.Sometimes{First: 1, Interval: time.Second},
-		realms:     rate.Sometimes{First: 1, Interval: time.Minute},
 	}, nil
 }
 
@@ -121,9 +125,14 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 		return m.load(ctx, site, tokens, now, false)
 	}
 	m.count(EventAmbiguous)
-	for _, s := range append(more, found) {
-		m.log.Warn("request presents several live sessions; ending all of them",
-			zap.String("session", s.ID()), zap.String("host", site.Scope.Host))
+	more = append(more, found)
+	ids := make([]string, len(more))
+	for i, s := range more {
+		ids[i] = s.ID()
+	}
+	m.lines.ambiguous.Log(m.log.Warn, "request presents several live sessions; ending all of them", "",
+		zap.Strings("sessions", ids), zap.String("host", site.Scope.Host))
+	for _, s := range more {
 		if err := m.endIndexed(ctx, s.ID(), s.indexKey()); err != nil {
 			return nil, false, err
 		}
@@ -155,11 +164,9 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 	case verdictElsewhere:
 		m.count(EventElsewhere)
 		if s.scope == site.Scope {
-			m.realms.Do(func() {
-				m.log.Warn("request presents a session of another realm, which is none here: sites that share a host need cookies of different names, or the same realm; at most one such line a minute",
-					zap.String("session", t.ID), zap.String("host", site.Scope.Host), zap.String("cookie", site.Scope.Name),
-					zap.String("realm", site.Realm), zap.String("session_realm", s.realm))
-			})
+			m.lines.realms.Log(m.log.Warn, "request presents a session of another realm, which is none here: sites that share a host need cookies of different names, or the same realm", "",
+				zap.String("session", t.ID), zap.String("host", site.Scope.Host), zap.String("cookie", site.Scope.Name),
+				zap.String("realm", site.Realm), zap.String("session_realm", s.realm))
 		}
 	case verdictStale, verdictReplaced:
 		m.count(EventStale)
@@ -169,11 +176,10 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 		return nil, true, nil
 	case verdictForged:
 		m.count(EventForged)
-		m.forgeries.Do(func() {
-			m.log.Warn("token with a wrong secret: forged, stolen before a renewal, or of another site; at most one such line a second",
-				zap.String("session", t.ID))
+		m.lines.forged.Log(func(message string, fields ...zap.Field) {
+			m.log.Warn(message, fields...)
 			m.notify(Notice{Event: EventForged, ID: t.ID})
-		})
+		}, "token with a wrong secret: forged, stolen before a renewal, or of another site; at most one such line a second", "", zap.String("session", t.ID))
 	case verdictCorrupt:
 		m.corrupt(t.ID, e, err)
 	case verdictNewer:
@@ -185,7 +191,7 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 
 func (m *Manager) corrupt(id string, e Entry, err error) {
 	m.count(EventCorrupt)
-	m.log.Error("ignoring a stored value that is no session of ours",
+	m.lines.corrupt.Log(m.log.Error, "ignoring a stored value that is no session of ours", id,
 		zap.String("session", id), zap.Int("bytes", len(e.Value)), zap.Error(err))
 }
 

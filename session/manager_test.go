@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -119,8 +120,14 @@ func TestSeveralLiveSessionsAreAllEnded(t *testing.T) {
 			e.Error("some of them are left")
 		}
 		e.counted(session.EventAmbiguous, 1)
-		if n := e.logs.FilterMessageSnippet("several live sessions").Len(); n != 3 {
-			e.Errorf("%d warnings", n)
+		lines := e.logs.FilterMessageSnippet("several live sessions").All()
+		if len(lines) != 1 {
+			e.Fatalf("%d warnings", len(lines))
+		}
+		for _, s := range []*session.Session{a, b, c} {
+			if !strings.Contains(fmt.Sprint(lines[0].ContextMap()["sessions"]), s.ID()) {
+				e.Errorf("the warning does not name %s", s.ID())
+			}
 		}
 		e.live(e.commit(got, set(`{"user":"alice"}`)).Session)
 	})

@@ -108,7 +108,7 @@ func (m *Manager) warnNoSubject(p *Patch, s *Session) {
 	if s != nil {
 		id = s.ID()
 	}
-	m.log.Warn("revoke-others without a subject does nothing", zap.String("session", id),
+	m.lines.noSubject.Log(m.log.Warn, "revoke-others without a subject does nothing", "", zap.String("session", id),
 		zap.String("subject_key", m.policy.SubjectKey))
 }
 
@@ -126,7 +126,7 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 		}
 	})
 	if err != nil {
-		m.log.Error("counting the sessions of a subject", zap.String("session", own.ID()), zap.Error(err))
+		m.lines.uncounted.Log(m.log.Error, "counting the sessions of a subject", "", zap.String("session", own.ID()), zap.Error(err))
 		return
 	}
 	slices.SortFunc(others, func(a, b userSession) int { return a.signedIn.Compare(b.signedIn) })
@@ -138,7 +138,7 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 		return
 	}
 	if err := m.store.removeMany(ctx, key, ids); err != nil {
-		m.log.Error("ending sessions over the limit of their subject", zap.String("session", own.ID()), zap.Error(err))
+		m.lines.unevicted.Log(m.log.Error, "ending sessions over the limit of their subject", "", zap.String("session", own.ID()), zap.Error(err))
 		return
 	}
 	for _, id := range ids {

@@ -94,10 +94,15 @@ func (e *env) filed(subject string) []string {
 func TestRevokeOthersWithoutASubject(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		alice, s := e.create(`{"user":"alice"}`), e.create(`{}`)
-		e.commit(s, control("revoke-others"))
-		e.commit(s, setControl(`{"a":1}`, "revoke-others"))
-		e.commit(nil, control("revoke-others"))
-		e.commit(nil, setControl(`{"a":1}`, "revoke-others"))
+		for _, commit := range []func(){
+			func() { e.commit(s, control("revoke-others")) },
+			func() { e.commit(s, setControl(`{"a":1}`, "revoke-others")) },
+			func() { e.commit(nil, control("revoke-others")) },
+			func() { e.commit(nil, setControl(`{"a":1}`, "revoke-others")) },
+		} {
+			commit()
+			time.Sleep(time.Second) // at most one line a second
+		}
 		e.live(alice)
 		if n := e.logs.FilterMessageSnippet("revoke-others without a subject").Len(); n != 4 {
 			e.Errorf("%d warnings, want 4", n)

@@ -32,6 +32,9 @@ type SessionHandler interface {
 	SubjectKey() string
 	// StripsHeader reports whether clients can't send a request header.
 	StripsHeader(name string) bool
+	// ForwardedKey returns the data key that a request header shows the value
+	// of, "" for none.
+	ForwardedKey(header string) string
 	// StripsCookie reports whether clients can't choose what a cookie of the
 	// application says.
 	StripsCookie(name string) bool
@@ -151,9 +154,13 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 				w.list(h.Errors.Routes, here, b)
 			}
 			b = within
-		default:
-			for _, inner := range routesOf(handler, w.server) {
+		case *caddyhttp.Invoke:
+			for _, inner := range routesOf(h, w.server) {
 				b = w.list(inner, here, b)
+			}
+		default: // with routes for some responses
+			for _, inner := range routesOf(handler, w.server) {
+				b.maybe = w.list(inner, here, b).maybe
 			}
 		}
 	}
@@ -433,7 +440,13 @@ func (c *identityCheck) placeholder(key string, seen map[string]bool) finding {
 	texts, defined := c.defined.of(key)
 	switch writer {
 	case provenance.Header:
-		writer = c.unless(func(h SessionHandler) bool { return h.StripsHeader(strings.TrimPrefix(key, provenance.HeaderPrefix)) })
+		name := strings.TrimPrefix(key, provenance.HeaderPrefix)
+		writer = c.unless(func(h SessionHandler) bool { return h.StripsHeader(name) })
+		for _, h := range c.handlers {
+			if shown := h.ForwardedKey(name); shown != "" {
+				texts = append(slices.Clip(texts), "{session.data."+shown+"}")
+			}
+		}
 	case provenance.Cookie:
 		writer = c.unless(func(h SessionHandler) bool { return h.StripsCookie(strings.TrimPrefix(key, "http.request.cookie.")) })
 	case provenance.Certificate:

@@ -19,7 +19,9 @@ const (
 	EventCookieReissued session.Event = "cookie_reissued" // sent again under a new key
 
 	EventControlMalformed session.Event = "control_malformed" // session headers that can't be read
-	EventControlCacheable session.Event = "control_cacheable" // on a response that shared caches may store
+	EventControlCacheable session.Event = "control_cacheable" // on a response that shared caches may store: it was made private
+
+	EventSetIgnored session.Event = "set_ignored" // a value of a visitor that the site's own session_set would have made too large
 )
 
 // EventCounter is a metric that counts events: each with a value of its one label.
@@ -49,14 +51,17 @@ var (
 	Cookies = newCounter("cookies_total", "outcome", "The application's own cookies that were removed, refused or sent again, by outcome.",
 		named(EventCookieInvalid, EventCookieIgnored, EventCookieEvicted, EventCookieReissued))
 
-	ControlErrors = newCounter("control_errors_total", "reason", "Responses whose session headers were not obeyed, by reason.",
+	ControlErrors = newCounter("control_errors_total", "reason", "Responses whose session headers were not obeyed, or that were made private because of them, by reason.",
 		map[session.Event]string{
 			EventControlMalformed: "malformed",
 			EventControlCacheable: "cacheable",
 			session.EventCached:   "cached",
 		})
 
-	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors}
+	Actions = newCounter("actions_total", "outcome", "Values of requests that the site's own session_set was to set, by outcome.",
+		named(EventSetIgnored))
+
+	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors, Actions}
 )
 
 func newCounter(name, label, help string, values map[session.Event]string) *EventCounter {

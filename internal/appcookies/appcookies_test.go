@@ -153,8 +153,7 @@ func TestSeveralHandlers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	others := *rules
-	others.Keeper = keeper
+	others := &Rules{Keeper: keeper, Headers: rules.Headers, Slack: rules.Slack, Log: rules.Log, Count: rules.Count}
 	others.Enter(r, all, nil, origin.Of(r, origin.Settings{}), "/")
 	if got := r.Header.Get("Cookie"); got != "PHPSESSID=planted; theme=dark" {
 		t.Errorf("the application of one with other rules sees %q", got)
