@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -128,6 +130,36 @@ func TestCommand(t *testing.T) {
 	o.admin = freeAddr(t)
 	if _, errs, status := o.command("stats"); status != 1 || !strings.Contains(errs, "refused") {
 		t.Errorf("nobody listens: %d %s", status, errs)
+	}
+}
+
+// What visitors choose reaches a terminal in ASCII: no control character of C1, no
+// turning of the direction, and no character outside of the basic plane.
+func TestCommandJSONIsASCII(t *testing.T) {
+	a := app(t, scripted)
+	o := serveOperated(t, storeOption("memory"), "session {\n\trecord client\n}\nreverse_proxy "+a.host())
+	const user = "Zo\u00eb \u009b31m \u202e\U0001F600 <b>\u007f"
+	quoted, err := json.Marshal(map[string]string{"user": user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.get("/?set="+url.QueryEscape(strings.ReplaceAll(string(quoted), "\x7f", `\u007f`)), "", "User-Agent: \u009b2J\u2066")
+	list, _, _ := o.command("list", "--json")
+	show, _, _ := o.command("show", regexp.MustCompile(`[\w-]{22}`).FindString(list), "--json")
+	_, api := o.ask("POST", "/session/list", "{}", isJSON)
+	for name, text := range map[string]string{"list": list, "show": show, "the admin API": api} {
+		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }); i >= 0 || !strings.Contains(text, `Zo\u00eb \u009b31m \u202e\ud83d\ude00 <b>\u007f`) {
+			t.Errorf("%s: not ASCII, or not the name: %q", name, text)
+		}
+	}
+	var first struct{ Subject string }
+	if err := json.Unmarshal([]byte(list), &first); err != nil || first.Subject != user {
+		t.Errorf("%q, %v", first.Subject, err)
+	}
+	// What the help tells to do keeps it so.
+	help, _, _ := o.command("--help")
+	if strings.Contains(help, "jq -r") || !strings.Contains(help, "jq --ascii-output ") {
+		t.Errorf("a pipeline that unquotes:\n%s", help)
 	}
 }
 

@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -11,13 +10,21 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/caddy-session/caddy-session/session"
 )
 
 // print writes JSON on a line.
-func (c *client) print(v any) error {
-	encoder := json.NewEncoder(c.out)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
+func (c *client) print(v any) error { return writeJSON(c.out, v) }
+
+// writeJSON writes JSON on a line, in ASCII: much of it was chosen by visitors, and
+// may be shown by a terminal.
+func writeJSON(w io.Writer, v any) error {
+	text, err := session.EncodeJSON(v)
+	if err == nil {
+		_, err = w.Write(append(text, '\n'))
+	}
+	return err
 }
 
 // sessionTable is a list of sessions for people.
