@@ -198,8 +198,8 @@ func TestDocsOperations(t *testing.T) {
 	bob := o.signIn("bob")
 
 	cookies := []string{
-		o.get("/?set=user%3Dalice", "", "User-Agent: Firefox/140.0").cookie(),
-		o.get("/?set=user%3Dalice", "", "User-Agent: Mobile Safari/18").cookie(),
+		o.get("/?set=user%3Dalice", "", "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0").cookie(),
+		o.get("/?set=user%3Dalice", "", "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1").cookie(),
 	}
 	r, ws, _ := o.upgrade(cookies[0], webSocketKey)
 	if r.StatusCode != http.StatusSwitchingProtocols {
