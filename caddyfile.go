@@ -82,6 +82,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		on_end         close|keep
 //		record         client
 //		upgrade        <protocols...>
+//		debug_errors
 //		cookie {
 //			name        <name>|auto
 //			domain      <domain>
@@ -130,6 +131,7 @@ var directiveBlock = settings.NewBlock("the directive session { }", func(h *Hand
 		"on_end":         func() error { return settings.String(d, &h.OnEnd) },
 		"upgrade":        func() error { return parseNames(d, &h.Upgrade) },
 		"record":         func() error { return h.parseRecord(d) },
+		"debug_errors":   func() error { return settings.Flag(d, &h.DebugErrors) },
 		"cookie":         func() error { return h.parseCookie(d) },
 		"cookies":        func() error { return h.parseCookies(d) },
 	}

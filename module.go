@@ -3,8 +3,8 @@
 // pass (strip.go), what the handlers of one request share (visit.go), a request
 // with a session and its response (exchange.go) and one without (passing.go),
 // what stays open (streams.go), what the rest of a site does with the session
-// (matcher.go, placeholder.go, actions.go), spans (tracing.go), and the Caddyfile
-// (caddyfile.go).
+// (matcher.go, placeholder.go, actions.go), what is
+// refused (explain.go), spans (tracing.go), and the Caddyfile (caddyfile.go).
 //
 // What all sites share is in package [sessionapp], the stores that can be
 // configured are in package [github.com/caddy-session/caddy-session/stores], the
@@ -150,6 +150,14 @@ type Handler struct {
 	// untouched.
 	Cookies *cookiejar.Rules `json:"cookies,omitempty"`
 
+	// Whether a client whose request is refused, or whose response is, sees the
+	// reason as text. That may show what an application has sent, so it is for
+	// development: it does nothing unless Caddy logs at level DEBUG, nor in servers
+	// with error routes, which have the reason in `{http.error.message}`. Default:
+	// no.
+	DebugErrors bool `json:"debug_errors,omitempty"`
+
+	explains   bool // DebugErrors, and Caddy logs at level DEBUG
 	matchers   caddyhttp.MatcherSets
 	manager    *session.Manager
 	protocol   *session.Protocol
@@ -196,6 +204,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	policy, err := h.compile()
 	if err != nil {
 		return err
+	}
+	if h.DebugErrors {
+		if h.explains = h.logger.Core().Enabled(zap.DebugLevel); !h.explains {
+			h.logger.Warn("debug_errors does nothing without the global option debug: it is for development")
+		}
 	}
 	sets, err := ctx.LoadModule(h, "MatcherSetsRaw")
 	if err != nil {
@@ -253,7 +266,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		err = refuseMethod(w, r)
 	}
 	if err != nil {
-		return err
+		return h.explain(w, r, err)
 	}
 	if !owns {
 		return h.pass(w, r, next, v)
@@ -261,12 +274,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	x := v.newExchange(h, r)
 	defer x.end()
 	if err := x.begin(w); err != nil {
-		return err
+		return h.explain(w, r, err)
 	}
 	if err := x.show(); err != nil {
-		return err
+		return h.explain(w, r, err)
 	}
-	return x.run(w, next)
+	if err = x.run(w, next); x.writer.Failure() != nil {
+		err = h.explain(w, r, err)
+	}
+	return err
 }
 
 // owns reports whether the session of the request is this handler's: its matcher

@@ -101,9 +101,7 @@ func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(answer)
+	return writeJSON(w, answer)
 }
 
 func adminError(status int, err error) error {
