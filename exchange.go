@@ -105,15 +105,15 @@ func (x *exchange) load(w http.ResponseWriter) error {
 			x.site.Client = session.Client{IP: ip, UserAgent: r.UserAgent()}
 		}
 	}
-	if len(x.visit.cookies.Lines) == 0 {
-		h.manager.Count(session.EventNone)
-		return nil
-	}
 	tokens, err := x.readTokens(name)
 	if err != nil {
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, err)
 	}
-	if len(tokens) == 0 || !x.hasSite() {
+	if len(tokens) == 0 {
+		x.site.NoAnonymous = x.from.MayHoldBack()
+		return nil
+	}
+	if !x.hasSite() {
 		return nil
 	}
 	ctx, span := x.span("session.load")
@@ -123,7 +123,7 @@ func (x *exchange) load(w http.ResponseWriter) error {
 	}
 	var stale bool
 	x.came.session, stale, err = load(ctx, x.site, tokens, x.started)
-	x.site.NoAnonymous = x.site.NoAnonymous || stale
+	x.site.NoAnonymous = stale
 	if span != nil {
 		endLoad(span, x.came.session, err)
 	}
@@ -149,6 +149,10 @@ func (x *exchange) load(w http.ResponseWriter) error {
 // readTokens returns the different well-formed tokens in the Cookie lines, and
 // none if there are more than anybody has by honest means.
 func (x *exchange) readTokens(name string) ([]session.Token, error) {
+	if len(x.visit.cookies.Lines) == 0 {
+		x.h.manager.Count(session.EventNone)
+		return nil, nil
+	}
 	var room [cookiejar.MaxCandidates + 1]string
 	tokens := x.room.tokens[:0]
 	malformed := false
