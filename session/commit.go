@@ -309,6 +309,10 @@ func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Sessi
 		return current, nil
 	case verdictReplaced:
 		return nil, ErrNotFound
+	case verdictForged: // or the secret from before more renewals than a record remembers
+		if isTombstone(e.Value) {
+			return nil, ErrNotFound
+		}
 	case verdictCorrupt:
 		m.corrupt(s.ID(), e, err)
 	case verdictNewer:

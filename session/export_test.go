@@ -17,7 +17,4 @@ func (p Policy) TTL(now, deadline time.Time, remembered bool) time.Duration {
 }
 
 // Replaced reports whether a stored value is a tombstone.
-func Replaced(value []byte) bool {
-	r, _, _, err := decodeRecord(value)
-	return err == nil && r.replaced
-}
+func Replaced(value []byte) bool { return isTombstone(value) }

@@ -212,3 +212,20 @@ func TestTombstone(t *testing.T) {
 		}
 	})
 }
+
+// A request that is as old as no record remembers ends nothing either: the
+// tombstone stays for those that are not.
+func TestDestroyLongAfterARenewalAndAReplacement(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		s := e.create(`{"user":"alice"}`)
+		renewed := e.commit(s, control("renew")).Session
+		time.Sleep(2 * time.Minute)
+		e.commit(renewed, control("clear"))
+		if r := e.commit(s, control("destroy")); r != (session.Result{}) {
+			e.Errorf("got %+v", r)
+		}
+		if _, stale, err := e.Load(e.Context(), e.site, []session.Token{renewed.Token()}, time.Now()); !stale || err != nil {
+			e.Errorf("stale: %t, error %v", stale, err)
+		}
+	})
+}
