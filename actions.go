@@ -43,9 +43,6 @@ type SessionSet struct {
 	// header that `forward` does not name, is an error.
 	Set map[string]json.RawMessage `json:"set,omitempty"`
 
-	// Where a Caddyfile has it, for error messages.
-	At string `json:"at,omitempty"`
-
 	values       map[string]any
 	placeholders map[string]bool // the keys whose values have some
 }
@@ -99,9 +96,6 @@ func (a *SessionSet) Provision(ctx caddy.Context) error {
 
 // Assignments implements [sessionapp.SessionSetter].
 func (a *SessionSet) Assignments() map[string]any { return a.values }
-
-// Position implements [sessionapp.SessionSetter].
-func (a *SessionSet) Position() string { return a.At }
 
 func (a *SessionSet) compile() error {
 	if len(a.Set) == 0 {

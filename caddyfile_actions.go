@@ -2,7 +2,6 @@ package caddysession
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -10,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-session/caddy-session/internal/provenance"
 	"github.com/caddy-session/caddy-session/internal/settings"
 )
 
@@ -24,14 +22,7 @@ import (
 func parseSet(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
 	a := new(SessionSet)
-	at := fmt.Sprintf("%s:%d", h.File(), h.Line())
-	if err := settings.Whole(a, h.Dispenser, (*SessionSet).parse, (*SessionSet).compile); err != nil {
-		return nil, err
-	}
-	if a.mayNameUser() {
-		a.At = at
-	}
-	return a, nil
+	return a, settings.Whole(a, h.Dispenser, (*SessionSet).parse, (*SessionSet).compile)
 }
 
 func (a *SessionSet) parse(d *caddyfile.Dispenser) error {
@@ -55,19 +46,6 @@ func (a *SessionSet) parse(d *caddyfile.Dispenser) error {
 		return d.Err("write: session_set KEY VALUE..., or a block of such lines")
 	}
 	return nil
-}
-
-// mayNameUser reports whether a value reads what the subject must not come from.
-// Which key is the subject's, and what is behind a variable, is known later.
-func (a *SessionSet) mayNameUser() bool {
-	for _, value := range a.Set {
-		for _, key := range provenance.In(string(value)) {
-			if writer, _ := provenance.Of(key); writer != provenance.Trusted {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func (a *SessionSet) parseLine(d *caddyfile.Dispenser) error {

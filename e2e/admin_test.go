@@ -86,6 +86,7 @@ const isJSON = "Content-Type: application/json"
 type listed struct {
 	ID, Subject, Realm string
 	LastSeen           string `json:"last_seen"`
+	Created, Deadline  string
 	Next               string
 	Sessions           []listed
 	Ended              int
@@ -190,6 +191,44 @@ func TestAdminAPI(t *testing.T) {
 			if status != http.StatusOK || !strings.Contains(stats, `"up":true`) || !strings.Contains(stats, `"open_connections":0`) ||
 				store == "embedded" && !strings.Contains(stats, `"live_sessions":0`) {
 				t.Errorf("stats: %d %s", status, stats)
+			}
+		})
+	}
+}
+
+// A remembered session has no idle limit, and still the operator sees that it is
+// used, by the API and the command.
+func TestLastSeenOfRemembered(t *testing.T) {
+	redis := redistest.Start(t)
+	a := app(t, scripted)
+	for store, option := range map[string]string{
+		"memory": storeOption("memory"), "embedded": storeOption("embedded " + t.TempDir() + "/s.db"), "redis": inRedis(redis),
+	} {
+		t.Run(store, func(t *testing.T) {
+			o := serveOperated(t, option, "session {\n\ttouch 1s\n}\nreverse_proxy "+a.host())
+			cookie := ""
+			eventually(t, "somebody is signed in", func() bool {
+				cookie = o.get("/?set=user%3Dalice&control=max-age%3D864000", "").cookie()
+				return cookie != ""
+			})
+			id := sessionID(cookie)
+			show := `{"id":"` + id + `"}`
+			first := o.post("show", show)
+			if first.LastSeen == "" || first.LastSeen < first.Created {
+				t.Errorf("at first: %+v", first)
+			}
+			var now listed
+			eventually(t, "the session was seen again", func() bool {
+				o.get("/", cookie)
+				now = o.post("show", show)
+				return now.LastSeen > first.LastSeen
+			})
+			if now.Deadline != first.Deadline {
+				t.Errorf("it ended by %s, now by %s", first.Deadline, now.Deadline)
+			}
+			out, errs, _ := o.command("list", "--user", "alice")
+			if row := strings.Fields(out[strings.LastIndex(out, id):]); len(row) < 9 || strings.Contains(strings.Join(row[:9], " "), " - ") {
+				t.Errorf("listed: %s%s", out, errs)
 			}
 		})
 	}

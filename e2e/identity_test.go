@@ -180,6 +180,13 @@ func TestIdentityIsValidated(t *testing.T) {
 	if err := validate(config); err == nil || !strings.Contains(err.Error(), "Caddyfile:4: session_set user reads") {
 		t.Errorf("validating: %v", err)
 	}
+	// The line is that of the configuration in question.
+	if config, err = adapt("example.com {\nsession\n\nhandle {\nsession_set user {header.Remote-User}\n}\n}"); err != nil {
+		t.Fatal(err)
+	}
+	if err := validate(config); err == nil || !strings.Contains(err.Error(), ": Caddyfile:5: session_set user reads") {
+		t.Errorf("validating another one: %v", err)
+	}
 	object := `{"apps":{"http":{"servers":{"s":{"routes":[{"handle":[{"handler":"session","subject":{"key":"user.id"}},
 		{"handler":"session_set","set":{"user":{"%s":"{http.request.header.Remote-User}"}}}]}]}}}}}`
 	for member, wrong := range map[string]bool{"id": true, "name": false} {

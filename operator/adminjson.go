@@ -60,8 +60,8 @@ type adminEnded struct {
 
 // sessionOf is what the operator sees of a session.
 func sessionOf(app *sessionapp.App, i session.Info) adminSession {
-	seen := time.Time{}
-	// The store's TTL was set to idle when the session was last used, unless
+	seen := i.Used // of a remembered one
+	// The store's TTL was set to idle when another one was last used, unless
 	// something else cuts it off.
 	if idle := app.Idle(); idle > 0 && !i.Remembered && i.Expires.Before(i.Deadline) {
 		if seen = i.Expires.Add(-idle); seen.Before(i.Created) {

@@ -123,7 +123,7 @@ Shows what is known of one session: the user, times, the cookie's name, host and
 path, the size, and the client if the site says "record client".
 
 The time when it was last seen is known to within the setting touch, if all
-sites have the same idle limit.`,
+sites have the same idle limit; that of one that stays signed in, in any case.`,
 		RunE: run(showSession),
 	})
 }

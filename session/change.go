@@ -103,7 +103,7 @@ func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 
 // entry returns what to store.
 func (c *change) entry(policy Policy, now time.Time) Entry {
-	ttl := policy.ttl(now, c.next.ends, c.next.remembered)
+	ttl := policy.ttl(now, c.next.since, c.next.ends, c.next.remembered)
 	if c.noTouch && !c.signedIn {
 		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
 	}

@@ -13,7 +13,7 @@ func (t Token) Renew() Token { return t.renew() }
 
 // TTL returns how long the store keeps a session that is used now.
 func (p Policy) TTL(now, deadline time.Time, remembered bool) time.Duration {
-	return p.ttl(now, deadline, remembered)
+	return p.ttl(now, now, deadline, remembered)
 }
 
 // Replaced reports whether a stored value is a tombstone.

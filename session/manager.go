@@ -207,11 +207,11 @@ func (m *Manager) Touch(s *Session, now time.Time) {
 }
 
 func (m *Manager) touchDue(s *Session, now time.Time) bool {
-	return m.policy.touchDue(now, s.ends, s.remembered, s.expires.Sub(now))
+	return m.policy.touchDue(now, s.since, s.ends, s.remembered, s.expires.Sub(now))
 }
 
 func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
-	err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.ends, s.remembered))
+	err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.since, s.ends, s.remembered))
 	switch {
 	case err == nil:
 		m.count(EventTouched)

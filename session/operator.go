@@ -30,6 +30,7 @@ type Info struct {
 	Expires    time.Time // if it is not used any more
 	Deadline   time.Time // at the latest; sooner if the site's lifetime or remember was lowered since
 	Remembered bool      // it has no idle limit
+	Used       time.Time // of a remembered one, the last use, to within touch; zero if that can't be told
 	Encrypted  bool
 	Bytes      int // of the whole record
 
@@ -58,13 +59,17 @@ func Inspect(id string, e Entry, now time.Time) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("session %s: %w: %w", id, ErrUnreadable, err)
 	}
-	if r.replaced {
+	if r.replaced || !now.Before(r.deadline) {
 		return Info{}, ErrNotFound
+	}
+	expires, used := now.Add(e.TTL), time.Time{}
+	if r.remembered {
+		used = lastUse(now, expires, &r)
 	}
 	return Info{
 		ID: id, Version: r.version, Subject: r.subject, Realm: r.realm, Scope: r.scope,
-		Created: r.created, SignedIn: r.signedIn, Expires: earlier(now.Add(e.TTL), r.deadline), Deadline: r.deadline,
-		Remembered: r.remembered, Encrypted: r.sealed, Bytes: len(e.Value),
+		Created: r.created, SignedIn: r.signedIn, Expires: earlier(expires, r.deadline), Deadline: r.deadline,
+		Remembered: r.remembered, Used: used, Encrypted: r.sealed, Bytes: len(e.Value),
 		Client: r.client, SignInClient: r.signInClient,
 	}, nil
 }

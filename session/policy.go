@@ -100,14 +100,35 @@ func (p Policy) deadline(r *record) time.Time {
 }
 
 // ttl returns how long the store keeps a session that is used now: Idle, cut
-// off at the deadline. A remembered session has no idle limit. The result is
-// not positive if the deadline has passed.
-func (p Policy) ttl(now, deadline time.Time, remembered bool) time.Duration {
+// off at the deadline, which began to count at since. A remembered session has no
+// idle limit: its record stays beyond the deadline, which holds without the store,
+// so that lastUse can tell when that was. The result is not positive if the deadline
+// has passed.
+func (p Policy) ttl(now, since, deadline time.Time, remembered bool) time.Duration {
 	left := deadline.Sub(now)
-	if remembered {
-		return left
+	switch {
+	case !remembered:
+		return min(p.Idle, left)
+	case left > 0:
+		return left + max(0, now.Sub(since))/useShare
 	}
-	return min(p.Idle, left)
+	return left
+}
+
+// useShare is which part of the time from since to the last use of a remembered
+// session its record stays beyond the deadline: 14 hours of a month. The smaller
+// that is, the more an error of the clocks counts: a second is most of a minute.
+const useShare = 50
+
+// lastUse returns when a remembered session was last used whose record stays until
+// expires, to within Touch. It is zero if that can't be told: nobody has come back
+// with the cookie yet, or the site's Remember was lowered.
+func lastUse(now, expires time.Time, r *record) time.Time {
+	beyond := expires.Sub(r.deadline)
+	if beyond < -time.Minute { // which clocks are not wrong by
+		return time.Time{}
+	}
+	return earlier(r.since.Add(max(0, beyond)*useShare), now)
 }
 
 // unclaimed returns how long the store keeps a session whose cookie has not come
@@ -118,12 +139,15 @@ func (p Policy) unclaimed(ttl time.Duration) time.Duration { return min(p.Unclai
 // touchDue reports whether a session that was read with ttl left should get a
 // new TTL: it has lost more than Touch (at most a quarter of Idle and of what it
 // would get, so that short limits work), or has more than it should, because a
-// setting was lowered.
-func (p Policy) touchDue(now, deadline time.Time, remembered bool, ttl time.Duration) bool {
-	target := p.ttl(now, deadline, remembered)
+// setting was lowered. Of a remembered session, a use shows by its share only.
+func (p Policy) touchDue(now, since, deadline time.Time, remembered bool, ttl time.Duration) bool {
+	target := p.ttl(now, since, deadline, remembered)
 	if target <= 0 {
 		return false
 	}
 	slack := min(p.Touch, p.Idle/4, target/4)
-	return ttl < target-slack || ttl > target+slack || !remembered && ttl > p.Idle
+	if remembered {
+		return ttl < target-slack/useShare || ttl > target+slack
+	}
+	return ttl < target-slack || ttl > target+slack || ttl > p.Idle
 }

@@ -23,7 +23,7 @@ func TestTTL(t *testing.T) {
 		{time.Second, true, time.Second},
 	}
 	for _, test := range tests {
-		if got := p.ttl(now, now.Add(test.left), test.remembered); got != test.want {
+		if got := p.ttl(now, now, now.Add(test.left), test.remembered); got != test.want {
 			t.Errorf("%v before the deadline, remembered %t: TTL %v, want %v", test.left, test.remembered, got, test.want)
 		}
 	}
@@ -63,7 +63,7 @@ func TestTouchDue(t *testing.T) {
 	for _, test := range tests {
 		p := DefaultPolicy()
 		p.Idle, p.Touch = test.idle, test.touch
-		if got := p.touchDue(now, now.Add(test.left), test.remembered, test.ttl); got != test.want {
+		if got := p.touchDue(now, now, now.Add(test.left), test.remembered, test.ttl); got != test.want {
 			t.Errorf("%s: due %t, want %t", test.name, got, test.want)
 		}
 	}
@@ -78,9 +78,9 @@ func TestUnclaimedIsTouchedByTheFirstRequest(t *testing.T) {
 			for _, remembered := range []bool{false, true} {
 				p := DefaultPolicy()
 				p.Idle = idle
-				ttl := p.ttl(now, now.Add(left), remembered)
+				ttl := p.ttl(now, now, now.Add(left), remembered)
 				short := p.unclaimed(ttl)
-				if short <= 0 || short > 10*time.Minute || !p.touchDue(now, now.Add(left), remembered, short) || p.touchDue(now, now.Add(left), remembered, ttl) {
+				if short <= 0 || short > 10*time.Minute || !p.touchDue(now, now, now.Add(left), remembered, short) || p.touchDue(now, now, now.Add(left), remembered, ttl) {
 					t.Errorf("idle %v, %v left, remembered %t: %v instead of %v", idle, left, remembered, short, ttl)
 				}
 			}

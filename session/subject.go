@@ -27,7 +27,8 @@ type userSession struct {
 }
 
 // eachSession calls f for the live sessions of a subject. Index entries are
-// checked against the records: an entry without its record means nothing.
+// checked against the records: an entry without its record means nothing, nor does
+// one whose deadline has passed.
 func (e *ender) eachSession(ctx context.Context, key string, f func(userSession)) error {
 	const page = 1000
 	seen := map[string]bool{}
@@ -45,7 +46,7 @@ func (e *ender) eachSession(ctx context.Context, key string, f func(userSession)
 			if errors.Is(err, errNewer) {
 				return fmt.Errorf("session %s: %w", i.ID, err)
 			}
-			if err == nil && r.indexKey() == key {
+			if err == nil && r.indexKey() == key && time.Now().Before(r.deadline) {
 				f(userSession{i.ID, r.signedIn})
 			}
 		}

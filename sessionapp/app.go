@@ -236,6 +236,7 @@ func (a *App) Start() error {
 // sign in as anybody. It is called when all apps are there: while they are made,
 // asking for one makes it.
 func (a *App) checkSites() error {
+	defer forgetSources()
 	http, err := a.ctx.AppIfConfigured("http")
 	if err != nil {
 		return nil
@@ -249,6 +250,7 @@ func (a *App) Stop() error { return nil }
 
 // Cleanup lets go of the store. It is called on half-provisioned values too.
 func (a *App) Cleanup() error {
+	defer forgetSources()
 	if a.done != nil {
 		close(a.done)
 	}

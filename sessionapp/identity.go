@@ -46,8 +46,6 @@ type SessionSetter interface {
 	// Assignments returns the values by their data keys; strings in them may
 	// have placeholders.
 	Assignments() map[string]any
-	// Position tells where a Caddyfile has it, "" if that is not known.
-	Position() string
 }
 
 // placed is a session handler, and the modules that it is in.
@@ -174,7 +172,7 @@ const maxDepth = 100
 func (w *identityWalk) check(s SessionSetter, here *place, b before) {
 	c := &identityCheck{handlers: b.maybe, sure: b.sure, defined: definitions{}, server: w.server}
 	c.warn = func(what string) {
-		w.log.Warn("who is signed in may come from what a client writes: "+what, zap.String("at", s.Position()))
+		w.log.Warn("who is signed in may come from what a client writes: "+what, zap.String("at", sourceOf(s)))
 	}
 	for p := here; p != nil; p = p.up {
 		for j := range p.routes {
@@ -376,7 +374,7 @@ func (c *identityCheck) check(s SessionSetter) error {
 			}
 			what := fmt.Sprintf("session_set %s reads %s, %s", subject, found.via, found.what)
 			if found.writer == provenance.Visitor {
-				if at := s.Position(); at != "" {
+				if at := sourceOf(s); at != "" {
 					what = at + ": " + what
 				}
 				return fmt.Errorf("%s, so anybody could sign in as anybody: %s", what, found.remedy(subject))

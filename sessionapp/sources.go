@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -11,9 +12,9 @@ import (
 
 // sources has the lines of the Caddyfile that modules come from, by what they
 // are in JSON, which has no room for lines. It is filled where a Caddyfile is
-// adapted and emptied where the configuration is checked: that is the same
-// process for `caddy run` and `caddy validate`. Without it, warnings have no
-// lines. Equal modules have the lines of all.
+// adapted and emptied once the configuration is checked, or has failed: that is
+// the same process for `caddy run` and `caddy validate`. Without it, errors and
+// warnings have no lines. Equal modules have the lines of all.
 var sources struct {
 	sync.Mutex
 	lines map[string][]string
@@ -25,7 +26,7 @@ const mostSources = 1000
 // NoteSource notes where a module is in the Caddyfile.
 func NoteSource(module caddy.Module, file string, number int) {
 	line := fmt.Sprintf("%s:%d", file, number)
-	_, key := inJSON(module)
+	key := sourceKey(module)
 	sources.Lock()
 	defer sources.Unlock()
 	if sources.lines == nil || len(sources.lines) == mostSources {
@@ -36,20 +37,29 @@ func NoteSource(module caddy.Module, file string, number int) {
 	}
 }
 
-// takeSources returns what was noted, and forgets it.
-func takeSources() map[string][]string {
+// sourceOf tells where a module is in the Caddyfile, "" if that is not known.
+func sourceOf(module caddy.Module) string {
 	sources.Lock()
 	defer sources.Unlock()
-	lines := sources.lines
-	sources.lines = nil
-	return lines
+	return strings.Join(sources.lines[sourceKey(module)], " or ")
 }
 
-// inJSON returns a module as JSON, and a key for it.
-func inJSON(module caddy.Module) (text, key string) {
+// forgetSources forgets what was noted.
+func forgetSources() {
+	sources.Lock()
+	defer sources.Unlock()
+	sources.lines = nil
+}
+
+func sourceKey(module caddy.Module) string {
+	return string(module.CaddyModule().ID) + " " + inJSON(module)
+}
+
+// inJSON returns a module as JSON, "" if it has no such form.
+func inJSON(module caddy.Module) string {
 	encoded, err := json.Marshal(module)
 	if err != nil {
-		return "", ""
+		return ""
 	}
-	return string(encoded), string(module.CaddyModule().ID) + " " + string(encoded)
+	return string(encoded)
 }

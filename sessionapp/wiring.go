@@ -15,9 +15,8 @@ import (
 // be followed: through subroutes, named routes and error routes. Only a whole
 // configuration shows it, so it is told when that starts or is validated.
 type wiring struct {
-	server  *caddyhttp.Server
-	sources map[string][]string
-	log     *zap.Logger
+	server *caddyhttp.Server
+	log    *zap.Logger
 
 	hosts, paths []string // of the matchers around what is looked at
 	depth        int
@@ -36,10 +35,9 @@ type bare struct {
 // checkWiring warns about what can't work in the servers of an app, and about
 // what is open to forged headers.
 func checkWiring(app *caddyhttp.App, log *zap.Logger) {
-	sources := takeSources()
 	for name, server := range app.Servers {
 		w := &wiring{
-			server: server, sources: sources, log: log.With(zap.String("server", name)),
+			server: server, log: log.With(zap.String("server", name)),
 			told: map[string]bool{}, guarded: map[string]bool{},
 		}
 		w.routes(server.Routes, false)
@@ -146,10 +144,9 @@ func (w *wiring) warn(what, kind string, module any) {
 	case string:
 		fields = append(fields, zap.String(kind, m))
 	case caddy.Module:
-		text, key := inJSON(m)
-		fields = append(fields, zap.String(kind, text))
-		if lines := w.sources[key]; lines != nil {
-			fields = append(fields, zap.String("at", strings.Join(lines, " or ")))
+		fields = append(fields, zap.String(kind, inJSON(m)))
+		if at := sourceOf(m); at != "" {
+			fields = append(fields, zap.String("at", at))
 		}
 	}
 	told := what
