@@ -19,17 +19,19 @@ const visitors = 60
 // slack is what an answer may take on top of the timeouts.
 const slack = 100 * time.Millisecond
 
-// patience is the longest that a task may wait for the store. A write that is
-// not answered is followed by a read that decides whether it was done, and that
-// may meet another connection that has not been given up yet.
+// deciding is how long a read is tried that decides whether a write was done whose
+// answer got lost.
+const deciding = 500 * time.Millisecond
+
+// patience is the longest that a task may wait for the store.
 func (what task) patience() time.Duration {
 	switch what {
 	case loads:
 		return redisstore.DefaultTimeout
 	case signsIn:
-		return 2 * redisstore.DefaultTimeout // write, decide
+		return redisstore.DefaultTimeout + deciding // write, decide
 	case commits:
-		return 3 * redisstore.DefaultTimeout // load, write, decide
+		return 2*redisstore.DefaultTimeout + deciding // load, write, decide
 	}
 	return 0
 }
