@@ -372,6 +372,33 @@ func TestCookieDomain(t *testing.T) {
 	}
 }
 
+// Browsers store 4096 bytes of name and value. The token is in the HttpOnly cookie
+// and nowhere else.
+func TestSessionCookieFitsBrowsers(t *testing.T) {
+	a := app(t, scripted)
+	site := func(name string) string {
+		return "session {\n\tcookie {\n\t\tname " + name + "\n\t}\n}\nreverse_proxy " + a.host()
+	}
+	longest := "__Host-" + strings.Repeat("x", 256-len("__Host-"))
+	s := serve(t, probed, site(longest))
+	r := s.get("/?set=user%3Dalice&control=max-age%3D864000", "")
+	line := r.Header.Get("Set-Cookie")
+	pair, attributes, _ := strings.Cut(line, ";")
+	name, value, _ := strings.Cut(pair, "=")
+	if name != longest || value == "" || len(name)+len(value) > 4096 || !strings.Contains(attributes+";", "; HttpOnly;") {
+		t.Errorf("Set-Cookie: %q", line)
+	}
+	if _, secret, _ := strings.Cut(value, "."); secret == "" || strings.Contains(strings.Replace(r.raw, line, "", 1), secret) {
+		t.Errorf("the secret is elsewhere, too: %q", r.raw)
+	}
+	if r := s.get("/", pair); !strings.Contains(r.body, "user=alice") || strings.Contains(r.raw, value) {
+		t.Errorf("%q", r.raw)
+	}
+	if err := s.try(probed, "http://"+s.addr+" {\n"+site(longest+"x")+"\n}"); err == nil || !strings.Contains(err.Error(), "name has 257 bytes") {
+		t.Errorf("a longer name: %v", err)
+	}
+}
+
 // maxAge returns what the session cookie of a response says, -1 for nothing.
 func maxAge(t *testing.T, r *response) int {
 	t.Helper()

@@ -10,7 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-session/caddy-session/session"
 )
 
 // The documents tell the truth, as far as that can be looked up: words, links, and
@@ -163,6 +168,62 @@ func TestDocsNameWhatIsThere(t *testing.T) {
 	}
 	if found < 50 {
 		t.Errorf("the documents name only %d files and folders: the patterns are out of date", found)
+	}
+}
+
+// What the manual says of each requirement of the OWASP ASVS 5.0, V7 and V3.3, is
+// one row with a verdict, and what is met is shown by tests that are there.
+func TestDocsASVS(t *testing.T) {
+	_, table, _ := strings.Cut(repoFile(t, "docs/security.md"), "\n## OWASP ASVS\n")
+	rows := regexp.MustCompile(`(?m)^\| V([\d.]+) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$`).FindAllStringSubmatch(table, -1)
+	var want, got []string
+	for _, section := range []struct {
+		name         string
+		requirements int
+	}{{"7.1", 3}, {"7.2", 4}, {"7.3", 2}, {"7.4", 5}, {"7.5", 3}, {"7.6", 2}, {"3.3", 5}} {
+		for i := range section.requirements {
+			want = append(want, section.name+"."+strconv.Itoa(i+1))
+		}
+	}
+	tests := allTests(t)
+	for _, row := range rows {
+		got = append(got, row[1])
+		named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(row[3], -1)
+		switch row[2] {
+		case "met", "with the application":
+			if named == nil {
+				t.Errorf("V%s: no test shows it", row[1])
+			}
+		case "not ours,":
+			if !strings.HasPrefix(row[3], "because ") {
+				t.Errorf("V%s: no reason", row[1])
+			}
+		default:
+			t.Errorf("V%s: the verdict %q", row[1], row[2])
+		}
+		for _, test := range named {
+			if !slices.Contains(tests, test[1]) {
+				t.Errorf("V%s names %s, and there is no such test", row[1], test[1])
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("rows %q, want %q", got, want)
+	}
+}
+
+// The manual's times are those that hold where the configuration says nothing.
+func TestDocsHaveTheDefaults(t *testing.T) {
+	p := session.DefaultPolicy()
+	for name, want := range map[string]time.Duration{
+		"idle": p.Idle, "lifetime": p.Lifetime, "remember": p.Remember, "unclaimed": p.Unclaimed, "touch": p.Touch,
+	} {
+		row := regexp.MustCompile("(?m)^\\| `" + name + " DURATION` \\| `(\\w+)` \\|").FindStringSubmatch(repoFile(t, "docs/caddyfile.md"))
+		if row == nil {
+			t.Errorf("no row for %s", name)
+		} else if got, err := caddy.ParseDuration(row[1]); err != nil || got != want {
+			t.Errorf("%s is %s in the manual, and is %v", name, row[1], want)
+		}
 	}
 }
 

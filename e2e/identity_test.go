@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -186,6 +188,17 @@ func TestIdentityIsValidated(t *testing.T) {
 	}
 	if err := validate(config); err == nil || !strings.Contains(err.Error(), ": Caddyfile:5: session_set user reads") {
 		t.Errorf("validating another one: %v", err)
+	}
+	// So it is with the command.
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(file, []byte("{\n\tadmin off\n}\nexample.com {\n\tsession\n\tsession_set user {header.Remote-User}\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"validate", "run"} {
+		out, errs, status := caddyCommand(t, command, "--config", file)
+		if status == 0 || !strings.Contains(out+errs, file+":6: session_set user reads") {
+			t.Errorf("caddy %s: status %d, %s%s", command, status, out, errs)
+		}
 	}
 	object := `{"apps":{"http":{"servers":{"s":{"routes":[{"handle":[{"handler":"session","subject":{"key":"user.id"}},
 		{"handler":"session_set","set":{"user":{"%s":"{http.request.header.Remote-User}"}}}]}]}}}}}`

@@ -29,6 +29,29 @@ func TestTokenRoundTrip(t *testing.T) {
 	}
 }
 
+// A token has 256 bits that nobody can guess, and an id that is nobody else's.
+func TestTokensAreRandom(t *testing.T) {
+	const n = 4096
+	seen := map[string]bool{}
+	var ones [8 * len(Token{}.secret)]int
+	for range n {
+		for _, token := range []Token{NewToken(), NewToken().renew()} {
+			seen[token.ID], seen[string(token.secret[:])] = true, true
+			for bit := range ones {
+				ones[bit] += int(token.secret[bit/8] >> (bit % 8) & 1)
+			}
+		}
+	}
+	if len(ones) != 256 || len(seen) != 4*n {
+		t.Errorf("%d bits; %d of %d ids and secrets differ", len(ones), len(seen), 4*n)
+	}
+	for bit, count := range ones { // 9 standard deviations
+		if count < n-9*45 || count > n+9*45 {
+			t.Errorf("bit %d is set in %d of %d secrets", bit, count, 2*n)
+		}
+	}
+}
+
 func TestTokenParsingIsStrict(t *testing.T) {
 	const id, secret = "AAAAAAAAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA"
 	const good = id + "." + secret
