@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -46,6 +47,7 @@ type exchange struct {
 	// Memory for what most requests need once.
 	room struct {
 		tokens [1]session.Token
+		tags   [1]string
 		before [2]response.Field
 		lines  caching.Room
 	}
@@ -56,6 +58,7 @@ type exchange struct {
 // anonymous.
 type visitor struct {
 	session *session.Session // nil unless live
+	tag     string           // that came with its token
 	unknown bool
 }
 
@@ -97,7 +100,7 @@ func (x *exchange) load(w http.ResponseWriter) error {
 		h.manager.Count(session.EventNone)
 		return nil
 	}
-	tokens, err := x.readTokens(name)
+	tokens, tags, err := x.readTokens(name)
 	if err != nil {
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, err)
 	}
@@ -114,7 +117,12 @@ func (x *exchange) load(w http.ResponseWriter) error {
 		endLoad(span, x.came.session, err)
 	}
 	if err == nil {
-		x.logID(x.came.session)
+		if s := x.came.session; s != nil {
+			if i := slices.Index(tokens, s.Token()); i >= 0 {
+				x.came.tag = tags[i]
+			}
+			x.logID(s)
+		}
 		return nil
 	}
 	if h.OnStoreError == "pass" {
@@ -129,32 +137,32 @@ func (x *exchange) load(w http.ResponseWriter) error {
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
-// readTokens returns the different well-formed tokens in the Cookie lines, and
-// none if there are more than anybody has by honest means.
-func (x *exchange) readTokens(name string) ([]session.Token, error) {
+// readTokens returns the different well-formed tokens in the Cookie lines, with
+// their tags, and none if there are more than anybody has by honest means.
+func (x *exchange) readTokens(name string) (tokens []session.Token, tags []string, err error) {
 	var room [cookiejar.MaxCandidates + 1]string
-	tokens := x.room.tokens[:0]
+	tokens, tags = x.room.tokens[:0], x.room.tags[:0]
 	malformed := false
 	values, err := cookiejar.Values(room[:0], x.visit.cookies.Lines, name, func(value string) bool {
-		t, ok := session.ParseToken(value)
-		if ok {
-			tokens = append(tokens, t)
+		t, tag, ok := session.ParseCookie(value)
+		if ok && !slices.Contains(tokens, t) { // or one with two tags would be two
+			tokens, tags = append(tokens, t), append(tags, tag)
 		}
 		malformed = malformed || !ok
 		return ok
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tooMany := len(values) > cookiejar.MaxCandidates
 	switch {
 	case tooMany || malformed && len(tokens) == 0:
 		x.h.manager.Count(session.EventMalformed)
-		return nil, nil
+		return nil, nil, nil
 	case len(tokens) == 0:
 		x.h.manager.Count(session.EventNone)
 	}
-	return tokens, nil
+	return tokens, tags, nil
 }
 
 // mayBeCached reports whether a session from a near-cache is good enough: the
@@ -341,8 +349,13 @@ func (x *exchange) refuse(err error) error {
 func (x *exchange) answer(header http.Header, status int, result session.Result) {
 	x.left = result.Session
 	x.cookies.Send(header, x.visit.line, result)
+	if status != clientClosedRequest {
+		x.refreshCookie(header, &result)
+	}
+	secret := x.visit.hasCookie(header) // from before an error
 	if line := x.setCookie(result); line != "" {
 		x.visit.setCookie(header, line)
+		secret = secret || result.Cookie != session.CookieAgain
 		if x.actions != nil && caching.Shareable(header) {
 			// What an application says so is refused above; a site's own
 			// header lines are for its pages rather than for this cookie.
@@ -350,21 +363,42 @@ func (x *exchange) answer(header http.Header, status int, result session.Result)
 			delete(header, "Surrogate-Control")
 		}
 	}
-	caching.Protect(header, status, x.visit.hasCookie(header), !x.came.anonymous() || x.left != nil, &x.room.lines)
-	if x.cookies.Private() {
+	caching.Protect(header, status, secret, !x.came.anonymous() || x.left != nil, &x.room.lines)
+	if x.cookies.Private() || result.Cookie == session.CookieAgain {
 		caching.MakePrivate(header)
 	}
+}
+
+// refreshCookie has the cookie sent again if the tag that came with it is not the
+// one of the kept cookies as they are now.
+func (x *exchange) refreshCookie(header http.Header, result *session.Result) {
+	if x.cookies == nil || result.Cookie != session.CookieKeep || result.Session == nil || x.cookies.Tag(result.Session) == x.came.tag {
+		return
+	}
+	if !result.Committed {
+		// What asks for nothing must not set a cookie in a cache, nor put an
+		// old secret in the place of one that a parallel response has sent.
+		if caching.Shareable(header) || caching.FromCache(header) {
+			return
+		}
+		current, err := x.h.manager.Reload(context.WithoutCancel(x.request.Context()), result.Session, time.Now())
+		if err != nil || current == nil || x.cookies.Tag(current) == x.came.tag {
+			return
+		}
+		result.Session = current
+	}
+	result.Cookie = session.CookieAgain
 }
 
 // setCookie returns the Set-Cookie line that a result calls for, or "".
 func (x *exchange) setCookie(result session.Result) string {
 	switch result.Cookie {
-	case session.CookieSet:
+	case session.CookieSet, session.CookieAgain:
 		var age time.Duration // until the browser closes
 		if s := result.Session; s.Remembered() || x.h.Cookie.Persistent {
 			age = max(time.Until(s.Deadline()), time.Second)
 		}
-		return x.h.cookie.SetLine(result.Session.Token().Bearer(), x.secure, age)
+		return x.h.cookie.SetLine(result.Session.Token().Cookie(x.cookies.Tag(result.Session)), x.secure, age)
 	case session.CookieExpire:
 		return x.h.cookie.ExpireLine(x.secure)
 	}

@@ -20,6 +20,7 @@ const (
 	CookieKeep   CookieChange = iota // nothing
 	CookieSet                        // send Result.Session's token
 	CookieExpire                     // make the browser forget it
+	CookieAgain                      // send the token once more, which the browser has, with another tag or for another time
 )
 
 // Result is what became of a patch.
@@ -260,6 +261,18 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 			return Result{Committed: true, Outcome: EventDestroyed}, nil
 		}
 	}
+}
+
+// Reload returns a session as it is now: nil if it has ended or was renewed since
+// it was loaded.
+func (m *Manager) Reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	current, err := m.reload(ctx, s, now)
+	if err != nil || current == nil || !now.Before(current.deadline) {
+		return nil, err
+	}
+	return current, nil
 }
 
 // reload reads a session again: nil if it ended or was renewed since. One whose
