@@ -238,7 +238,7 @@ func (x *exchange) abandoned(header http.Header) {
 	x.h.appCookies.StripTrailers(header)
 	// Another page for everybody with this cookie, and caches may keep a 404:
 	// what error routes send depends on the session, too.
-	caching.Protect(header, 0, x.visit.hasCookie(header), !x.came.anonymous(), &x.room.lines)
+	caching.Protect(header, 0, x.visit.hasCookie(header), !x.came.anonymous(), false, &x.room.lines)
 }
 
 // Final implements [response.Hooks].
@@ -363,10 +363,18 @@ func (x *exchange) answer(header http.Header, status int, result session.Result)
 			delete(header, "Surrogate-Control")
 		}
 	}
-	caching.Protect(header, status, secret, !x.came.anonymous() || x.left != nil, &x.room.lines)
+	same := !x.came.unknown && !shows(x.came.session) && !shows(x.left) && caching.IsAsset(x.request.Header, header, status)
+	caching.Protect(header, status, secret, !x.came.anonymous() || x.left != nil, same, &x.room.lines)
 	if x.cookies.Private() || result.Cookie == session.CookieAgain {
 		caching.MakePrivate(header)
 	}
+}
+
+// shows reports whether a session shows the application anything that may make
+// its responses differ. Kept cookies do not count: without us, it would have these
+// as well, and say itself what varies by them.
+func shows(s *session.Session) bool {
+	return s != nil && (s.Subject() != "" || len(s.Data()) > len("{}"))
 }
 
 // refreshCookie has the cookie sent again if the tag that came with it is not the
