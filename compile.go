@@ -63,6 +63,7 @@ func (h *Handler) policy() (session.Policy, error) {
 	}
 	override(&p.Remember, h.Remember)
 	override(&p.Touch, h.Touch)
+	p.RememberedUntil = appcookies.RememberedUntil
 	if h.MaxData != 0 {
 		p.MaxData = h.MaxData
 	}

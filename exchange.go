@@ -403,7 +403,7 @@ func (x *exchange) setCookie(result session.Result) string {
 	switch result.Cookie {
 	case session.CookieSet, session.CookieAgain:
 		var age time.Duration // until the browser closes
-		if s := result.Session; s.Remembered() || x.h.Cookie.Persistent {
+		if s := result.Session; x.h.Cookie.Persistent || x.h.manager.Persistent(s, time.Now()) {
 			age = max(time.Until(s.Deadline()), time.Second)
 		}
 		return x.h.cookie.SetLine(result.Session.Token().Cookie(x.cookies.Tag(result.Session)), x.secure, age)

@@ -70,3 +70,29 @@ func TestTag(t *testing.T) {
 		t.Errorf("1000 jars have %d tags", len(seen))
 	}
 }
+
+func TestPersistentUntil(t *testing.T) {
+	const site = "https://app.example.com/"
+	v := keeping(t)
+	until := func(want time.Duration) {
+		t.Helper()
+		got := cookiejar.PersistentUntil(v.text(), v.now)
+		if want == 0 && !got.IsZero() || want != 0 && got.Sub(v.now) != want {
+			t.Errorf("persistent for %v, want %v", got.Sub(v.now), want)
+		}
+	}
+	until(0)
+	v.set(site, "a=1")
+	until(0)
+	v.set(site, "b=1; Max-Age=3600", "c=1; Max-Age=7200; Path=/x")
+	until(2 * time.Hour)
+	v.set(site, "c=; Max-Age=0; Path=/x")
+	until(time.Hour)
+	v.set(site, "b=1")
+	until(0)
+	v.set(site, "b=1; Max-Age=60")
+	v.now = v.now.Add(59 * time.Second)
+	until(time.Second)
+	v.now = v.now.Add(time.Second)
+	until(0)
+}

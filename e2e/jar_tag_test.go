@@ -136,3 +136,58 @@ func TestJarTagOfASlowResponse(t *testing.T) {
 		t.Errorf("with the store down: %q", r.raw)
 	}
 }
+
+// TestJarPersistent: our cookie outlives the browser while a kept one does.
+func TestJarPersistent(t *testing.T) {
+	const day = 24 * 60 * 60
+	jarStores(t, func(t *testing.T, option string) {
+		s := serveJar(t, option, "keep *")
+		cookie := ""
+		step := func(why, line string, sent bool, age int) {
+			t.Helper()
+			r := s.get(setting(line), cookie)
+			got := 0
+			for _, c := range r.Cookies() {
+				if got = c.MaxAge; (c.Name != "sid") || !sent {
+					t.Errorf("%s: %q", why, r.raw)
+				}
+			}
+			if len(r.Cookies()) == 0 && sent || got > age || got < age-10 {
+				t.Errorf("%s: Max-Age=%d, want %d: %q", why, got, age, r.raw)
+			}
+			if first := cookie == ""; sent && r.Header.Get("Cache-Control") != map[bool]string{true: "no-store", false: "private"}[first] {
+				t.Errorf("%s: Cache-Control: %s", why, r.Header.Get("Cache-Control"))
+			}
+			if next := r.cookie(); next != "" {
+				if cookie != "" && untagged(next) != untagged(cookie) {
+					t.Errorf("%s: another token: %s", why, next)
+				}
+				cookie = next
+			}
+		}
+		step("signed in", "id=1; Path=/", true, 0)
+		step("the same value, remembered", "id=1; Path=/; Max-Age=604800", true, 7*day)
+		step("once more", "id=1; Path=/; Max-Age=604800", false, 0)
+		step("longer than remember", "other=1; Path=/; Max-Age=31536000", true, 30*day)
+		step("another value, which ends with the browser", "id=2; Path=/", true, 30*day)
+		step("the other goes", "other=; Path=/; Max-Age=0", true, 0)
+		step("shorter than the lifetime", "id=2; Path=/; Max-Age=3600", true, day)
+		step("no more", "id=2; Path=/", true, 0)
+	})
+}
+
+// A message that is shown once is a persistent cookie, too: when it has gone, the
+// cookie of the session ends with the browser again.
+func TestJarPersistentForAMoment(t *testing.T) {
+	s := serveJar(t, storeOption("memory"), "keep *")
+	first := s.get(setting("id=1; Path=/"), "").cookie()
+	r := s.get(setting("flash=saved; Path=/; Max-Age=2"), first)
+	if len(r.Cookies()) != 1 || r.Cookies()[0].MaxAge < 60 {
+		t.Fatalf("with a message: %q", r.raw)
+	}
+	cookie := r.cookie()
+	eventually(t, "the message has gone", func() bool { r = s.get("/", cookie); return r.body == sees("id=1") })
+	if len(r.Cookies()) != 1 || r.Cookies()[0].MaxAge != 0 || r.cookie() != first {
+		t.Errorf("after the message: %q", r.raw)
+	}
+}

@@ -13,6 +13,7 @@ type change struct {
 	renewed   bool     // next has another secret
 	signedIn  bool     // a subject appeared
 	cookie    bool     // the browser has to learn of it
+	again     bool     // it has to know that the cookie lasts for another time
 	index     bool     // the index entry has to be written
 	noTouch   bool     // the store's TTL stays as it is
 	edited    any      // what Patch.Edit has returned
@@ -62,6 +63,11 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 		// To be remembered was the user's wish, who is gone.
 		next.deadline, next.remembered = earlier(next.deadline, now.Add(m.policy.Lifetime)), false
 	}
+	before, until := m.policy.rememberedUntil(was.private, now), m.policy.rememberedUntil(next.private, now)
+	asked := !until.Equal(before)
+	if asked || moved {
+		m.rememberUntil(next, before, until, now)
+	}
 	switch {
 	case s == nil || c.replaced:
 		next.token = NewToken()
@@ -79,9 +85,25 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	if p.MaxAge != nil {
 		m.setMaxAge(next, *p.MaxAge, now)
 	}
+	if s != nil {
+		persistent := next.remembered || !until.IsZero()
+		c.again = persistent != (s.remembered || !before.IsZero()) || persistent && !next.deadline.Equal(s.deadline)
+	}
+	c.noTouch = c.noTouch && !asked
 	c.index = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
 	c.next = next
 	return c, nil
+}
+
+// rememberUntil has a session last as its private object asks for, which was
+// before until now. What the application has asked for by max-age stays if it is more.
+func (m *Manager) rememberUntil(s *Session, before, until, now time.Time) {
+	if s.remembered && !before.Before(s.deadline) {
+		s.remembered, s.deadline = false, now.Add(m.policy.Lifetime)
+	}
+	if end := earlier(until, now.Add(m.policy.Remember)); end.After(s.deadline) {
+		s.remembered, s.deadline = true, end
+	}
 }
 
 func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
@@ -99,7 +121,8 @@ func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 
 // entry returns what to store.
 func (c *change) entry(policy Policy, now time.Time) Entry {
-	ttl := policy.ttl(now, c.next.deadline, c.next.remembered)
+	end, remembered := policy.limits(c.next, now)
+	ttl := policy.ttl(now, end, remembered)
 	if c.noTouch && !c.signedIn {
 		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
 	}

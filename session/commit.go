@@ -192,8 +192,11 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 		m.evict(ctx, c.next)
 	}
 	r := Result{Session: c.next, Committed: true, Edited: c.edited, Outcome: event}
-	if c.cookie {
+	switch {
+	case c.cookie:
 		r.Cookie = CookieSet
+	case c.again:
+		r.Cookie = CookieAgain
 	}
 	return r
 }

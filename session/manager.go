@@ -169,11 +169,15 @@ func (m *Manager) corrupt(id string, e Entry, err error) {
 // Touch extends the store's TTL if that is due, without making the caller
 // wait. It fails silently but for the count: the session is alive anyway.
 func (m *Manager) Touch(s *Session, now time.Time) {
-	if s == nil || !m.policy.touchDue(now, s.deadline, s.remembered, s.expires.Sub(now)) {
+	if s == nil {
+		return
+	}
+	end, remembered := m.policy.limits(s, now)
+	if !m.policy.touchDue(now, end, remembered, s.expires.Sub(now)) {
 		return
 	}
 	ok := m.inBackground(func(ctx context.Context) {
-		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.deadline, s.remembered))
+		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, end, remembered))
 		switch {
 		case err == nil:
 			m.count(EventTouched)
@@ -187,6 +191,12 @@ func (m *Manager) Touch(s *Session, now time.Time) {
 	if !ok {
 		m.count(EventTouchError)
 	}
+}
+
+// Persistent reports whether a session is to outlive the browser's closing: the
+// application asked for max-age, or the private object asks for it.
+func (m *Manager) Persistent(s *Session, now time.Time) bool {
+	return s.remembered || !m.policy.rememberedUntil(s.private, now).IsZero()
 }
 
 // inBackground runs f on a goroutine of its own, and reports false if there

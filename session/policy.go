@@ -19,6 +19,11 @@ type Policy struct {
 	Lifetime time.Duration
 	// Remember is the most that max-age may ask for.
 	Remember time.Duration
+	// RememberedUntil, unless it is nil, returns until when a session is to be
+	// remembered by what is in its private object, the zero time for not, or not
+	// any more at now. A change of that is to a session what max-age is, but
+	// that it does not end one before its time.
+	RememberedUntil func(private []byte, now time.Time) time.Time
 	// Touch is how often at most the store's TTL is extended.
 	Touch time.Duration
 
@@ -81,6 +86,23 @@ func (p Policy) Validate() error {
 
 // maxMaxData bounds max_data, and so what a stored record can make us allocate.
 const maxMaxData = 16 << 20
+
+// rememberedUntil is RememberedUntil where that may be nil.
+func (p Policy) rememberedUntil(private []byte, now time.Time) time.Time {
+	if p.RememberedUntil == nil || len(private) == 0 {
+		return time.Time{}
+	}
+	return p.RememberedUntil(private, now)
+}
+
+// limits returns until when a session lasts, and whether that is without the idle
+// limit, for ttl and touchDue.
+func (p Policy) limits(s *Session, now time.Time) (end time.Time, remembered bool) {
+	if until := p.rememberedUntil(s.private, now); !s.remembered && until.After(now.Add(p.Idle)) {
+		return earlier(until, s.deadline), true
+	}
+	return s.deadline, s.remembered
+}
 
 // ttl returns how long the store keeps a session that is used now: Idle, cut
 // off at the deadline. A remembered session has no idle limit. The result is

@@ -225,6 +225,11 @@ func (c *Cookies) Tag(s *session.Session) string {
 	return cookiejar.Tag(s.PrivateValue(jarKey), s.PrivateValue(saltKey), time.Now())
 }
 
+// RememberedUntil is the [session.Policy.RememberedUntil] of kept cookies.
+func RememberedUntil(private []byte, now time.Time) time.Time {
+	return cookiejar.PersistentUntil(session.PrivateValue(private, jarKey), now)
+}
+
 // Private reports whether the response must not get into shared caches, because
 // a cookie was taken out of it or added to it.
 func (c *Cookies) Private() bool { return c != nil && c.private }
