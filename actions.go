@@ -11,7 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-session/caddy-session/internal/provenance"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
@@ -35,9 +37,17 @@ type SessionSet struct {
 	// The values by their top-level data keys. Objects are merged (RFC 7396).
 	// Strings may have placeholders; a value that comes out empty by that is
 	// not set.
+	//
+	// Who is signed in must not come from what a client may write: where the
+	// key is that of the subject, a value that reads the request, such as a
+	// header that `forward` does not name, is an error.
 	Set map[string]json.RawMessage `json:"set,omitempty"`
 
-	values map[string]any
+	// Where a Caddyfile has it, for error messages.
+	At string `json:"at,omitempty"`
+
+	values       map[string]any
+	placeholders map[string]bool // the keys whose values have some
 }
 
 // SessionUnset removes data keys from the request's session. Everything else
@@ -76,7 +86,22 @@ func (SessionRenew) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the values, as strictly as those of an application.
-func (a *SessionSet) Provision(caddy.Context) error { return a.compile() }
+func (a *SessionSet) Provision(ctx caddy.Context) error {
+	if err := a.compile(); err != nil {
+		return err
+	}
+	app, err := ctx.App("session")
+	if err != nil {
+		return fmt.Errorf("loading the session app: %w", err)
+	}
+	return app.(*sessionapp.App).CheckSetter(ctx, a)
+}
+
+// Assignments implements [sessionapp.SessionSetter].
+func (a *SessionSet) Assignments() map[string]any { return a.values }
+
+// Position implements [sessionapp.SessionSetter].
+func (a *SessionSet) Position() string { return a.At }
 
 func (a *SessionSet) compile() error {
 	if len(a.Set) == 0 {
@@ -92,15 +117,31 @@ func (a *SessionSet) compile() error {
 	if a.values, err = session.ParseObject(string(text)); err != nil {
 		return fmt.Errorf("session_set: %w", err)
 	}
+	a.placeholders = map[string]bool{}
+	for key, value := range a.Set {
+		a.placeholders[key] = len(provenance.In(string(value))) > 0
+	}
 	return nil
 }
 
 // Provision checks the keys.
-func (a *SessionUnset) Provision(caddy.Context) error {
+func (a *SessionUnset) Provision(ctx caddy.Context) error {
 	if len(a.Keys) == 0 {
 		return errors.New("session_unset needs a key")
 	}
-	return nil
+	return needApp(ctx)
+}
+
+// Provision has the app tell where it can't work.
+func (*SessionDestroy) Provision(ctx caddy.Context) error { return needApp(ctx) }
+
+// Provision has the app tell where it can't work.
+func (*SessionRenew) Provision(ctx caddy.Context) error { return needApp(ctx) }
+
+// needApp loads the app of sessions, which checks the sites when all are known.
+func needApp(ctx caddy.Context) error {
+	_, err := ctx.App("session")
+	return err
 }
 
 func (a *SessionSet) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -128,7 +169,8 @@ type action interface {
 // wish is what all actions of a request ask for.
 type wish struct {
 	exchange       *exchange
-	set            map[string]any // nil values remove
+	set            map[string]any      // nil values remove
+	visitor        map[string]struct{} // the keys of set whose values are of the visitor
 	renew, destroy bool
 }
 
@@ -155,7 +197,7 @@ func (x *exchange) act(patch *session.Patch) (*session.Patch, error) {
 	if len(x.actions) == 0 || patch != nil && patch.Destroy {
 		return patch, nil
 	}
-	all := wish{exchange: x, set: map[string]any{}}
+	all := wish{exchange: x, set: map[string]any{}, visitor: map[string]struct{}{}}
 	for _, a := range x.actions {
 		if err := a.add(&all); err != nil {
 			return nil, err
@@ -171,8 +213,21 @@ func (x *exchange) act(patch *session.Patch) (*session.Patch, error) {
 	}
 	merged.Renew = merged.Renew || all.renew
 	if !merged.Clear { // that drops what was set before
-		if missing := x.came.session.Missing(all.set); len(missing) > 0 {
-			merged.Set = append([]map[string]any{missing}, merged.Set...)
+		missing := x.came.session.Missing(all.set)
+		visitor := map[string]any{}
+		for key := range all.visitor {
+			if value, ok := missing[key]; ok {
+				visitor[key] = value
+				delete(missing, key)
+			}
+		}
+		for _, values := range []map[string]any{missing, visitor} {
+			if len(values) > 0 {
+				merged.Set = append([]map[string]any{values}, merged.Set...)
+			}
+		}
+		if len(visitor) > 0 {
+			x.visitor = visitor
 		}
 	}
 	if patch == nil && !merged.Writes() {
@@ -181,14 +236,38 @@ func (x *exchange) act(patch *session.Patch) (*session.Patch, error) {
 	return &merged, nil
 }
 
+// withoutVisitor returns a patch without what is of the visitor in it, which is
+// the first that it sets, and tells that it is left out.
+func (x *exchange) withoutVisitor(patch *session.Patch) *session.Patch {
+	x.visitor = nil
+	left := *patch
+	left.Set = left.Set[1:]
+	x.tooLarge()
+	return &left
+}
+
+// tooLarge tells that a value of a visitor is not set. It is no error: every
+// visitor can have it so.
+func (x *exchange) tooLarge() {
+	x.h.manager.Count(sessionapp.EventSetIgnored)
+	x.h.lines.tooLarge.Log(x.h.logger.Warn, "not setting what the site's session_set makes of a request: the session would be over a limit", x.request.URL.Path, x.where())
+}
+
 func (a *SessionSet) add(all *wish) error {
 	for key, value := range a.values {
-		value, ok, err := all.expand(key, value)
-		if err != nil {
+		expanded, ok, err := all.expand(key, value)
+		switch {
+		case errors.Is(err, errTooLarge):
+			all.exchange.tooLarge()
+			continue
+		case err != nil:
 			return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("session_set %s: %w", key, err))
+		case !ok:
+			continue
 		}
-		if ok {
-			all.set[key] = value
+		all.set[key] = expanded
+		if delete(all.visitor, key); a.placeholders[key] {
+			all.visitor[key] = struct{}{}
 		}
 	}
 	return nil
@@ -197,6 +276,7 @@ func (a *SessionSet) add(all *wish) error {
 func (a *SessionUnset) add(all *wish) error {
 	for _, key := range a.Keys {
 		all.set[key] = nil
+		delete(all.visitor, key)
 	}
 	return nil
 }
@@ -211,6 +291,8 @@ func (*SessionRenew) add(all *wish) error {
 	return nil
 }
 
+var errTooLarge = errors.New("the value has more than max_data bytes")
+
 // expand replaces the placeholders in a value, and reports whether anything is
 // left of it.
 func (all *wish) expand(key string, value any) (any, bool, error) {
@@ -221,6 +303,9 @@ func (all *wish) expand(key string, value any) (any, bool, error) {
 		}
 		repl := all.exchange.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 		text := repl.ReplaceAll(v, "")
+		if len(text) > all.exchange.h.manager.Policy().MaxData {
+			return nil, false, errTooLarge
+		}
 		if !utf8.ValidString(text) {
 			return nil, false, errors.New("the value is not valid UTF-8")
 		}
@@ -262,8 +347,11 @@ func (all *wish) expand(key string, value any) (any, bool, error) {
 var (
 	_ caddy.Provisioner           = (*SessionSet)(nil)
 	_ caddy.Provisioner           = (*SessionUnset)(nil)
+	_ caddy.Provisioner           = (*SessionDestroy)(nil)
+	_ caddy.Provisioner           = (*SessionRenew)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionSet)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionUnset)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionDestroy)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionRenew)(nil)
+	_ sessionapp.SessionSetter    = (*SessionSet)(nil)
 )

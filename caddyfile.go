@@ -3,12 +3,15 @@ package caddysession
 import (
 	"strconv"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
@@ -22,7 +25,17 @@ func init() {
 	for name, parse := range map[string]httpcaddyfile.UnmarshalHandlerFunc{
 		"session_set": parseSet, "session_unset": parseUnset, "session_destroy": parseDestroy, "session_renew": parseRenew,
 	} {
-		httpcaddyfile.RegisterHandlerDirective(name, parse)
+		httpcaddyfile.RegisterHandlerDirective(name, func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+			h.Next()
+			file, line := h.File(), h.Line()
+			h.Reset()
+			handler, err := parse(h)
+			if err == nil {
+				sessionapp.NoteSource(handler.(caddy.Module), file, line)
+			}
+			return handler, err
+		})
+		settings.Belongs(name, "the site, beside session")
 	}
 	for _, name := range []string{"session_set", "session_unset", "session_destroy", "session_renew"} {
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "redir")
@@ -56,6 +69,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		idle           <duration>
 //		lifetime       <duration>
 //		remember       <duration>
+//		unclaimed      <duration>
 //		touch          <duration>
 //		subject        <key> [max <sessions>]
 //		realm          <name>
@@ -68,6 +82,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		on_end         close|keep
 //		record         client
 //		upgrade        <protocols...>
+//		debug_errors
 //		cookie {
 //			name        <name>|auto
 //			domain      <domain>
@@ -84,13 +99,26 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
+	return settings.Whole(h, d, (*Handler).parse, func(h *Handler) error {
+		_, err := h.compile()
+		return err
+	})
+}
+
+func (h *Handler) parse(d *caddyfile.Dispenser) error {
+	d.Next()
 	if d.NextArg() {
 		return d.Errf("unexpected %q: a matcher begins with @ or /, and settings go into a block", d.Val())
 	}
-	err := settings.Block{
+	return directiveBlock.Parse(h, d)
+}
+
+var directiveBlock = settings.NewBlock("the directive session { }", func(h *Handler, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
 		"idle":           func() error { return settings.Duration(d, &h.Idle) },
 		"lifetime":       func() error { return settings.Duration(d, &h.Lifetime) },
 		"remember":       func() error { return settings.Duration(d, &h.Remember) },
+		"unclaimed":      func() error { return settings.Duration(d, &h.Unclaimed) },
 		"touch":          func() error { return settings.Duration(d, &h.Touch) },
 		"subject":        func() error { return h.parseSubject(d) },
 		"realm":          func() error { return settings.String(d, &h.Realm) },
@@ -103,21 +131,18 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"on_end":         func() error { return settings.String(d, &h.OnEnd) },
 		"upgrade":        func() error { return parseNames(d, &h.Upgrade) },
 		"record":         func() error { return h.parseRecord(d) },
+		"debug_errors":   func() error { return settings.Flag(d, &h.DebugErrors) },
 		"cookie":         func() error { return h.parseCookie(d) },
 		"cookies":        func() error { return h.parseCookies(d) },
-	}.Parse(d, "forward")
-	if err != nil {
-		return err
 	}
-	if _, err := h.compile(); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
-}
+}, "forward")
 
 func (h *Handler) parseSubject(d *caddyfile.Dispenser) error {
 	h.Subject = new(Subject)
-	args := d.RemainingArgs()
+	args, err := settings.Names(d)
+	if err != nil {
+		return err
+	}
 	switch {
 	case len(args) == 1:
 	case len(args) == 3 && args[1] == "max":
@@ -142,7 +167,10 @@ func (h *Handler) parseRecord(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) parseForward(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
+	args, err := settings.Names(d)
+	if err != nil {
+		return err
+	}
 	switch len(args) {
 	case 1:
 		h.Forward = append(h.Forward, session.Forward{Key: args[0]})
@@ -158,8 +186,11 @@ func (h *Handler) parseCookie(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("the settings of the cookie go into a block: cookie { ... }")
 	}
-	c := &h.Cookie
-	return settings.Block{
+	return cookieBlock.Parse(&h.Cookie, d)
+}
+
+var cookieBlock = settings.NewBlock("cookie { } in session", func(c *cookiejar.Cookie, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
 		"name":        func() error { return settings.String(d, &c.Name) },
 		"domain":      func() error { return settings.String(d, &c.Domain) },
 		"path":        func() error { return settings.String(d, &c.Path) },
@@ -168,8 +199,8 @@ func (h *Handler) parseCookie(d *caddyfile.Dispenser) error {
 		"priority":    func() error { return settings.String(d, &c.Priority) },
 		"partitioned": func() error { return settings.Flag(d, &c.Partitioned) },
 		"persistent":  func() error { return settings.Flag(d, &c.Persistent) },
-	}.Parse(d)
-}
+	}
+})
 
 // Interface guards.
 var (

@@ -2,11 +2,16 @@ package caddysession
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-session/caddy-session/internal/provenance"
+	"github.com/caddy-session/caddy-session/internal/settings"
 )
 
 // parseSet sets up session_set. Several values make a list. Syntax:
@@ -18,28 +23,51 @@ import (
 //	}
 func parseSet(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
-	a := &SessionSet{Set: map[string]json.RawMessage{}}
-	inline := h.NextArg()
+	a := new(SessionSet)
+	at := fmt.Sprintf("%s:%d", h.File(), h.Line())
+	if err := settings.Whole(a, h.Dispenser, (*SessionSet).parse, (*SessionSet).compile); err != nil {
+		return nil, err
+	}
+	if a.mayNameUser() {
+		a.At = at
+	}
+	return a, nil
+}
+
+func (a *SessionSet) parse(d *caddyfile.Dispenser) error {
+	d.Next()
+	a.Set = map[string]json.RawMessage{}
+	inline := d.NextArg()
 	if inline {
-		if err := a.parseLine(h.Dispenser); err != nil {
-			return nil, err
+		if err := a.parseLine(d); err != nil {
+			return err
 		}
 	}
-	for h.NextBlock(0) {
+	for d.NextBlock(0) {
 		if inline {
-			return nil, h.Err("session_set takes a key and values, or a block of them, not both")
+			return d.Err("session_set takes a key and values, or a block of them, not both")
 		}
-		if err := a.parseLine(h.Dispenser); err != nil {
-			return nil, err
+		if err := a.parseLine(d); err != nil {
+			return err
 		}
 	}
 	if len(a.Set) == 0 {
-		return nil, h.Err("write: session_set KEY VALUE..., or a block of such lines")
+		return d.Err("write: session_set KEY VALUE..., or a block of such lines")
 	}
-	if err := a.compile(); err != nil {
-		return nil, h.WrapErr(err)
+	return nil
+}
+
+// mayNameUser reports whether a value reads what the subject must not come from.
+// Which key is the subject's, and what is behind a variable, is known later.
+func (a *SessionSet) mayNameUser() bool {
+	for _, value := range a.Set {
+		for _, key := range provenance.In(string(value)) {
+			if writer, _ := provenance.Of(key); writer != provenance.Trusted {
+				return true
+			}
+		}
 	}
-	return a, nil
+	return false
 }
 
 func (a *SessionSet) parseLine(d *caddyfile.Dispenser) error {
@@ -47,7 +75,14 @@ func (a *SessionSet) parseLine(d *caddyfile.Dispenser) error {
 	if _, twice := a.Set[key]; twice {
 		return d.Errf("session_set: %q is set twice", key)
 	}
-	switch values := d.RemainingArgs(); len(values) {
+	if !d.Token().Quoted() && strings.Contains(key, ",") {
+		return d.Errf("session_set: the key %s has a comma: write session_set KEY VALUE..., or a block of such lines", key)
+	}
+	values, err := settings.Values(d)
+	if err != nil {
+		return err
+	}
+	switch len(values) {
 	case 0:
 		return d.Errf("session_set: %q needs a value; session_unset removes a key", key)
 	case 1:
@@ -63,11 +98,14 @@ func (a *SessionSet) parseLine(d *caddyfile.Dispenser) error {
 //	session_unset [<matcher>] <key...>
 func parseUnset(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
-	a := &SessionUnset{Keys: h.RemainingArgs()}
-	if len(a.Keys) == 0 {
+	keys, err := settings.Names(h.Dispenser)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
 		return nil, h.Err("write: session_unset KEY...")
 	}
-	return a, noBlock(h, "session_unset")
+	return &SessionUnset{Keys: keys}, noBlock(h, "session_unset")
 }
 
 // parseDestroy sets up session_destroy. Syntax:

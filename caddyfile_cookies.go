@@ -31,9 +31,12 @@ func (h *Handler) parseCookies(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("what becomes of cookies goes into a block: cookies { ... }")
 	}
-	rules := new(cookiejar.Rules)
-	h.Cookies = rules
-	return settings.Block{
+	h.Cookies = new(cookiejar.Rules)
+	return cookiesBlock.Parse(h.Cookies, d)
+}
+
+var cookiesBlock = settings.NewBlock("cookies { } in session", func(rules *cookiejar.Rules, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
 		"keep":    func() error { return parseNames(d, &rules.Keep) },
 		"seal":    func() error { return parseWrapped(d, &rules.Seal) },
 		"sign":    func() error { return parseWrapped(d, &rules.Sign) },
@@ -41,26 +44,33 @@ func (h *Handler) parseCookies(d *caddyfile.Dispenser) error {
 		"pass":    func() error { return parseNames(d, &rules.Pass) },
 		"default": func() error { return settings.String(d, &rules.Default) },
 		"harden":  func() error { return parseHarden(d, &rules.Harden) },
-		"keys":    func() error { return parseNames(d, &rules.Keys) },
+		"keys":    func() error { return parseList(d, settings.Values, &rules.Keys) },
 		"forward": func() error {
-			args := d.RemainingArgs()
+			args, err := settings.Names(d)
+			if err != nil {
+				return err
+			}
 			if len(args) < 1 || len(args) > 2 {
 				return d.Err("write: forward NAME, or forward NAME HEADER")
 			}
 			rules.Forward = append(rules.Forward, cookiejar.ForwardCookie{Name: args[0], Header: strings.Join(args[1:], "")})
 			return nil
 		},
-	}.Parse(d, "keep", "seal", "sign", "drop", "pass", "forward")
-}
+	}
+}, "keep", "seal", "sign", "drop", "pass", "forward")
 
 func parseNames(d *caddyfile.Dispenser, to *[]string) error {
+	return parseList(d, settings.Names, to)
+}
+
+func parseList(d *caddyfile.Dispenser, read func(*caddyfile.Dispenser) ([]string, error), to *[]string) error {
 	setting := d.Val()
-	names := d.RemainingArgs()
-	if len(names) == 0 {
-		return d.Errf("%s needs at least one value", setting)
+	list, err := read(d)
+	if err == nil && len(list) == 0 {
+		err = d.Errf("%s needs at least one value", setting)
 	}
-	*to = append(*to, names...)
-	return nil
+	*to = append(*to, list...)
+	return err
 }
 
 func parseWrapped(d *caddyfile.Dispenser, to *[]cookiejar.WrapRule) error {
@@ -68,13 +78,17 @@ func parseWrapped(d *caddyfile.Dispenser, to *[]cookiejar.WrapRule) error {
 	if err := parseNames(d, &w.Names); err != nil {
 		return err
 	}
-	err := settings.Block{
-		"bound":  func() error { return settings.Flag(d, &w.Bound) },
-		"format": func() error { return settings.String(d, &w.Format) },
-	}.Parse(d)
+	err := wrapBlock.Parse(&w, d)
 	*to = append(*to, w)
 	return err
 }
+
+var wrapBlock = settings.NewBlock("the block of seal or sign in cookies { }", func(w *cookiejar.WrapRule, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
+		"bound":  func() error { return settings.Flag(d, &w.Bound) },
+		"format": func() error { return settings.String(d, &w.Format) },
+	}
+})
 
 func parseHarden(d *caddyfile.Dispenser, h *cookiejar.Harden) error {
 	var words []string

@@ -62,6 +62,7 @@ func (h *Handler) policy() (session.Policy, error) {
 		p.Idle = time.Duration(h.Idle)
 	}
 	override(&p.Remember, h.Remember)
+	override(&p.Unclaimed, h.Unclaimed)
 	override(&p.Touch, h.Touch)
 	p.RememberedUntil = appcookies.RememberedUntil
 	if h.MaxData != 0 {

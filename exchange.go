@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -14,6 +16,7 @@ import (
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
 	"github.com/caddy-session/caddy-session/internal/caching"
+	"github.com/caddy-session/caddy-session/internal/cancel"
 	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/internal/origin"
 	"github.com/caddy-session/caddy-session/internal/response"
@@ -36,13 +39,22 @@ type exchange struct {
 	secure  bool // the session cookie is Secure on this request
 	came    visitor
 	cookies *appcookies.Cookies
-	actions []action // of the site itself
+	actions []action       // of the site itself
+	visitor map[string]any // what they set of what the visitor has sent
+	private bool           // shared caches must not store the response, though it says so
 
-	left    *session.Session // as the response leaves it
-	touch   bool             // the session was used and not written
-	writer  response.Writer
-	cancel  context.CancelFunc // ends the request's context, nil if it has none of its own
-	watched *sessionapp.Stream // the response stays open, nil if it does not
+	left   *session.Session // as the response leaves it
+	touch  bool             // the session was used and not written
+	writer response.Writer
+
+	// What ends with the session: see join.
+	joined  bool // stream is registered
+	stream  sessionapp.Stream
+	context cancel.Context
+	body    body
+	conn    atomic.Pointer[net.Conn] // after Hijack, else nil
+
+	alive *keepAlive // nil without a session that may end for want of use
 
 	// Memory for what most requests need once.
 	room struct {
@@ -112,7 +124,9 @@ func (x *exchange) load(w http.ResponseWriter) error {
 	if mayBeCached(r) {
 		load = h.manager.LoadCached
 	}
-	x.came.session, err = load(ctx, x.site, tokens, x.started)
+	var stale bool
+	x.came.session, stale, err = load(ctx, x.site, tokens, x.started)
+	x.site.NoAnonymous = x.site.NoAnonymous || stale
 	if span != nil {
 		endLoad(span, x.came.session, err)
 	}
@@ -124,6 +138,9 @@ func (x *exchange) load(w http.ResponseWriter) error {
 			x.logID(s)
 		}
 		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return caddyhttp.Error(clientClosedRequest, err) // which Caddy logs at DEBUG
 	}
 	if h.OnStoreError == "pass" {
 		x.came.unknown = true
@@ -208,8 +225,10 @@ func (x *exchange) run(w http.ResponseWriter, next caddyhttp.Handler) (err error
 		x.h.appCookies.StripTrailers(w.Header())
 	}()
 	x.visit.reached = true
-	defer x.unwatch()
-	defer x.interruptible()()
+	x.join()
+	defer x.leave()
+	x.keepAlive(x.came.session)
+	defer x.endKeepAlive()
 	if err := next.ServeHTTP(&x.writer, x.request); err != nil {
 		if x.writer.Abandon() {
 			x.abandoned(w.Header())
@@ -254,15 +273,21 @@ func (x *exchange) Final(header http.Header, status int) error {
 		}
 	}
 	x.answer(header, status, result)
-	x.touch = !result.Committed && (patch == nil || !patch.NoTouch) && status != clientClosedRequest
+	used := (patch == nil || !patch.NoTouch) && status != clientClosedRequest
+	x.touch = used && !result.Committed
+	if used {
+		x.keepAlive(x.left)
+	} else {
+		x.keepAlive(nil)
+	}
 	return nil
 }
 
 // minControl lets an application sign out whatever max_data is.
 const minControl = 256
 
-// clientClosedRequest is what Caddy answers to clients that have gone before
-// the application answered.
+// clientClosedRequest is what clients are answered that have gone before the
+// application answered, by Caddy and here.
 const clientClosedRequest = 499
 
 // take takes what the application asks for out of a response's header, and adds
@@ -272,22 +297,19 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 	patch, err := x.h.protocol.Take(header, max(x.h.manager.Policy().MaxData, minControl))
 	x.h.dropCookies(header, x.visit.line)
 	x.h.appCookies.StripTrailers(header)
-	mistake := sessionapp.EventControlMalformed
-	if patch != nil || err != nil {
-		switch {
-		case caching.FromCache(header):
-			x.h.manager.Count(session.EventCached)
-			x.h.logger.Error("ignoring session headers of a response that comes from a cache: it is not about this request", x.where())
-			patch, err = nil, nil
-		case err == nil && caching.Shareable(header):
-			mistake = sessionapp.EventControlCacheable
-			err = errors.New("the response says that shared caches may store it, and would give one user's session to others: send Cache-Control: no-store or private")
-		}
+	if (patch != nil || err != nil) && caching.FromCache(header) {
+		x.h.manager.Count(session.EventCached)
+		x.h.lines.cached.Log(x.h.logger.Error, "ignoring session headers of a response that comes from a cache: it is not about this request", x.request.URL.Path, x.where())
+		patch, err = nil, nil
 	}
 	if err != nil {
 		x.h.manager.Count(session.EventRefused)
-		x.h.manager.Count(mistake)
+		x.h.manager.Count(sessionapp.EventControlMalformed)
 		return nil, x.refuse(err)
+	}
+	if x.private = patch != nil && caching.Shareable(header); x.private {
+		x.h.manager.Count(sessionapp.EventControlCacheable)
+		x.h.lines.shareable.Log(x.h.logger.Warn, "making a response private: it has session headers, and says that shared caches may store it, which would give one user's session to others; send Cache-Control: no-store or private", x.request.URL.Path, x.where())
 	}
 	if status != clientClosedRequest {
 		if patch, err = x.act(patch); err != nil {
@@ -298,9 +320,9 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 		switch {
 		case caching.FromCache(header):
 			x.h.manager.Count(session.EventCached)
-			x.h.logger.Error("not keeping the cookies of a response that comes from a cache: they are not for this visitor", x.where())
+			x.h.lines.cachedCookies.Log(x.h.logger.Error, "not keeping the cookies of a response that comes from a cache: they are not for this visitor", x.request.URL.Path, x.where())
 		case !x.hasSite():
-			x.h.logger.Warn("not keeping the cookies of a response: its host has no canonical form or is outside of the session cookie's domain", x.where())
+			x.h.lines.noHost.Log(x.h.logger.Warn, "not keeping the cookies of a response: its host has no canonical form or is outside of the session cookie's domain", x.request.URL.Path, x.where())
 		default:
 			patch = x.cookies.Keep(patch, x.came.session)
 		}
@@ -320,7 +342,7 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 	}
 	// A client that hangs up does not undo what the application has done.
 	ctx, span := x.span("session.commit")
-	result, err := x.h.manager.Commit(context.WithoutCancel(ctx), x.site, x.came.session, patch, time.Now())
+	result, err := x.commitFitting(context.WithoutCancel(ctx), patch)
 	if span != nil {
 		endCommit(span, result, err)
 	}
@@ -335,19 +357,39 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 		x.h.manager.Count(sessionapp.EventControlMalformed)
 		return result, x.refuse(err)
 	}
-	x.h.logger.Error("session was not saved; withholding the response", x.where(), zap.Error(err))
+	x.h.lines.unsaved.Log(x.h.logger.Error, "session was not saved; withholding the response", x.request.URL.Path, x.where(), zap.Error(err))
 	return result, caddyhttp.Error(http.StatusServiceUnavailable, err)
+}
+
+// commitFitting commits a patch, without what is of the visitor in it if that does
+// not fit: of this session, or of what a parallel response has made of it.
+func (x *exchange) commitFitting(ctx context.Context, patch *session.Patch) (result session.Result, err error) {
+	var malformed *session.MalformedError
+	if x.visitor != nil {
+		err = x.h.manager.Fits(x.came.session, patch)
+	}
+	if err == nil {
+		result, err = x.h.manager.Commit(ctx, x.site, x.came.session, patch, time.Now())
+	}
+	if x.visitor == nil || !errors.As(err, &malformed) {
+		return result, err
+	}
+	if patch = x.withoutVisitor(patch); !patch.Writes() {
+		return session.Result{Session: x.came.session}, nil
+	}
+	return x.h.manager.Commit(ctx, x.site, x.came.session, patch, time.Now())
 }
 
 // refuse is the answer to an application that asks for what can't be done.
 func (x *exchange) refuse(err error) error {
-	x.h.logger.Error("refusing a response: its session headers are wrong", x.where(), zap.Error(err))
+	x.h.lines.refused.Log(x.h.logger.Error, "refusing a response: its session headers are wrong", x.request.URL.Path, x.where(), zap.Error(err))
 	return caddyhttp.Error(http.StatusBadGateway, err)
 }
 
 // answer puts into a response's header what the browser and caches have to know.
 func (x *exchange) answer(header http.Header, status int, result session.Result) {
 	x.left = result.Session
+	x.belong(result)
 	x.cookies.Send(header, x.visit.line, result)
 	if status != clientClosedRequest {
 		x.refreshCookie(header, &result)
@@ -356,16 +398,10 @@ func (x *exchange) answer(header http.Header, status int, result session.Result)
 	if line := x.setCookie(result); line != "" {
 		x.visit.setCookie(header, line)
 		secret = secret || result.Cookie != session.CookieAgain
-		if x.actions != nil && caching.Shareable(header) {
-			// What an application says so is refused above; a site's own
-			// header lines are for its pages rather than for this cookie.
-			delete(header, "Cdn-Cache-Control")
-			delete(header, "Surrogate-Control")
-		}
 	}
 	same := !x.came.unknown && !shows(x.came.session) && !shows(x.left) && caching.IsAsset(x.request.Header, header, status)
 	caching.Protect(header, status, secret, !x.came.anonymous() || x.left != nil, same, &x.room.lines)
-	if x.cookies.Private() || result.Cookie == session.CookieAgain {
+	if x.private || x.cookies.Private() || result.Cookie == session.CookieAgain {
 		caching.MakePrivate(header)
 	}
 }
@@ -418,9 +454,11 @@ func (x *exchange) Sent() {
 	if x.touch {
 		x.h.manager.Touch(x.came.session, time.Now())
 	}
-	if x.came.session != nil && isEventStream(x.writer.Header()) {
-		x.watch(x.interrupt, false)
+	channel := x.request.Method == http.MethodConnect || isEventStream(x.writer.Header())
+	if channel {
+		x.keepAlive(nil) // which is no use
 	}
+	x.sending(channel)
 }
 
 // logID puts the id into the access log, if the server has one. The session of

@@ -14,6 +14,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-session/caddy-session/internal/settings"
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 func init() {
@@ -50,8 +53,16 @@ func (m *MatchSession) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if *m == nil {
 		*m = MatchSession{}
 	}
+	line := 0
 	for d.Next() {
-		if args := d.RemainingArgs(); len(args) > 0 {
+		if line == 0 {
+			line = d.Line()
+		}
+		args, err := settings.Names(d)
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 {
 			if args[0] == "" {
 				return d.Err("the key is empty: write session, or session KEY [VALUE...]")
 			}
@@ -61,14 +72,12 @@ func (m *MatchSession) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Err("the matcher session has no block: write session KEY [VALUE...]")
 		}
 	}
+	sessionapp.NoteSource(m, d.File(), line)
 	return nil
 }
 
 // Provision has the app tell at its start where a matcher can never match.
-func (m MatchSession) Provision(ctx caddy.Context) error {
-	_, err := ctx.App("session")
-	return err
-}
+func (m MatchSession) Provision(ctx caddy.Context) error { return needApp(ctx) }
 
 // Validate checks the keys.
 func (m MatchSession) Validate() error {

@@ -1,18 +1,23 @@
 // Package caddysession puts server-side sessions in front of applications that
-// have none. It is the handler for Caddy (module.go): one request and its
-// response (exchange.go, response.go), what stays open (streams.go), what the
-// rest of a site does with the session (matcher.go, placeholder.go,
-// actions.go), spans (tracing.go), and the Caddyfile (caddyfile.go).
+// have none. It is the handler for Caddy (module.go, compile.go): what must not
+// pass (strip.go), what the handlers of one request share (visit.go), a request
+// with a session and its response (exchange.go) and one without (passing.go),
+// what stays open (streams.go), what the rest of a site does with the session
+// (matcher.go, placeholder.go, actions.go), what is
+// refused (explain.go), spans (tracing.go), and the Caddyfile (caddyfile.go).
 //
-// What all sites share is in package sessionapp, the stores that can be
-// configured are in package stores, the admin API and the command in package
-// operator, cookies in package cookiejar, and the engine is in package session.
-// Importing this package registers all of it.
+// What all sites share is in package [sessionapp], the stores that can be
+// configured are in package [github.com/caddy-session/caddy-session/stores], the
+// admin API and the command in package
+// [github.com/caddy-session/caddy-session/operator], cookies in package
+// [cookiejar], and the engine is in package [session]. Importing this package
+// registers all of it.
 package caddysession
 
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,6 +26,7 @@ import (
 
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
+	"github.com/caddy-session/caddy-session/internal/logging"
 	_ "github.com/caddy-session/caddy-session/operator"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/sessionapp"
@@ -78,6 +84,11 @@ type Handler struct {
 	// `max-age` ("remember me"). Default: 30d. At most 400d.
 	Remember caddy.Duration `json:"remember,omitempty"`
 
+	// A session in which nobody is signed in ends this long after its creation,
+	// unless the browser comes back with the cookie before: most visitors that
+	// take no cookies are robots. Never more than half of idle. Default: 10m.
+	Unclaimed caddy.Duration `json:"unclaimed,omitempty"`
+
 	// How often at most the use of a session is written to the store. Never
 	// more than a quarter of idle. Default: 1m.
 	Touch caddy.Duration `json:"touch,omitempty"`
@@ -125,10 +136,11 @@ type Handler struct {
 	// Default: none.
 	Upgrade []string `json:"upgrade,omitempty"`
 
-	// What becomes of WebSockets and event streams when the session ends that
-	// they were opened with, by signing out, by the operator, on another
-	// machine or because its time is up: `close` (the default) closes them
-	// within seconds, `keep` leaves them alone.
+	// What becomes of WebSockets, event streams, and other requests that last,
+	// when the session ends that they were opened with, by signing out, by the
+	// operator, on another machine or because its time is up, or when it gets a
+	// new secret: `close` (the default) closes them within seconds, `keep` leaves
+	// them alone.
 	OnEnd string `json:"on_end,omitempty"`
 
 	// The session cookie.
@@ -138,6 +150,14 @@ type Handler struct {
 	// untouched.
 	Cookies *cookiejar.Rules `json:"cookies,omitempty"`
 
+	// Whether a client whose request is refused, or whose response is, sees the
+	// reason as text. That may show what an application has sent, so it is for
+	// development: it does nothing unless Caddy logs at level DEBUG, nor in servers
+	// with error routes, which have the reason in `{http.error.message}`. Default:
+	// no.
+	DebugErrors bool `json:"debug_errors,omitempty"`
+
+	explains   bool // DebugErrors, and Caddy logs at level DEBUG
 	matchers   caddyhttp.MatcherSets
 	manager    *session.Manager
 	protocol   *session.Protocol
@@ -148,8 +168,15 @@ type Handler struct {
 	storeName  string
 	appCookies *appcookies.Rules // nil without Cookies
 	logger     *zap.Logger
+	lines      *repeatedLines
 
 	forwardedHTTPS *sync.Once // the warning of originOf
+}
+
+// repeatedLines are the log lines of a handler that visitors or an application can
+// have repeated.
+type repeatedLines struct {
+	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie logging.Repeated
 }
 
 // Subject says which data key holds the signed-in user.
@@ -173,10 +200,15 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger, h.forwardedHTTPS = ctx.Logger(), new(sync.Once)
+	h.logger, h.lines, h.forwardedHTTPS = ctx.Logger(), new(repeatedLines), new(sync.Once)
 	policy, err := h.compile()
 	if err != nil {
 		return err
+	}
+	if h.DebugErrors {
+		if h.explains = h.logger.Core().Enabled(zap.DebugLevel); !h.explains {
+			h.logger.Warn("debug_errors does nothing without the global option debug: it is for development")
+		}
 	}
 	sets, err := ctx.LoadModule(h, "MatcherSetsRaw")
 	if err != nil {
@@ -194,8 +226,32 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.manager, err = shared.NewManager(policy, h.protocol, h.logger); err != nil {
 		return err
 	}
-	h.appCookies, err = h.compileRules(policy)
-	return err
+	if h.appCookies, err = h.compileRules(policy); err != nil {
+		return err
+	}
+	shared.AddHandler(ctx, h)
+	return nil
+}
+
+// SubjectKey implements [sessionapp.SessionHandler].
+func (h *Handler) SubjectKey() string { return h.manager.Policy().SubjectKey }
+
+// StripsHeader implements [sessionapp.SessionHandler].
+func (h *Handler) StripsHeader(name string) bool { return h.managed(name) }
+
+// ForwardedKey implements [sessionapp.SessionHandler].
+func (h *Handler) ForwardedKey(header string) string {
+	for _, f := range h.Forward {
+		if strings.EqualFold(header, h.protocol.HeaderName("", f.Key, f.Header)) {
+			return f.Key
+		}
+	}
+	return ""
+}
+
+// StripsCookie implements [sessionapp.SessionHandler].
+func (h *Handler) StripsCookie(name string) bool {
+	return h.appCookies != nil && h.appCookies.Keeper.Manages(name)
 }
 
 // ServeHTTP serves one request: it strips what clients must not send, loads the
@@ -210,7 +266,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		err = refuseMethod(w, r)
 	}
 	if err != nil {
-		return err
+		return h.explain(w, r, err)
 	}
 	if !owns {
 		return h.pass(w, r, next, v)
@@ -218,12 +274,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	x := v.newExchange(h, r)
 	defer x.end()
 	if err := x.begin(w); err != nil {
-		return err
+		return h.explain(w, r, err)
 	}
 	if err := x.show(); err != nil {
-		return err
+		return h.explain(w, r, err)
 	}
-	return x.run(w, next)
+	if err = x.run(w, next); x.writer.Failure() != nil {
+		err = h.explain(w, r, err)
+	}
+	return err
 }
 
 // owns reports whether the session of the request is this handler's: its matcher
@@ -239,4 +298,5 @@ func (h *Handler) owns(r *http.Request, v *visit) (bool, error) {
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ sessionapp.SessionHandler   = (*Handler)(nil)
 )

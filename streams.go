@@ -1,69 +1,113 @@
 package caddysession
 
 import (
-	"context"
+	"io"
 	"mime"
 	"net"
 	"net/http"
 	"strings"
+
+	"github.com/caddy-session/caddy-session/session"
 )
 
-// interruptible lets a request with a session be ended from outside, by its
-// context. The caller calls the function that it returns.
-//
-// The context wakes a proxy that waits for an upstream. Pages and what belongs to
-// them go without, since every request would pay for it: they are cut off at the
-// next write.
-func (x *exchange) interruptible() context.CancelFunc {
-	if x.h.keepOpen || x.came.session == nil || !mayStayOpen(x.request) {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(x.request.Context())
-	x.request = x.request.WithContext(ctx)
-	x.cancel = cancel
-	return cancel
-}
-
-// mayStayOpen reports whether the response may be one that a script reads while
-// it lasts, or a program other than a browser (Fetch Metadata, section 2.1).
-func mayStayOpen(r *http.Request) bool {
-	destination := r.Header["Sec-Fetch-Dest"]
-	return len(destination) != 1 || destination[0] == "empty"
-}
-
-// interrupt ends the response: nothing more of it goes out.
-func (x *exchange) interrupt() {
-	x.writer.Interrupt()
-	if x.cancel != nil {
-		x.cancel()
-	}
-}
-
-// Hijacked implements [response.Hooks], for a connection that HTTP is done with.
-func (x *exchange) Hijacked(conn net.Conn) { x.watch(func() { conn.Close() }, false) }
-
-// Flushed implements [response.Hooks]: a part of a response is sent before its end.
-func (x *exchange) Flushed() {
-	if x.watched == nil && x.came.session != nil {
-		x.watch(x.interrupt, true)
-	}
-}
-
-// watch registers the response for as long as the handler runs.
-func (x *exchange) watch(shut func(), patient bool) {
-	if x.h.keepOpen || x.left == nil {
+// join has the request and its response end with the session that the request
+// came with. The caller calls leave.
+func (x *exchange) join() {
+	r := x.request
+	receiving := r.Body != nil && r.Body != http.NoBody && (r.ContentLength != 0 || r.Method == http.MethodConnect)
+	// A session may begin with a response while the client is still sending.
+	if x.h.keepOpen || x.came.session == nil && !receiving {
 		return
 	}
-	x.unwatch() // a 101 may call itself an event stream, and a stream be hijacked later
-	x.watched = x.h.streams.Add(x.left.ID(), patient, shut)
+	x.context.Init(r.Context())
+	// In place, since placeholders and log fields read the request that the server
+	// has. It wakes a proxy that waits for an upstream.
+	*r = *r.WithContext(&x.context)
+	if receiving {
+		x.body = body{r.Body, x}
+		r.Body = &x.body
+	}
+	if x.came.session != nil {
+		x.h.streams.Add(&x.stream, x, x.came.session, receiving)
+		x.joined = true
+	}
 }
 
-// unwatch is called when the handler has returned, which reverse_proxy does not
+// leave is called when the handler has returned, which reverse_proxy does not
 // before the connection has ended.
-func (x *exchange) unwatch() {
-	if x.watched != nil {
-		x.h.streams.Remove(x.watched)
+func (x *exchange) leave() {
+	if x.joined {
+		x.h.streams.Remove(&x.stream)
 	}
+	if parent := x.context.Parent(); parent != nil {
+		x.context.Cancel()
+		*x.request = *x.request.WithContext(parent)
+		if x.request.Body == &x.body {
+			x.request.Body = x.body.ReadCloser
+		}
+	}
+}
+
+// belong has the response belong to the session that it leaves the browser with.
+// A session that was found to have ended, or to be renewed, keeps it: it ends with
+// that.
+func (x *exchange) belong(result session.Result) {
+	switch {
+	case x.h.keepOpen || result.Outcome == session.EventDropped:
+	case result.Session == nil:
+		if x.joined {
+			x.h.streams.Remove(&x.stream)
+			x.joined = false
+		}
+	case x.joined:
+		x.h.streams.Move(&x.stream, result.Session)
+	default:
+		x.h.streams.Add(&x.stream, x, result.Session, false) // or it is: the response has begun anyway
+		x.joined = true
+	}
+}
+
+// Interrupt implements [sessionapp.Interrupter]: nothing more goes in or out.
+func (x *exchange) Interrupt() {
+	x.writer.Interrupt()
+	if x.context.Parent() != nil {
+		x.context.Cancel()
+	}
+	if conn := x.conn.Load(); conn != nil {
+		(*conn).Close()
+	}
+}
+
+// sending tells that the response has begun, or what it is.
+func (x *exchange) sending(channel bool) {
+	if x.joined {
+		x.h.streams.Sending(&x.stream, channel)
+	}
+}
+
+// Hijacked implements [response.Hooks].
+func (x *exchange) Hijacked(conn net.Conn) {
+	x.keepAlive(nil) // a channel, which is no use
+	x.conn.Store(&conn)
+	x.sending(true)
+}
+
+// body is that of a request whose session may end before it has all come. A CONNECT
+// has one that is a tunnel (RFC 9110, section 9.3.6; RFC 8441, section 5).
+type body struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if err := b.x.writer.Interrupted(); err != nil {
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF { //nolint:errorlint // readers return it bare
+		b.x.h.streams.Received(&b.x.stream)
+	}
+	return n, err
 }
 
 // isEventStream reports whether a response is of the kind that stays open. One

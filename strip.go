@@ -151,7 +151,8 @@ func (h *Handler) dropCookies(header http.Header, own string) {
 		header["Set-Cookie"] = slices.Concat(header["Set-Cookie"][:i], header["Set-Cookie"][i+1:])
 		defer header.Add("Set-Cookie", own)
 	}
-	for _, name := range cookiejar.DropSetCookie(header, h.cookie.Names()...) {
-		h.logger.Warn("dropping a cookie that the application sets under the name of the session cookie", zap.String("name", name))
+	if names := cookiejar.DropSetCookie(header, h.cookie.Names()...); len(names) > 0 {
+		h.lines.ownCookie.Log(h.logger.Warn, "dropping a cookie that the application sets under the name of the session cookie", "",
+			zap.Int("lines", len(names)), zap.Strings("names", slices.Compact(slices.Sorted(slices.Values(names)))))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,129 @@ func TestSessionCookieGoesInEachSpelling(t *testing.T) {
 		h.stripCookies(r, h.stripRequest(r, v))
 		if got := r.Header[name]; len(got) != 1 || got[0] != "theme=dark" {
 			t.Errorf("%s: %q is left", name, got)
+		}
+	}
+}
+
+// What leaves HTTP, and what Connection names for it: strip.
+func TestStripUpgrade(t *testing.T) {
+	for _, tt := range []struct {
+		allowed, upgrade, connection string
+		wantUpgrade, wantConnection  string
+	}{
+		{"", "websocket", "Upgrade", "websocket", "Upgrade"},
+		{"", "WebSocket", "keep-alive, Upgrade", "WebSocket", "keep-alive, Upgrade"},
+		{"", "h2c", "Upgrade, HTTP2-Settings", "", ""},
+		{"", "h2c, websocket", "Upgrade, HTTP2-Settings", "websocket", "Upgrade"},
+		{"", "", "HTTP2-Settings, close", "", "close"},
+		{"upgrade raw", "raw", "Upgrade", "raw", "Upgrade"},
+		{"upgrade raw", "h2c", "Upgrade", "", ""},
+		{"upgrade h2c", "h2c", "Upgrade, HTTP2-Settings", "h2c", "Upgrade, HTTP2-Settings"},
+		{"", "", "X-Session-User, close", "", "close"},
+		{"", "", "x_session_user", "", ""},
+	} {
+		h, err := parse(tt.allowed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := request("/", "")
+		r.Header.Set("Connection", tt.connection)
+		r.Header.Set("Http2-Settings", "x")
+		if tt.upgrade != "" {
+			r.Header.Set("Upgrade", tt.upgrade)
+		}
+		h.stripRequest(r, visitOf(r))
+		if got := r.Header.Get("Upgrade"); got != tt.wantUpgrade {
+			t.Errorf("%+v: Upgrade %q", tt, got)
+		}
+		if got := r.Header.Get("Connection"); got != tt.wantConnection {
+			t.Errorf("%+v: Connection %q", tt, got)
+		}
+		if got := r.Header.Get("Http2-Settings"); (got != "") != strings.Contains(tt.allowed, "h2c") {
+			t.Errorf("%+v: HTTP2-Settings %q", tt, got)
+		}
+	}
+}
+
+func TestStripRequest(t *testing.T) {
+	h, _ := handler(t, "forward lang X-Lang\nheader_prefix X-Auth-")
+	for name, want := range map[string]bool{
+		"X-Auth-User": false, "x-auth-user": false, "X_Auth_User": false, "X.Auth.Anything": false, "X-Lang": false, "X_lang": false,
+		"X-Session-User": true, "X-Language": true, "Xauth": true, "Accept": true, "Cookie": true,
+	} {
+		r := request("/", "")
+		r.Header[name] = []string{"forged"}
+		h.stripRequest(r, visitOf(r))
+		if _, got := r.Header[name]; got != want {
+			t.Errorf("%s is left: %v", name, got)
+		}
+	}
+}
+
+// Cookies that a handler makes for the application can't be deleted by the
+// client, by the proxy's leave.
+func TestConnectionMayNotNameCookie(t *testing.T) {
+	for block, want := range map[string]string{"": "Cookie, close", "cookies {\nkeep a\n}": "close"} {
+		h, _ := handler(t, block)
+		r := request("/", "a=b")
+		r.Header.Set("Connection", "Cookie, close")
+		h.stripRequest(r, visitOf(r))
+		if got := r.Header.Get("Connection"); got != want {
+			t.Errorf("%q: Connection %q", block, got)
+		}
+	}
+}
+
+func TestRefuseMethod(t *testing.T) {
+	for _, tt := range []struct {
+		method, proto, protocol string // protocol is of extended CONNECT
+		major                   int
+		want                    int
+	}{
+		{"GET", "HTTP/1.1", "", 1, 0},
+		{"PROPFIND", "HTTP/1.1", "", 1, 0},
+		{"TRACE", "HTTP/1.1", "", 1, 405},
+		{"TRACE", "HTTP/2.0", "websocket", 2, 405},
+		{"CONNECT", "HTTP/1.1", "", 1, 405},
+		{"CONNECT", "HTTP/1.1", "websocket", 1, 405},
+		{"CONNECT", "HTTP/2.0", "", 2, 405},
+		{"CONNECT", "HTTP/2.0", "connect-udp", 2, 405},
+		{"CONNECT", "HTTP/2.0", "websocket", 2, 0},
+		{"CONNECT", "HTTP/3.0", "websocket", 3, 405},
+		{"CONNECT", "websocket", "", 3, 0},
+		{"CONNECT", "connect-udp", "", 3, 405},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Method, r.Proto, r.ProtoMajor = tt.method, tt.proto, tt.major
+		if tt.protocol != "" {
+			r.Header[":protocol"] = []string{tt.protocol}
+		}
+		w := httptest.NewRecorder()
+		err := refuseMethod(w, r)
+		if status(err) != tt.want || (w.Header().Get("Allow") != "") != (tt.want != 0) {
+			t.Errorf("%+v: %v, %v", tt, err, w.Header())
+		}
+	}
+}
+
+func TestDropCookies(t *testing.T) {
+	for _, tt := range []struct {
+		own  string
+		set  []string
+		want []string
+	}{
+		{"", []string{"a=b"}, []string{"a=b"}},
+		{"", []string{"sid=x", "a=b", "sid=; Max-Age=0"}, []string{"a=b"}},
+		{"", []string{"__Host-sid=x; Secure"}, nil},
+		{"", []string{""}, []string{""}},
+		{"sid=own", []string{"sid=x", "sid=own", "a=b"}, []string{"a=b", "sid=own"}},
+		{"sid=own", []string{"sid=x"}, nil},
+	} {
+		h, _ := handler(t, "")
+		header := http.Header{"Set-Cookie": tt.set}
+		h.dropCookies(header, tt.own)
+		if got := header["Set-Cookie"]; !slices.Equal(got, tt.want) {
+			t.Errorf("%q with own %q: %q", tt.set, tt.own, got)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package caddysession
 
 import (
 	"context"
+	"errors"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -25,8 +26,11 @@ func (x *exchange) span(name string) (context.Context, trace.Span) {
 
 func endLoad(span trace.Span, s *session.Session, err error) {
 	outcome := "none"
-	if s != nil {
+	switch {
+	case s != nil:
 		outcome = "live"
+	case errors.Is(err, context.Canceled):
+		outcome, err = "cancelled", nil
 	}
 	endSpan(span, outcome, err)
 }

@@ -87,7 +87,7 @@ run() {
 
 # need_for_tests installs what the tests need and is not there: the race
 # detector a C compiler, the tests a Redis, a PHP, a Prometheus, an application in
-# PHP and a browser.
+# PHP, a browser, and the cookie parsers of Tomcat, Jetty, Python and Node.
 need_for_tests() {
 	local compiler missing=() packages=()
 	compiler=$(cd "$root" && go env CC)
@@ -97,6 +97,11 @@ need_for_tests() {
 	have prometheus || { missing+=(prometheus) && packages+=(prometheus); }
 	[[ -e /usr/share/dokuwiki/doku.php ]] || { missing+=(dokuwiki) && packages+=(dokuwiki); }
 	have chromium || have chromium-browser || have google-chrome || { missing+=(chromium) && packages+=(chromium); }
+	have javac || { missing+=("a JDK") && packages+=(default-jdk-headless); }
+	[[ -e /usr/share/java/tomcat9-coyote.jar ]] || { missing+=(Tomcat) && packages+=(libtomcat9-java); }
+	[[ -e /usr/share/java/jetty9-server.jar ]] || { missing+=(Jetty) && packages+=(libjetty9-java); }
+	have python3 || { missing+=(python3) && packages+=(python3); }
+	[[ -e /usr/share/nodejs/cookie ]] && have node || { missing+=("cookie for Node") && packages+=(node-cookie); }
 	((${#packages[@]} == 0)) && return
 
 	local list

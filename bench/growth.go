@@ -121,7 +121,7 @@ const (
 )
 
 func embeddedStore(file string) string {
-	return "embedded " + file + " {\n\t\t\tmax_sessions 100000000\n\t\t}"
+	return "embedded " + file + " {\n\t\t\tmax_sessions 100000000\n\t\t\tmax_size 1TiB\n\t\t}"
 }
 
 // redisStore returns the setting for the store called redis or near, with

@@ -5,8 +5,8 @@
 // passed. It knows neither Caddy nor sessions: what a well-formed value is, which
 // value is a live session, and where a jar is stored, is for the caller to say.
 //
-// Two configurations compile to what serves requests: Cookie to a SessionCookie,
-// and Rules to a Keeper.
+// Two configurations compile to what serves requests: [Cookie] to a [SessionCookie],
+// and [Rules] to a [Keeper].
 //
 // Reading order, for the session cookie: cookie.go (what one cookie is configured
 // to be), validate.go (which configurations contradict themselves),
@@ -21,12 +21,12 @@
 // response does), parse.go and date.go (what a Set-Cookie line says), jar.go and
 // jarstore.go (the cookies that are kept), context.go and match.go (which go with a
 // request), wrap.go and cookieparser.go (sealed and signed values), harden.go
-// (attributes).
+// (attributes). Which names servers find in a header is in names.go for both.
 //
 // Two rules hold the package together. Reading is strict and removing is
-// generous: a pair is read only under the exact name, but removed under every
-// name that some server would take for it, so a value that Values yields never
-// outlives Strip; likewise a name that some server would take for one of the
+// generous: a pair is read only under the exact name, but removed if some server
+// would find that name in it (names.go), so a value that [Values] yields never
+// outlives [Strip]; likewise a name that some server would take for one of the
 // rules' is not believed. And every byte that is not ours leaves as it came.
 //
 // Sources: RFC 6265bis (draft-ietf-httpbis-rfc6265bis), namely 4.2.1 and 5.8

@@ -12,7 +12,7 @@ type Ignored struct {
 	Reason error
 }
 
-// Stored is what StoreKept makes of a jar.
+// Stored is what [StoreKept] makes of a jar.
 type Stored struct {
 	// Changes is a merge patch (RFC 7396) for the jar, nil if it stays as
 	// it is.
@@ -32,7 +32,7 @@ type Stored struct {
 // earlier than asked, and the store is spared a write for each response of
 // applications that set the same cookie with each.
 //
-// Where there are more than MaxKept, those that have expired go first, then
+// Where there are more than [MaxKept], those that have expired go first, then
 // those that were written longest ago. RFC 6265bis takes those read longest ago,
 // but to know them, every request would have to write.
 func StoreKept(jar string, c Context, set []SetCookie, slack time.Duration) Stored {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Keeper applies Rules to requests and responses. It does not change and may be
+// Keeper applies [Rules] to requests and responses. It does not change and may be
 // used by many goroutines.
 type Keeper struct {
 	table   *table
@@ -39,6 +39,10 @@ func (r Rules) Compile(own []string, fits func(value string) bool) (*Keeper, err
 	return k, nil
 }
 
+// Manages reports whether clients can't choose what the application reads under
+// a name, in whatever case: a cookie that is kept, sealed, signed or dropped.
+func (k *Keeper) Manages(name string) bool { return !k.table.passes(name) }
+
 // Incoming is what the cookies of a request turned out to be.
 type Incoming struct {
 	// Forward are the values of the cookies in Rules.Forward, in that order;
@@ -58,18 +62,18 @@ func (in Incoming) Stale() bool { return len(in.stale) > 0 }
 // cookies of managed names go, whatever the client sent under them, in every
 // spelling that some server could read; sealed and signed ones that verify are
 // unwrapped in their place; and those of the jar, as its JSON text, are put in
-// front. Everything else stays byte for byte, as with Strip.
+// front. Everything else stays byte for byte, as with [Strip].
 //
 // The jar's cookies come first because most servers take the first of two, and
 // since a quote that another cookie leaves open swallows what comes behind it.
 func (k *Keeper) Receive(h http.Header, c Context, jar string) Incoming {
-	r := receiver{Keeper: k, context: c}
+	r := receiver{Keeper: k, context: c, jar: jar}
 	if len(k.forward) > 0 {
 		r.in.Forward = make([]*string, len(k.forward))
 	}
 	var own string
 	if jar != "" {
-		own = r.jarPairs(jar)
+		own = r.jarPairs()
 	}
 	editHeader(h, "Cookie", func(line string) (string, bool) { return editPairs(line, r.pair) })
 	if own == "" {
@@ -89,14 +93,16 @@ func (k *Keeper) Receive(h http.Header, c Context, jar string) Incoming {
 type receiver struct {
 	*Keeper
 	context Context
+	jar     string
+	kept    map[string]bool // the names in the jar, nil until smuggles asks
 	in      Incoming
 }
 
 // jarPairs returns the part of the header that the jar makes.
-func (r *receiver) jarPairs(jar string) string {
+func (r *receiver) jarPairs() string {
 	var room [12]jarCookie
 	var order [12]int
-	all := readJar(room[:0], jar)
+	all := readJar(room[:0], r.jar)
 	chosen := selectCookies(order[:0], all, &r.context)
 	size := 0
 	for _, i := range chosen {
@@ -150,11 +156,12 @@ func (r *receiver) pair(pair string) (string, bool) {
 	if !ok {
 		value = "" // PHP takes it for a cookie without value
 	}
-	if name == "" {
+	if trimEdges(name) == "" {
 		// A cookie without a name, or nothing. Servers that skip the "=" find
 		// a name behind it.
 		p, _ := r.table.lookup("")
-		return pair, trim(pair) == "" || p == pass && r.table.passes(innerName(value)) && !r.smuggles(pair)
+		inner, _ := firstName(pair)
+		return pair, trim(pair) == "" || p == pass && r.table.passes(inner) && !r.smuggles(pair)
 	}
 	p, w := r.table.lookup(name)
 	switch p {
@@ -174,55 +181,26 @@ func (r *receiver) pair(pair string) (string, bool) {
 	return "", false
 }
 
-// innerName returns the name that a server may find in the value of a cookie
-// without a name.
-func innerName(value string) string {
-	for old := ""; old != value; {
-		old, value = value, strings.TrimLeft(trim(value), "=")
-	}
-	name, _, _ := strings.Cut(value, "=")
-	return name
+// smuggles reports whether a server would find one of ours behind the first name
+// of a pair: a name that the rules have, or that is in the session's jar. Under a
+// default, any other name would be managed too; but then, somebody has decided
+// that this pair passes, and values may have commas, blanks and "=".
+func (r *receiver) smuggles(pair string) bool {
+	return hidesName(trim(pair), true, func(name string) bool {
+		name = decodeName(name)
+		return r.table.names(name) || r.isKept(name)
+	})
 }
 
-// smuggles reports whether a server would find one of ours in a pair that parts
-// cookies by commas too, as RFC 2109 had it, or by white space, as Python's
-// http.cookies does, where the last of two wins. By RFC 6265bis 4.1.1 no pair has
-// either.
-func (r *receiver) smuggles(pair string) bool {
-	pair = trim(pair)
-	if strings.IndexByte(pair, ',') < 0 && strings.IndexByte(pair, ' ') < 0 && strings.IndexByte(pair, '\t') < 0 {
-		return false
-	}
-	// One pass, as the pair may be long: start and end are those of what would
-	// be a name if "=" came next; start is -1 in what no comma or space has ended.
-	start, end, blank := -1, 0, false
-	for i := range len(pair) {
-		switch c := pair[i]; {
-		case c == ',':
-			start, end, blank = i+1, i+1, false
-		case c == ' ' || c == '\t':
-			blank = true
-		case c != '=':
-			if blank {
-				start, blank = i, false
-			}
-			end = i + 1
-		case start >= 0 && end <= start:
-			start = i + 1 // "=" before the name
-		default:
-			if start >= 0 && isPlainName(pair[start:end]) && !r.table.passes(pair[start:end]) {
-				return true
-			}
-			start, blank = -1, false
+// isKept reports whether the jar has a cookie called name.
+func (r *receiver) isKept(name string) bool {
+	if r.kept == nil {
+		r.kept = map[string]bool{}
+		for _, one := range readJar(nil, r.jar) {
+			r.kept[one.name] = true
 		}
 	}
-	return false
-}
-
-// isPlainName reports whether a name is one that somebody might give a cookie,
-// and not a part of JSON.
-func isPlainName(name string) bool {
-	return name != "" && !strings.ContainsAny(name, `"{}:\`)
+	return r.kept[name]
 }
 
 // open returns the value that the application gets for a wrapped one.

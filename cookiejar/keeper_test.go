@@ -3,6 +3,7 @@ package cookiejar_test
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -77,17 +78,69 @@ func TestReceiveForgeries(t *testing.T) {
 		"=PHPSESSID=x", "= =PHPSESSID=x", "=PHPSESSID", "a=b,PHPSESSID=x", "a,PHPSESSID=x", "a=b,c, PHPSESSID =x", ",PHPSESSID=x", "=a,PHPSESSID=x",
 		"a=b PHPSESSID=x", "a=b\tPHPSESSID\t= x", " a = b PHPSESSID=x", `a="b" PHPSESSID=x`, "a=b, =PHPSESSID=x", "a= b=c PHPSESSID=x",
 		"\xa0PHPSESSID=x", "\u3000PHPSESSID=x", "\x85PHPSESSID\xc2\xa0=x", `"PHPSESSID"=x`, "%c2%a0PHPSESSID=x",
+		"<PHPSESSID=x", "(PHPSESSID)=x", "\\\"/PHPSESSID =x", "{[PHPSESSID\ufeff=x", "<=PHPSESSID=x", "=>=PHPSESSID=x",
+		"PHPSESSID/=x", "PHPSESSID<a=x", "PHPSESSID, a=b", "a=b,PHPSESSID", "a=b,PHPSESSID/x", "a=b, (PHPSESSID=x", "a=b,%50HPSESSID=x",
+		"a=b,\u2003<PHPSESSID\xa0=x", "a=b\xa0PHPSESSID=x", "a=b\u3000phpsessid=x", `a={"b":1,"PHPSESSID=x":2}`, `$Version="1", PHPSESSID=x`,
 	} {
 		if got := v.send(site, gone); got != nil {
 			t.Errorf("%q: %q is left", gone, got)
 		}
 	}
 	for _, stays := range []string{
-		"a=PHPSESSID=x", "PHPSESSIDX=x", "XPHPSESSID=x", "a[PHPSESSID]=x", "a=b,PHPSESSID", `a={"b":1,"PHPSESSID=x":2}`, "PHP.SESSID=x", "=a=PHPSESSID=x", "",
+		"a=PHPSESSID=x", "PHPSESSIDX=x", "XPHPSESSID=x", "a[PHPSESSID]=x", `a={"b":1,"PHPSESSIDX=x":2}`, `a={"b":"PHPSESSID=x"}`, "a=/b?PHPSESSID=x", "PHP.SESSID=x", "=a=PHPSESSID=x", "",
 		"a=b PHPSESSID", "a=b XPHPSESSID=x", " a = PHPSESSID", "a=b c=PHPSESSID=x",
 	} {
 		if got := v.send(site, stays); !slices.Equal(got, []string{stays}) {
 			t.Errorf("%q became %q", stays, got)
+		}
+	}
+}
+
+// TestReceivePasses has the values of cookies that pass although their names are
+// the only ones that do.
+func TestReceivePasses(t *testing.T) {
+	values := []string{
+		"groups=C1:1, C2:0 version=6", `{"ads": true, "lang=de": 1, "b":[2,{"c":"d=e"}]}`, "a, b, c=d", " x y=z ", "a=b\u3000c=d\xa0e=f", "<a href=b>", "",
+	}
+	for _, rules := range []cookiejar.Rules{{Default: "keep"}, {Default: "drop"}, {Keep: []string{"*"}}, {Keep: []string{"*", "PHPSESSID"}}, {Drop: []string{"*"}}} {
+		rules.Pass = []string{"consent", "ok_*"}
+		v := newVisitor(t, rules)
+		v.set(site, "sessionid=kept; Path=/other")
+		for _, name := range []string{"consent", "ok_1"} {
+			for _, value := range values {
+				pair := name + "=" + value
+				if got := v.send(site, "x=1; "+pair+"; y=2"); !slices.Equal(got, []string{strings.TrimLeft(pair, " ")}) {
+					t.Errorf("%+v: %q became %q", rules, pair, got)
+				}
+			}
+		}
+		// These are in the rules, or in the jar.
+		if got := v.send(site, "consent=a PHPSESSID=x"); (got == nil) != (len(rules.Keep) == 2) {
+			t.Errorf("%+v: %q is left", rules, got)
+		}
+		if got := v.send(site, "consent=a,sessionid=x"); (got == nil) != (len(v.jar) == 1) {
+			t.Errorf("%+v: %q is left", rules, got)
+		}
+	}
+}
+
+// TestReceiveSeparators has rules for names with separators in them, as no cookie
+// should have.
+func TestReceiveSeparators(t *testing.T) {
+	for _, fallback := range []string{"pass", "drop"} {
+		v := newVisitor(t, cookiejar.Rules{Keep: []string{"a:b", "c[d]", "/e", "f/*"}, Pass: []string{"a", "x:y", "z[1]"}, Default: fallback})
+		for _, gone := range []string{
+			"a:b=x", "\xa0a:b=x", "a=1,a:b=x", "a=1, <a:b =x", "c[d]=x", "\xa0c[d]=x", "c[d]\u3000=x", "a=1,c[d]=x", "a=1 c[d]=x",
+			"/e=x", "\xa0/e=x", "f/g=x", "<f/g=x", "a=1,f/g=x",
+		} {
+			if got := v.send(site, gone); got != nil {
+				t.Errorf("default %s: %q: %q is left", fallback, gone, got)
+			}
+		}
+		for _, stays := range []string{"a=1", "x:y=1", "z[1]=1", "a=1,ab=2, fa=3 g=4"} {
+			if got := v.send(site, stays); !slices.Equal(got, []string{stays}) {
+				t.Errorf("default %s: %q became %q", fallback, stays, got)
+			}
 		}
 	}
 }
@@ -162,5 +215,32 @@ func TestReceiveLeavesOthersAlone(t *testing.T) {
 	}
 	if &h["Cookie"][0] != &lines[0] {
 		t.Error("the slice was replaced")
+	}
+}
+
+// The work for a response is bounded: what is beyond is not sent either, as nobody
+// has looked at it.
+func TestTooManySetCookieLines(t *testing.T) {
+	v := newVisitor(t, cookiejar.Rules{Keep: []string{"kept*"}, Seal: []cookiejar.WrapRule{{Names: []string{"sealed*"}}}, Keys: []string{testKey}})
+	const own = "sid=ours; Path=/"
+	for _, test := range []struct{ lines, over int }{{100, 0}, {101, 1}, {20_000, 19_900}} {
+		h := http.Header{}
+		for i := range test.lines {
+			h.Add("Set-Cookie", []string{"kept", "sealed", "other"}[i%3]+strconv.Itoa(i)+"=1")
+		}
+		h.Add("Set-Cookie", own)
+		interim := h.Clone()
+		taken := v.keeper.Take(h, own, v.now)
+		if len(taken.Kept) != 34 || taken.Over != test.over {
+			t.Errorf("of %d lines: %d kept, %d over", test.lines, len(taken.Kept), taken.Over)
+		}
+		v.keeper.Send(h, v.context(site), cookiejar.Incoming{}, own, false)
+		if n := len(h["Set-Cookie"]); n != 100-34+1 || h["Set-Cookie"][n-1] != own {
+			t.Errorf("of %d lines: %d are sent, the last is %s", test.lines, n, h["Set-Cookie"][n-1])
+		}
+		v.keeper.Clean(interim, own)
+		if n := len(interim["Set-Cookie"]); n != 33+1 {
+			t.Errorf("of %d lines of a 1xx: %d are sent", test.lines, n)
+		}
 	}
 }

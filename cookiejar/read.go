@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// MaxHeader is the largest Cookie header that Values reads, in bytes,
+	// MaxHeader is the largest Cookie header that [Values] reads, in bytes,
 	// summed over the header's lines. Browsers send far less, and common
 	// application servers refuse requests with half as much.
 	MaxHeader = 16 << 10
@@ -26,9 +26,9 @@ var ErrTooLarge = errors.New("cookiejar: Cookie header over 16 KiB")
 // Cookie header, in order, and returns the extended slice. Only values that
 // wellFormed accepts count, and equal ones count once.
 //
-// At most MaxCandidates+1 values are appended: more than MaxCandidates of them
+// At most [MaxCandidates]+1 values are appended: more than MaxCandidates of them
 // means too many, and the caller should trust none. A Cookie header over
-// MaxHeader is ErrTooLarge, with nothing appended. An absent cookie is no
+// [MaxHeader] is [ErrTooLarge], with nothing appended. An absent cookie is no
 // error.
 //
 // The header is split at ';' as user agents build it (RFC 6265bis 5.8.3) and

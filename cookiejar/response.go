@@ -15,13 +15,19 @@ type Taken struct {
 	Lines int
 	// Ignored are those for the jar that user agents would ignore.
 	Ignored []Ignored
+	// Over is how many lines were removed unseen: those beyond MaxSetCookie.
+	Over int
 }
+
+// MaxSetCookie is how many Set-Cookie lines of a response are looked at. What is
+// beyond is removed: browsers must not see what nobody has looked at.
+const MaxSetCookie = 100
 
 // Take removes from a response the Set-Cookie lines that browsers must not see,
 // those of kept and of dropped names. The lines that Send is to seal or sign stay.
 // The line own is the session cookie's and stays, too; it may be "".
 func (k *Keeper) Take(h http.Header, own string, now time.Time) (t Taken) {
-	editSetCookie(h, own, func(line string) (string, bool) {
+	t.Over = editSetCookie(h, own, func(line string) (string, bool) {
 		p, _ := k.policyOf(line)
 		if p != keep {
 			return line, p != drop
@@ -84,14 +90,21 @@ func (k *Keeper) Send(h http.Header, c Context, in Incoming, own string, again b
 	return ignored, added
 }
 
-// editSetCookie is editHeader for the Set-Cookie lines of h but own.
-func editSetCookie(h http.Header, own string, edit func(line string) (string, bool)) {
+// editSetCookie is editHeader for the Set-Cookie lines of h but own. It returns
+// how many were removed because there are more than MaxSetCookie.
+func editSetCookie(h http.Header, own string, edit func(line string) (string, bool)) (over int) {
+	looked := 0
 	editHeader(h, "Set-Cookie", func(line string) (string, bool) {
 		if own != "" && line == own {
 			return line, true
 		}
+		if looked++; looked > MaxSetCookie {
+			over++
+			return "", false
+		}
 		return edit(line)
 	})
+	return over
 }
 
 // policyOf returns what becomes of a Set-Cookie line. A nameless cookie comes
@@ -99,7 +112,7 @@ func editSetCookie(h http.Header, own string, edit func(line string) (string, bo
 func (k *Keeper) policyOf(line string) (policy, WrapRule) {
 	name, value := splitSetCookie(line)
 	p, w := k.table.lookup(name)
-	if name == "" && p == pass && !k.table.passes(innerName(value)) {
+	if inner, _ := firstName(value); name == "" && p == pass && !k.table.passes(inner) {
 		return drop, w
 	}
 	return p, w

@@ -17,8 +17,8 @@ const (
 // 5.5).
 const maxAge = 400 * 24 * time.Hour
 
-// SessionCookie is a valid Cookie, ready for requests. It comes from
-// Cookie.Compile, does not change and may be used by many goroutines.
+// SessionCookie is a valid [Cookie], ready for requests. It comes from
+// [Cookie.Compile], does not change and may be used by many goroutines.
 type SessionCookie struct {
 	names             []string // all that it may have
 	plain, secure     string   // the name without Secure, and with it

@@ -3,15 +3,15 @@ package cookiejar
 import (
 	"net/http"
 	"slices"
-	"strings"
 )
 
 // Strip removes the cookies called names from the Cookie header of h. It is
 // meant for a request on its way to an application that must not see them.
 //
-// Every pair goes whose name, trimmed, is one of names; case counts. Trimmed
-// means generously, of all control bytes and spaces, because servers differ in
-// what they trim, and "sid =x" must not slip through as sid. A pair without
+// Every pair goes in which some server would find a cookie called one of names;
+// case counts. Servers differ in what they skip around a name and in what they
+// part cookies by, so each byte that a token can't have is an edge of the name:
+// "sid =x", "<sid=x" and "a=b, sid=x" must not slip through as sid. A pair without
 // '=' has no name, and no value to hide, and stays.
 //
 // Everything else stays byte for byte: odd spacing, quotes, non-ASCII, and the
@@ -37,9 +37,10 @@ func stripLine(line string, names []string) (left string, ok bool) {
 	return editPairs(line, func(pair string) (string, bool) { return pair, !isPairOf(pair, names) })
 }
 
-// isPairOf reports whether some server would take pair for a cookie called one
-// of names.
+// isPairOf reports whether some server would find in pair a cookie called one of
+// names.
 func isPairOf(pair string, names []string) bool {
-	name, _, ok := strings.Cut(pair, "=")
-	return ok && slices.Contains(names, trim(name))
+	ours := func(name string) bool { return slices.Contains(names, name) }
+	name, assigned := firstName(pair)
+	return assigned && (ours(name) || ours(name[:tokenLen(name)])) || hidesName(trimSeparator(pair), false, ours)
 }

@@ -3,8 +3,6 @@ package cookiejar
 import (
 	"slices"
 	"strings"
-
-	"github.com/caddy-session/caddy-session/internal/percent"
 )
 
 // policy is what becomes of cookies.
@@ -82,13 +80,18 @@ func (r Rules) defaultPolicy() policy {
 // table finds the rule for a name.
 type table struct {
 	rules    []rule // the most exact ones first
-	folded   []rule // the same with names as foldCookie writes them
+	folded   []rule // the same with names without edges, as foldCookie writes them
 	fallback policy
 }
 
 func newTable(r Rules) *table {
 	t := &table{rules: r.rules(), fallback: r.defaultPolicy()}
 	for _, one := range t.rules {
+		if name := trimLeftEdges(one.name); !one.pattern {
+			one.name = trimEdges(name)
+		} else if name != "" {
+			one.name = name
+		}
 		one.name = foldCookie(one.name)
 		t.folded = append(t.folded, one)
 	}
@@ -110,14 +113,22 @@ func (t *table) lookup(name string) (policy, WrapRule) {
 //
 // PHP reads "a.b", "a b" and "a[b" as a_b, and "a[b]" as a member of a; PHP
 // before 7.4 and others decode percent signs in names; ASP.NET knows no case;
-// Python trims all that Unicode has of white space.
+// servers that read by RFC 2109 end a name at the first byte that a token can't
+// have.
 func (t *table) passes(name string) bool {
 	name = decodeName(name)
-	if t.findFolded(name) != pass {
-		return false
+	return t.findFolded(name) == pass && !t.names(name[:tokenLen(name)])
+}
+
+// names reports whether the rules name a cookie that is managed and whose name
+// servers could take for name. What only "*" or the default says is no name.
+func (t *table) names(name string) bool {
+	for i := range t.folded {
+		if r := &t.folded[i]; r.name != "" && r.fitsFolded(name) {
+			return r.policy != pass
+		}
 	}
-	i := strings.IndexByte(name, '[')
-	return i <= 0 || t.findFolded(name[:i]) == pass
+	return false
 }
 
 // findFolded is lookup for a name in any of the spellings that fold to the same.
@@ -142,42 +153,4 @@ func (r *rule) fitsFolded(name string) bool {
 		}
 	}
 	return true
-}
-
-// decodeName decodes percent signs and plus signs, as some servers do in names;
-// some then stop at a zero byte. At the ends, it drops what may be white space to
-// any, or a quote: all that is not ASCII, as no configured name has it.
-func decodeName(name string) string {
-	if strings.ContainsAny(name, "%+") {
-		name = percent.Decode(strings.ReplaceAll(name, "+", " "))
-		name, _, _ = strings.Cut(name, "\x00")
-	}
-	for name != "" && isEdge(name[0]) {
-		name = name[1:]
-	}
-	for name != "" && isEdge(name[len(name)-1]) {
-		name = name[:len(name)-1]
-	}
-	return name
-}
-
-func isEdge(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' }
-
-// foldCookie maps a name to what servers can't tell apart.
-func foldCookie(name string) string {
-	b := []byte(name)
-	for i, c := range b {
-		b[i] = foldByte(c)
-	}
-	return string(b)
-}
-
-func foldByte(c byte) byte {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c + ('a' - 'A')
-	case c == ' ', c == '.', c == '[':
-		return '_'
-	}
-	return c
 }

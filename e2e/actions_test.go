@@ -232,3 +232,63 @@ func TestActionsOfVisitorsWhoAreGone(t *testing.T) {
 		t.Errorf("%d store calls", n)
 	}
 }
+
+// What a visitor makes too large is not set, and nothing else happens.
+func TestSetOverALimit(t *testing.T) {
+	a := app(t, scripted)
+	o := serveOperated(t, storeOption("memory"), `session
+session_set /note note {query.note}
+session_set /both {
+	note {query.note}
+	site yes
+}
+session_set /later note {query.note}
+session_set /later note short
+session_set /user user {http.auth.user.id}
+basic_auth /user {
+	`+strings.Repeat("u", 1100)+" "+hiccup+`
+}
+reverse_proxy `+a.host())
+	large := strings.Repeat("x", 5000)
+	counted := func() float64 { return value(o.series(), "caddy_session_actions_total", "outcome=set_ignored") }
+	before := counted()
+	for range 3 {
+		if r := o.get("/note?note="+large, ""); r.StatusCode != http.StatusOK || r.cookie() != "" {
+			t.Errorf("a session for a note that is too large: %q", r.raw)
+		}
+	}
+	if n := counted() - before; n != 3 {
+		t.Errorf("%v counted for 3 notes", n)
+	}
+	basic := &http.Request{Header: http.Header{}}
+	basic.SetBasicAuth(strings.Repeat("u", 1100), "hiccup")
+	if r := o.get("/user", "", "Authorization: "+basic.Header.Get("Authorization")); r.StatusCode != http.StatusOK || r.cookie() != "" {
+		t.Errorf("a user with a name that is too long: %q", r.raw)
+	}
+	for _, test := range []struct{ target, data string }{
+		{"/both?note=" + large, `{"site":"yes"}`},
+		{"/later?note=" + large, `{"note":"short"}`},
+		{"/note?set=app%3Dtoo&note=" + large, `{"app":"too"}`},
+		{"/note?note=small", `{"note":"small"}`},
+		{"/note?set=app%3D" + strings.Repeat("y", 3000) + "&note=" + large[:2000], `{"app":"` + strings.Repeat("y", 3000) + `"}`},
+	} {
+		r := o.get(test.target, "")
+		if r.StatusCode != http.StatusOK || r.cookie() == "" {
+			t.Errorf("%.40s: %q", test.target, r.raw)
+			continue
+		}
+		if got := o.get("/", r.cookie()).body; !strings.Contains(got, "data="+test.data+" ") {
+			t.Errorf("%.40s: %s", test.target, got)
+		}
+	}
+	if lines := o.logged(`"level":"error"`); lines != nil {
+		t.Errorf("errors: %s", lines)
+	}
+	if lines := o.logged("not setting"); len(lines) > 3 || lines == nil || strings.Contains(lines[0], "xxx") {
+		t.Errorf("%d lines: %q", len(lines), lines)
+	}
+	// What the application asks for is as malformed as ever.
+	if r := o.get("/note?note=a&set=app%3D"+large, ""); r.StatusCode != http.StatusBadGateway {
+		t.Errorf("too much of the application: %q", r.raw)
+	}
+}

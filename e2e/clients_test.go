@@ -74,6 +74,18 @@ func eachClient(t *testing.T, site string, run func(t *testing.T, c *client)) {
 // with the heads of 1xx responses before it.
 func (c *client) start(method, target string, header http.Header) (r *http.Response, interim []http.Header) {
 	c.t.Helper()
+	r, interim, err := c.send(method, target, header, nil)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, target, err)
+	}
+	if r.Proto != c.proto {
+		c.t.Errorf("%s %s was answered in %s", method, target, r.Proto)
+	}
+	return r, interim
+}
+
+// send is start with a body. A CONNECT is for a WebSocket (RFC 8441, RFC 9220).
+func (c *client) send(method, target string, header http.Header, body io.Reader) (r *http.Response, interim []http.Header, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	c.t.Cleanup(cancel)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -82,9 +94,16 @@ func (c *client) start(method, target string, header http.Header) (r *http.Respo
 			return nil
 		},
 	})
-	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.addr+target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.addr+target, body)
 	if err != nil {
-		c.t.Fatal(err)
+		return nil, nil, err
+	}
+	if method == http.MethodConnect {
+		if c.proto == "HTTP/2.0" {
+			req.Header[":protocol"] = []string{"websocket"}
+		} else {
+			req.Proto = "websocket"
+		}
 	}
 	for name, values := range header {
 		req.Header[name] = values
@@ -92,13 +111,8 @@ func (c *client) start(method, target string, header http.Header) (r *http.Respo
 	if c.cookie != "" {
 		req.Header.Set("Cookie", c.cookie)
 	}
-	if r, err = c.RoundTrip(req); err != nil {
-		c.t.Fatalf("%s %s: %v", method, target, err)
-	}
-	if r.Proto != c.proto {
-		c.t.Errorf("%s %s was answered in %s", method, target, r.Proto)
-	}
-	return r, interim
+	r, err = c.RoundTrip(req)
+	return r, interim, err
 }
 
 // do sends a request and returns the response with its body read.

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -131,6 +133,36 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// What visitors choose reaches a terminal in ASCII: no control character of C1, no
+// turning of the direction, and no character outside of the basic plane.
+func TestCommandJSONIsASCII(t *testing.T) {
+	a := app(t, scripted)
+	o := serveOperated(t, storeOption("memory"), "session {\n\trecord client\n}\nreverse_proxy "+a.host())
+	const user = "Zo\u00eb \u009b31m \u202e\U0001F600 <b>\u007f"
+	quoted, err := json.Marshal(map[string]string{"user": user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.get("/?set="+url.QueryEscape(strings.ReplaceAll(string(quoted), "\x7f", `\u007f`)), "", "User-Agent: \u009b2J\u2066")
+	list, _, _ := o.command("list", "--json")
+	show, _, _ := o.command("show", regexp.MustCompile(`[\w-]{22}`).FindString(list), "--json")
+	_, api := o.ask("POST", "/session/list", "{}", isJSON)
+	for name, text := range map[string]string{"list": list, "show": show, "the admin API": api} {
+		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }); i >= 0 || !strings.Contains(text, `Zo\u00eb \u009b31m \u202e\ud83d\ude00 <b>\u007f`) {
+			t.Errorf("%s: not ASCII, or not the name: %q", name, text)
+		}
+	}
+	var first struct{ Subject string }
+	if err := json.Unmarshal([]byte(list), &first); err != nil || first.Subject != user {
+		t.Errorf("%q, %v", first.Subject, err)
+	}
+	// What the help tells to do keeps it so.
+	help, _, _ := o.command("--help")
+	if strings.Contains(help, "jq -r") || !strings.Contains(help, "jq --ascii-output ") {
+		t.Errorf("a pipeline that unquotes:\n%s", help)
+	}
+}
+
 // Many sessions are ended a thousand at a time, which is told.
 func TestCommandProgress(t *testing.T) {
 	a := app(t, scripted)
@@ -166,8 +198,8 @@ func TestDocsOperations(t *testing.T) {
 	bob := o.signIn("bob")
 
 	cookies := []string{
-		o.get("/?set=user%3Dalice", "", "User-Agent: Firefox/140.0").cookie(),
-		o.get("/?set=user%3Dalice", "", "User-Agent: Mobile Safari/18").cookie(),
+		o.get("/?set=user%3Dalice", "", "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0").cookie(),
+		o.get("/?set=user%3Dalice", "", "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1").cookie(),
 	}
 	r, ws, _ := o.upgrade(cookies[0], webSocketKey)
 	if r.StatusCode != http.StatusSwitchingProtocols {
@@ -230,7 +262,8 @@ func runConsole(t *testing.T, o *operated, block, id string) {
 			if id != "" {
 				line = idPattern.ReplaceAllString(line, id)
 			}
-			cmd := exec.Command("bash", "-c", strings.Replace(line, "curl", "curl --silent --show-error", 1))
+			program(t, "curl")
+			cmd := exec.Command(program(t, "bash"), "-c", strings.Replace(line, "curl", "curl --silent --show-error", 1))
 			out, err := cmd.Output()
 			if err != nil {
 				t.Fatalf("%s: %v", line, err)

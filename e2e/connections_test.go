@@ -20,7 +20,8 @@ import (
 const webSocketKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
 // streamApp is webSocketApp with an event stream at /events, one that is no
-// event stream at /drip, and a page that takes a second at /page.
+// event stream at /drip, a large download at /download, and a page that takes a
+// second at /page.
 func streamApp(t *testing.T) *application {
 	return app(t, func(w http.ResponseWriter, r *http.Request) {
 		flush := func(format string, args ...any) bool {
@@ -34,6 +35,15 @@ func streamApp(t *testing.T) *application {
 			<-r.Context().Done() // silent from now on
 		case "/drip":
 			for i := 0; flush("%d\n", i); i++ {
+				time.Sleep(20 * time.Millisecond)
+			}
+		case "/download":
+			w.Header().Set("Content-Length", "1000000000")
+			part := make([]byte, 64<<10)
+			for {
+				if _, err := w.Write(part); err != nil {
+					return
+				}
 				time.Sleep(20 * time.Millisecond)
 			}
 		case "/page":
@@ -111,7 +121,7 @@ func TestConnectionsEndWithTheSession(t *testing.T) {
 		{"another user", "/?set=user%3Dcarol", false, true},
 		{"revoke-others", "/?set=user%3Dalice&control=revoke-others", true, true},
 		{"eviction", "/?set=user%3Dalice", true, true},
-		{"renew", "/?control=renew", false, false},
+		{"renew", "/?control=renew", false, true},
 		{"change", "/?set=a%3Db", false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -240,7 +250,8 @@ func TestConnectionsEndFromAnotherNode(t *testing.T) {
 	}
 }
 
-// The other way round: other nodes hear of what ends here, however it ends.
+// The other way round: other nodes hear of what ends or is renewed here, however
+// it ends.
 func TestEndsAreToldToOtherNodes(t *testing.T) {
 	a := app(t, scripted)
 	redis := redistest.Start(t)
@@ -268,6 +279,8 @@ func TestEndsAreToldToOtherNodes(t *testing.T) {
 			t.Fatal("nothing was heard")
 		}
 	}
+	cookie = o.get("/?control=renew", cookie).cookie()
+	hears(sessionID(cookie))
 	next := o.get("/?unset=user", cookie).cookie()
 	hears(sessionID(cookie))
 	o.get("/?control=destroy", next)

@@ -143,10 +143,31 @@ func TestDocsRedirectToSignIn(t *testing.T) {
 }
 
 func TestDocsPHP(t *testing.T) {
+	s := servePHP(t, snippets(t, "php")[0], `function password_is_right($name, $password) { return $password === 'secret'; }`)
+	if r := s.get("/", ""); r.body != "Hello stranger, in en" {
+		t.Errorf("anonymous: %q", r.raw)
+	}
+	if r := s.post("/", "", url.Values{"name": {"Zoë"}, "password": {"wrong"}}); r.cookie() != "" {
+		t.Errorf("a wrong password: %q", r.raw)
+	}
+	const name = "Zoë <b>\r\nX-Session-Control: destroy\r\n100%, \"x\""
+	r := s.post("/", "", url.Values{"name": {name}, "password": {"secret"}})
+	if r.StatusCode != http.StatusSeeOther || r.cookie() == "" {
+		t.Fatalf("signing in: %q", r.raw)
+	}
+	want := "Hello " + strings.NewReplacer("<", "&lt;", ">", "&gt;", `"`, "&quot;").Replace(name) + ", in en"
+	if r = s.get("/", r.cookie()); r.body != want {
+		t.Errorf("signed in: %q, want %q", r.body, want)
+	}
+}
+
+// servePHP runs a script behind php_fastcgi, with the functions of a prelude.
+func servePHP(t *testing.T, script, prelude string) *server {
+	t.Helper()
 	php := program(t, "php-cgi")
 	dir := t.TempDir()
-	writeFile(t, dir+"/index.php", snippets(t, "php")[0], 0o600)
-	writeFile(t, dir+"/prelude.inc", `<?php function password_is_right($name, $password) { return $password === 'secret'; }`, 0o600)
+	writeFile(t, dir+"/index.php", script, 0o600)
+	writeFile(t, dir+"/prelude.inc", "<?php "+prelude, 0o600)
 
 	responder := freeAddr(t)
 	cmd := exec.Command(php, "-b", responder, "-d", "auto_prepend_file="+dir+"/prelude.inc")
@@ -166,21 +187,141 @@ func TestDocsPHP(t *testing.T) {
 		return err == nil
 	})
 
-	s := serve(t, storeOption("memory"), fmt.Sprintf("session\nroot %s\nphp_fastcgi %s", dir, responder))
-	if r := s.get("/", ""); r.body != "Hello stranger, in en" {
-		t.Errorf("anonymous: %q", r.raw)
+	return serve(t, storeOption("memory"), fmt.Sprintf("session\nroot %s\nphp_fastcgi %s", dir, responder))
+}
+
+// What the manual says of PHP: arrays that are lists in JSON, two lines, and the
+// user in REMOTE_USER.
+func TestDocsTrapsPHP(t *testing.T) {
+	blocks := snippets(t, "php")
+	if len(blocks) != 2 {
+		t.Fatalf("%d blocks in PHP", len(blocks))
 	}
-	if r := s.post("/", "", url.Values{"name": {"Zoë"}, "password": {"wrong"}}); r.cookie() != "" {
-		t.Errorf("a wrong password: %q", r.raw)
+	prelude := "function explode_items($text) { return $text === '' ? [] : json_decode($text, true); }\n" +
+		"function data() { return $_SERVER['HTTP_X_SESSION_DATA'] ?? ''; }"
+	s := servePHP(t, blocks[1]+"echo '|', data();", prelude)
+	for items, want := range map[string]string{
+		"":                        `|{"seen":`,
+		`{"0":"a","1":"b"}`:       `|{"0":"a","1":"b","seen":`,
+		`{"user":"Zo\u00eb + 1"}`: `Zoë + 1|{"seen":`,
+	} {
+		r := s.get("/?items="+url.QueryEscape(items), "")
+		if r.StatusCode != http.StatusOK || r.cookie() == "" {
+			t.Errorf("%s: %q", items, r.raw)
+			continue
+		}
+		if r := s.get("/", r.cookie()); !strings.HasPrefix(r.body, want) {
+			t.Errorf("%s: %q, want %q", items, r.body, want)
+		}
 	}
-	const name = "Zoë <b>\r\nX-Session-Control: destroy\r\n100%, \"x\""
-	r := s.post("/", "", url.Values{"name": {name}, "password": {"secret"}})
-	if r.StatusCode != http.StatusSeeOther || r.cookie() == "" {
-		t.Fatalf("signing in: %q", r.raw)
+	// And these are traps.
+	for _, wrong := range []string{"json_encode([])", "json_encode(['0' => 'a', '1' => 'b'])"} {
+		s := servePHP(t, "<?php header('X-Session-Set: ' . "+wrong+");", "")
+		if r := s.get("/", ""); r.StatusCode != http.StatusBadGateway {
+			t.Errorf("%s: %q", wrong, r.raw)
+		}
 	}
-	want := "Hello " + strings.NewReplacer("<", "&lt;", ">", "&gt;", `"`, "&quot;").Replace(name) + ", in en"
-	if r = s.get("/", r.cookie()); r.body != want {
-		t.Errorf("signed in: %q, want %q", r.body, want)
+}
+
+// What the manual says of JavaScript.
+func TestDocsTrapsJavaScript(t *testing.T) {
+	node := program(t, "node")
+	var line string
+	for _, block := range snippets(t, "js") {
+		if strings.HasPrefix(block, "const ascii") {
+			line = block
+		}
+	}
+	out, err := exec.Command(node, "-e", line+`process.stdout.write(ascii({user: "Zo\u00eb \u{1F600}\u007f"}))`).Output()
+	if want := `{"user":"Zo\u00eb \ud83d\ude00\u007f"}`; err != nil || string(out) != want {
+		t.Errorf("%q, %v, want %q", out, err, want)
+	}
+}
+
+// A cookie that an application sets with a path of its own is kept for a path
+// that the browser does not ask for, and the remedies of the manual help.
+func TestDocsKeptCookieBehindRewrite(t *testing.T) {
+	const remedy = "header_down Set-Cookie \"(?i)(; *path=)/\" \"$1/shop/\""
+	if !strings.Contains(repoFile(t, "docs/cookies.md"), remedy) {
+		t.Fatal("the manual has another remedy")
+	}
+	a := app(t, func(w http.ResponseWriter, r *http.Request) {
+		if path := r.URL.Query().Get("path"); path != "" {
+			w.Header().Set("Set-Cookie", "a=b"+path)
+		}
+		fmt.Fprint(w, r.Header.Get("Cookie"))
+	})
+	for _, test := range []struct{ proxy, path, want string }{
+		{"", "; Path=/admin", ""},
+		{" {\n" + remedy + "\n}", "; Path=/admin", "a=b"},
+		{" {\n" + remedy + "\n}", "; HttpOnly; path=/admin", "a=b"},
+		{"", "; HttpOnly", "a=b"},
+	} {
+		s := serve(t, storeOption("memory"), "handle_path /shop/* {\nsession {\ncookies {\nkeep a\n}\n}\nreverse_proxy "+a.host()+test.proxy+"\n}")
+		cookie := s.get("/shop/admin/in?path="+url.QueryEscape(test.path), "").cookie()
+		if r := s.get("/shop/admin/x", cookie); cookie == "" || r.body != test.want {
+			t.Errorf("%s%s: %q, want %q", test.path, test.proxy, r.body, test.want)
+		}
+	}
+}
+
+// What the manual says of cookies called sid and of header >Set-Cookie.
+func TestDocsOwnSid(t *testing.T) {
+	a := app(t, scripted)
+	const set = "/?set=user%3Dalice&h.Set-Cookie=sid%3Dmine%3B+Path%3D/"
+	s := serve(t, storeOption("memory"), "session\nreverse_proxy "+a.host())
+	if r := s.get(set, ""); strings.Contains(r.raw, "sid=mine") || len(s.logged(`"level":"warn"`, `"name":"sid"`)) != 1 {
+		t.Errorf("%q", r.raw)
+	}
+	s.load(storeOption("memory"), "session {\ncookie {\nname shop\n}\n}\nreverse_proxy "+a.host())
+	if r := s.get(set, ""); !strings.Contains(r.raw, "sid=mine") || !strings.Contains(r.raw, "\r\nSet-Cookie: shop=") {
+		t.Errorf("under another name: %q", r.raw)
+	}
+	s.load(storeOption("memory"), "header -Set-Cookie\nsession\nreverse_proxy "+a.host())
+	if r := s.get("/?set=user%3Dalice", ""); r.cookie() != "" {
+		t.Errorf("header -Set-Cookie: %q", r.raw)
+	}
+	s.load(storeOption("memory"), "session\nreverse_proxy "+a.host()+" {\nheader_down -Set-Cookie\n}")
+	if r := s.get("/?set=user%3Dalice&h.Set-Cookie=a%3Db", ""); r.cookie() == "" || strings.Contains(r.raw, "a=b") {
+		t.Errorf("header_down -Set-Cookie: %q", r.raw)
+	}
+}
+
+// Where a dot leads into an object and where it is a part of the key.
+func TestDocsDots(t *testing.T) {
+	a := app(t, scripted)
+	s := serve(t, storeOption("memory"), `session {
+	forward prefs.lang X-Dotted
+}
+@m session prefs.lang fr
+handle /m {
+	respond @m "{session.data.prefs.lang}"
+}
+session_set /set prefs.lang set
+session_unset /unset prefs.lang
+reverse_proxy `+a.host())
+	inner := s.get("/?set="+url.QueryEscape(`{"prefs":{"lang":"fr"}}`), "").cookie()
+	if r := s.get("/m", inner); r.body != "fr" {
+		t.Errorf("matcher and placeholder: %q", r.raw)
+	}
+	s.get("/", inner)
+	if got := a.last().Header.Get("X-Dotted"); got != "" {
+		t.Errorf("forward: %q", got)
+	}
+	for _, target := range []string{"/set", "/?set=prefs.lang%3Dset"} {
+		cookie := s.get(target, "").cookie()
+		s.get("/", cookie)
+		if got := a.last().Header.Get("X-Dotted"); got != "set" {
+			t.Errorf("%s: %q", target, got)
+		}
+		for _, target := range []string{"/unset", "/?unset=prefs.lang"} {
+			s.get(target, cookie)
+			s.get("/", cookie)
+			if got := a.last().Header.Get("X-Dotted"); got != "" {
+				t.Errorf("%s: %q", target, got)
+			}
+			s.get("/?set=prefs.lang%3Dset", cookie)
+		}
 	}
 }
 

@@ -60,6 +60,9 @@ func TestJarWritesOnlyChanges(t *testing.T) {
 		}
 		return asked.Load() - before
 	}
+	before := asked.Load()
+	s.get("/", cookie) // the cookie comes back for the first time: a read and a touch
+	eventually(t, "the touch", func() bool { return asked.Load() == before+2 })
 	for _, test := range []struct {
 		target string
 		want   int64
@@ -80,7 +83,7 @@ func TestJarWritesOnlyChanges(t *testing.T) {
 		}
 	}
 	// Nothing is created for nothing.
-	before := asked.Load()
+	before = asked.Load()
 	for _, line := range []string{"PHPSESSID=; Max-Age=0", "PHPSESSID=x; Domain=example.org", "PHPSESSID=x; Secure", "PHPSESSID=" + strings.Repeat("x", 4097), "other=x"} {
 		if r := s.get(setting(line), ""); r.cookie() != "" || r.StatusCode != http.StatusOK || strings.Contains(r.raw, "Set-Cookie: PHPSESSID") {
 			t.Errorf("%.40q: %.200q", line, r.raw)
@@ -146,7 +149,7 @@ func TestJarWithSessionHeaders(t *testing.T) {
 
 		// Nothing of a response that is refused.
 		cookie = s.get(set("old"), "").cookie()
-		for parameter, status := range map[string]int{"set=nonsense": 502, "control=if-version%3D99": 409, "set=a%3Db&h.Cache-Control=public": 502} {
+		for parameter, status := range map[string]int{"set=nonsense": 502, "control=if-version%3D99": 409} {
 			if r := s.get(with(set("new"), parameter), cookie); r.StatusCode != status || strings.Contains(r.raw, "PHPSESSID") {
 				t.Errorf("%s: %q", parameter, r.raw)
 			}
@@ -258,7 +261,7 @@ func TestJarCaching(t *testing.T) {
 		}
 	}
 	// Out of a cache comes somebody else's cookie.
-	for _, line := range []string{"h.Age=5", "h.Cache-Status=" + escape("x; hit")} {
+	for _, line := range []string{"h.Age=5", "h.Cache-Status=" + escape("x; hit"), "h.X-Cache=HIT"} {
 		for _, c := range []string{cookie, ""} {
 			if r := s.get(setting("PHPSESSID=mallory; Path=/", "a=b")+line, c); r.cookie() != "" || !slices.Equal(setCookies(r), []string{"a=b"}) {
 				t.Errorf("%s: %q", line, r.raw)
@@ -268,8 +271,8 @@ func TestJarCaching(t *testing.T) {
 			t.Errorf("%s: the application sees %s", line, r.body)
 		}
 	}
-	if len(s.logged("not keeping the cookies of a response that comes from a cache")) != 4 {
-		t.Errorf("the log: %s", s.log)
+	if lines := s.logged("not keeping the cookies of a response that comes from a cache"); len(lines) != 1 { // at most one a second
+		t.Errorf("the log: %s", lines)
 	}
 }
 

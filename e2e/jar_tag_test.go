@@ -94,6 +94,14 @@ func TestJarTag(t *testing.T) {
 		if next := r.cookie(); untagged(next) == bare || tagOf(next) != tagOf(lost) || r.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("signing in: %q", r.raw)
 		}
+		// A stale request has no session, and gets no cookie for its tag.
+		for _, tag := range []string{"", "." + tagOf(first)} {
+			for _, target := range []string{"/", setting("PHPSESSID=four; Path=/")} {
+				if r := s.get(target, bare+tag); r.StatusCode != http.StatusOK || r.cookie() != "" || r.body != sees() {
+					t.Errorf("stale, with the tag %q: %q", tag, r.raw)
+				}
+			}
+		}
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const cookieKey = "0123456789abcdef0123456789abcdef"
@@ -121,7 +122,8 @@ func TestJarForgeries(t *testing.T) {
 		"PHPSESSID[x]=evil", "PHPSESSID[=evil", "%50HPSESSID=evil", "+PHPSESSID=evil", "PHPSESSID%00x=evil",
 		"app.x=evil", "app x=evil", "app[x=evil", "APP_X=evil", "app%2ex=evil", "app%5Bx=evil",
 		"a,PHPSESSID=evil", ",PHPSESSID=evil", "a, PHPSESSID[x]=evil", "\xa0PHPSESSID=evil", "\u3000PHPSESSID\u00a0=evil", "%20PHPSESSID%85=evil", `"PHPSESSID"=evil`,
-		"=PHPSESSID=evil", "==PHPSESSID=evil", "b=1,PHPSESSID=evil", `b="1, PHPSESSID =evil"`, "_ga=1", "_ga.x=1", "_GA_X=2",
+		"=PHPSESSID=evil", "==PHPSESSID=evil", "b=1,PHPSESSID=evil", `b="1, PHPSESSID =evil"`,
+		"<PHPSESSID=evil", "{[(PHPSESSID)]}=evil", "<=PHPSESSID=evil", "b=1, (PHPSESSID=evil", `b={"c":1,"PHPSESSID=evil":2}`, "_ga=1", "_ga.x=1", "_GA_X=2",
 	} {
 		for _, before := range []string{"", cookie + "; "} {
 			want := sees("a=b; c=d")
@@ -253,6 +255,18 @@ func TestJarPassesByteForByte(t *testing.T) {
 	}
 }
 
+// A cookie that passes where all others are managed is free in its value.
+func TestJarPassesValues(t *testing.T) {
+	for _, block := range []string{"keep *\npass consent", "default drop\npass consent", "default keep\nkeep PHPSESSID\npass consent"} {
+		s := serveJar(t, storeOption("memory"), block)
+		for _, value := range []string{"groups=C1:1, C2:0 version=6", `{"ads": true, "lang=de": [1, 2]}`, "a, b c=d\u3000e=f"} {
+			if r := s.get("/", "x=1; consent="+value+"; y=2"); r.body != sees("consent="+value) {
+				t.Errorf("%s: of %q, the application sees %s", block, value, r.body)
+			}
+		}
+	}
+}
+
 func TestJarInterim(t *testing.T) {
 	u := upstream(t, func(c net.Conn, _ *http.Request) {
 		io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nSet-Cookie: PHPSESSID=early; Path=/\r\nSet-Cookie: prefs=clear\r\nSet-Cookie: a=b\r\n\r\n"+
@@ -307,5 +321,25 @@ func TestJarAndFixation(t *testing.T) {
 	}
 	if r := s.get("/", victim); r.body != sees("PHPSESSID=of the victim") {
 		t.Errorf("the victim's application sees %s", r.body)
+	}
+}
+
+// An application gone mad costs what a hundred cookies cost, and one line in the
+// log.
+func TestJarTooManyCookies(t *testing.T) {
+	var lines strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&lines, "Set-Cookie: c%d=1; Path=/; Bad=%d\r\n", i, i)
+	}
+	u := upstream(t, always(saying("200 OK", lines.String())))
+	s := serve(t, storeOption("memory"), "session {\n\tcookies {\n\t\tkeep *\n\t\tpass c1*\n\t}\n}\nreverse_proxy "+u.addr)
+	begin := time.Now()
+	r := s.get("/", "")
+	t.Logf("the response took %v", time.Since(begin))
+	if n := len(r.Header["Set-Cookie"]); r.StatusCode != http.StatusOK || n != 11+1 { // c1, c10 to c19, and the session's
+		t.Errorf("%d cookies with status %d", n, r.StatusCode)
+	}
+	if lines := s.logged(`"warn"`, "ignoring cookies that the application sets: the response has too many", `"ignored":19900`, `"most":100`); len(lines) != 1 {
+		t.Errorf("the log: %q", lines)
 	}
 }

@@ -68,6 +68,7 @@ func TestJSON(t *testing.T) {
 		{"cookie", `, "cookie": {"same_site": "none", "secure": "off"}`, ``, "same_site none"},
 		{"negative subject max", `, "subject": {"max": -1}`, ``, "max"},
 		{"negative max_data", `, "max_data": -1`, ``, "max_data"},
+		{"small max_size", ``, `"store": {"module": "embedded", "max_size": 1000}`, "max_size"},
 		{"negative max_sessions", ``, `"store": {"module": "embedded", "max_sessions": -1}`, "max_sessions"},
 		{"small near-cache", ``, `"store": {"module": "redis", "near_cache": {"size": 4096}}`, "1MiB"},
 		{"negative max_age", ``, `"store": {"module": "redis", "near_cache": {"max_age": "-1s"}}`, "max_age"},

@@ -16,9 +16,12 @@ import (
 )
 
 // program returns the path of the first of the programs that is installed. In
-// CI there has to be one.
+// CI there has to be one. With -short the test is skipped: that needs Go alone.
 func program(t testing.TB, names ...string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("-short leaves out what needs %s", names[0])
+	}
 	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil {
 			return path

@@ -5,27 +5,38 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/caching"
 )
 
 func TestRule9CachesMustNotSignPeopleIn(t *testing.T) {
 	const (
 		obeyed  = iota // the session is set
-		refused        // 502
+		private        // and caches are told to keep off
 		ignored        // the response passes without
 	)
 	tests := []struct {
 		lines string
 		want  int
 	}{
-		{"Cache-Control: public\r\n", refused},
-		{"Cache-Control: max-age=60, PUBLIC\r\n", refused},
-		{"Cache-Control: s-maxage=60\r\n", refused},
-		{"Cache-Control: no-cache\r\nCache-Control: s-maxage=\"60\"\r\n", refused},
-		{"Cache-Control: private=\"X-A\", public\r\n", refused},
-		{"Surrogate-Control: max-age=60\r\n", refused},
-		{"Surrogate-Control: content=\"ESI/1.0\"\r\n", refused},
-		{"CDN-Cache-Control: max-age=60\r\n", refused},
-		{"Cache-Control: no-store\r\nCDN-Cache-Control: max-age=60\r\n", refused},
+		{"Cache-Control: public\r\n", private},
+		{"Cache-Control: max-age=60, PUBLIC\r\n", private},
+		{"Cache-Control: s-maxage=60\r\n", private},
+		{"Cache-Control: no-cache\r\nCache-Control: s-maxage=\"60\"\r\n", private},
+		{"Cache-Control: private=\"X-A\", public\r\n", private},
+		{"Surrogate-Control: max-age=60\r\n", private},
+		{"Surrogate-Control: content=\"ESI/1.0\"\r\n", private},
+		{"CDN-Cache-Control: max-age=60\r\n", private},
+		{"Cache-Control: no-store\r\nCDN-Cache-Control: max-age=60\r\n", private},
+		{"Cloudflare-CDN-Cache-Control: max-age=60\r\n", private},
+		{"Vendor-Cache-Control: max-age=60\r\n", private},
+		{"Edge-Control: max-age=60\r\n", private},
+		{"X-Accel-Expires: 60\r\n", private},
+		{"X-LiteSpeed-Cache-Control: public\r\n", private},
+		{"X-Accel-Expires: 0\r\n", obeyed},
+		{"Edge-Control: no-store\r\n", obeyed},
+		{"X-Cache: HIT\r\n", ignored},
+		{"X-Cache: MISS\r\n", obeyed},
 		{"Cache-Control: private, public\r\n", obeyed},
 		{"Cache-Control: public, no-store\r\n", obeyed},
 		{"Surrogate-Control: no-store\r\n", obeyed},
@@ -58,35 +69,64 @@ func TestRule9CachesMustNotSignPeopleIn(t *testing.T) {
 	}
 	u := upstream(t, numbered(responses...))
 	a := app(t, scripted)
-	s := serve(t, probed, "session\nhandle /see {\nreverse_proxy "+a.host()+"\n}\nreverse_proxy "+u.addr)
+	site := "session\nhandle /see {\nreverse_proxy " + a.host() + "\n}\nreverse_proxy " + u.addr
+	s := serve(t, probed, site)
 	for i := range responses {
+		s.load(probed, site) // lines that an application can repeat are limited
 		control, tt := controls[i/len(tests)].name, tests[i%len(tests)]
 		want := tt.want
-		switch {
-		case control == "folded":
+		refused := control == "malformed" && want != ignored
+		if control == "folded" {
 			want = ignored
-		case control == "malformed" && want == obeyed:
-			want = refused
 		}
+		changed := want != ignored && !refused
 		cookie := s.get("/see?set=user%3Dalice", "").cookie()
 		path := fmt.Sprintf("/%d", i)
 		r := s.get(path, cookie)
 		noSessionHeaders(t, r.raw)
-		if r.StatusCode == http.StatusBadGateway != (want == refused) {
+		if r.StatusCode == http.StatusBadGateway != refused {
 			t.Errorf("%q, %s: the client gets %q", tt.lines, control, r.raw)
 		}
-		if (r.Header.Get("Set-Cookie") != "") != (want == obeyed) {
+		if (r.Header.Get("Set-Cookie") != "") != changed {
 			t.Errorf("%q, %s: cookie: %q", tt.lines, control, r.raw)
 		}
-		logged := func(text string) bool {
-			return s.logged(`"level":"error"`, text, fmt.Sprintf(`"path":"%s"`, path)) != nil
+		if changed && (r.Header.Get("Cache-Control") != "no-store" || caching.Shareable(r.Header)) {
+			t.Errorf("%q, %s: a cache may keep %q", tt.lines, control, r.raw)
 		}
-		if logged("comes from a cache") != (want == ignored && control != "folded") || logged("refusing a response") != (want == refused) {
+		logged := func(level, text string) bool {
+			return len(s.logged(`"level":"`+level+`"`, text, fmt.Sprintf(`"path":"%s"`, path))) == 1
+		}
+		if logged("error", "comes from a cache") != (want == ignored && control != "folded") || logged("error", "refusing a response") != refused ||
+			logged("warn", "making a response private") != (want == private && !refused) {
 			t.Errorf("%q, %s: wrongly logged", tt.lines, control)
 		}
-		if got := s.get("/see", cookie).body; strings.Contains(got, "version=1") != (want != obeyed) {
+		if got := s.get("/see", cookie).body; strings.Contains(got, "version=1") == changed {
 			t.Errorf("%q, %s: the session has become %q", tt.lines, control, got)
 		}
+	}
+}
+
+// Express and others say public with every file that they send.
+func TestRule9SessionHeadersMakePrivate(t *testing.T) {
+	u := upstream(t, always(saying("200 OK", "Cache-Control: public, max-age=0\r\nEtag: x\r\nSurrogate-Control: max-age=9\r\nX-Session-Set: n=1\r\n")))
+	a := app(t, scripted)
+	s := serve(t, storeOption("memory"), "session\nreverse_proxy /x "+u.addr+"\nreverse_proxy "+a.host())
+	cookie := s.signIn("alice")
+	for range 3 {
+		r := s.get("/x", cookie)
+		if r.StatusCode != http.StatusOK || r.cookie() != "" || r.Header.Get("Cache-Control") != "max-age=0, private" ||
+			r.Header.Get("Surrogate-Control") != "" || r.Header.Get("Etag") != "x" {
+			t.Errorf("the client gets %q", r.raw)
+		}
+	}
+	if got := s.get("/", cookie).body; !strings.Contains(got, `data={"n":"1","user":"alice"} version=4`) {
+		t.Errorf("the session: %s", got)
+	}
+	if lines := s.logged("making a response private"); len(lines) != 1 || !strings.Contains(lines[0], `"level":"warn"`) {
+		t.Errorf("warnings: %q", lines)
+	}
+	if lines := s.logged(`"level":"error"`); lines != nil {
+		t.Errorf("errors: %q", lines)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,9 +101,7 @@ func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(answer)
+	return writeJSON(w, answer)
 }
 
 func adminError(status int, err error) error {
@@ -212,6 +211,10 @@ func adminEnd(ctx context.Context, app *sessionapp.App, q adminQuery) (any, erro
 		}
 		return adminEnded{Ended: 1}, err
 	}
+	if q.Subject != "" && q.Realm != "" {
+		ended, err := app.Operator().EndSubject(ctx, q.Realm, q.Subject, q.Except)
+		return adminEnded{Ended: ended}, err
+	}
 	if q.Limit == 0 {
 		q.Limit = mostPageSize
 	}
@@ -219,20 +222,11 @@ func adminEnd(ctx context.Context, app *sessionapp.App, q adminQuery) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	answer := adminEnded{Next: next}
-	for _, info := range infos {
-		if info.ID == q.Except {
-			continue
-		}
-		there, err := app.Operator().End(ctx, info.ID)
-		if err != nil {
-			return nil, fmt.Errorf("%w (after %d sessions were ended)", err, answer.Ended)
-		}
-		if there {
-			answer.Ended++
-		}
+	infos = slices.DeleteFunc(infos, func(i session.Info) bool { return i.ID == q.Except })
+	if err := app.Operator().EndMany(ctx, infos); err != nil {
+		return nil, err
 	}
-	return answer, nil
+	return adminEnded{Ended: len(infos), Next: next}, nil
 }
 
 // Interface guards.

@@ -31,7 +31,8 @@ A session ends at once: the next request with its cookie is anonymous, and its
 WebSockets and event streams are closed, on all machines that share the store.
 
 With --json, every answer is one JSON object on a line, as the admin API gives
-it; of a list, every session.
+it; of a list, every session. It is ASCII: names and clients are what visitors
+send, and could upset a terminal. Let other programs keep it so.
 
 Exit status: 0 if it is done, 1 if it failed, 4 if there is no such session.
 
@@ -39,7 +40,7 @@ Examples:
 
     caddy session list --user alice
     caddy session end-user alice --realm app.example.com
-    caddy session list --json --limit 0 | jq -r .subject | sort | uniq -c
+    caddy session list --json --limit 0 | jq --ascii-output .subject | sort | uniq -c
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.PersistentFlags().StringP("config", "c", "", "Configuration file to use to parse the admin address, if --address is not used")

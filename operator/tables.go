@@ -1,23 +1,33 @@
 package operator
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/medama-io/go-useragent"
+
+	"github.com/caddy-session/caddy-session/session"
 )
 
 // print writes JSON on a line.
-func (c *client) print(v any) error {
-	encoder := json.NewEncoder(c.out)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
+func (c *client) print(v any) error { return writeJSON(c.out, v) }
+
+// writeJSON writes JSON on a line, in ASCII: much of it was chosen by visitors, and
+// may be shown by a terminal.
+func writeJSON(w io.Writer, v any) error {
+	text, err := session.EncodeJSON(v)
+	if err == nil {
+		_, err = w.Write(append(text, '\n'))
+	}
+	return err
 }
 
 // sessionTable is a list of sessions for people.
@@ -74,16 +84,38 @@ func (c *client) details(s adminSession) {
 	line("Encrypted", strconv.FormatBool(s.Encrypted))
 }
 
-// line shows a client in limit characters; 0 is no limit.
+// line shows a client in limit characters. 0 is no limit; then the user agent
+// follows in its own words.
 func (c *adminClient) line(limit int) string {
 	if c == nil {
 		return "-"
 	}
-	text := []rune(printable(strings.TrimSpace(c.IP + " " + c.UserAgent)))
+	words := browser(c.UserAgent)
+	if limit == 0 && words != c.UserAgent {
+		words += " (" + c.UserAgent + ")"
+	}
+	text := []rune(printable(strings.TrimSpace(c.IP + " " + words)))
 	if limit > 0 && len(text) > limit {
 		text = append(text[:limit-3], []rune("...")...)
 	}
 	return string(text)
+}
+
+// agents knows browsers. It takes tens of milliseconds to make.
+var agents = sync.OnceValue(useragent.NewParser)
+
+// browser tells browser and system of a user agent, such as `Firefox 140, Linux`.
+// Of one that is not known it is the user agent itself.
+func browser(userAgent string) string {
+	agent := agents().Parse(userAgent)
+	if agent.Browser() == "" {
+		return userAgent
+	}
+	words := strings.TrimSpace(string(agent.Browser()) + " " + agent.BrowserVersionMajor())
+	if system := string(agent.OS()); system != "" {
+		words += ", " + system
+	}
+	return words
 }
 
 // numbers shows the answer of /session/stats.

@@ -70,21 +70,32 @@ func (c certain) remove(ctx context.Context, id string, expect uint64) error {
 	return err
 }
 
-// claim deletes a session that is about to be replaced; only one caller may win.
-// So a session that is gone after a lost answer counts as deleted by somebody
-// else: the caller must not go on from data that somebody else has ended.
-func (c certain) claim(ctx context.Context, id string, expect uint64) error {
-	err := c.Delete(ctx, id, expect)
-	if err == nil || isAnswer(err) {
+// removeMany is Store.DeleteMany, which is told once more if the store does not say
+// what it has done. Without ids it is asked too: an attempt before may have deleted
+// them, and a failover could undo that.
+func (c certain) removeMany(ctx context.Context, key string, ids []string) error {
+	err := c.DeleteMany(ctx, key, ids)
+	if err == nil || errors.Is(err, ErrNotReplicated) || ctx.Err() != nil {
 		return err
 	}
-	if got, readErr := c.decide(ctx, id); readErr != nil || got.Version != expect || ctx.Err() != nil {
+	return c.DeleteMany(ctx, key, ids)
+}
+
+// claim puts a tombstone in the place of a session that is about to be replaced;
+// only one caller may win. No two tombstones are equal, so put can tell its own. A
+// store may have no room for it, and still for a deletion: then the session is
+// deleted.
+func (c certain) claim(ctx context.Context, id string, expect uint64, tombstone Entry) error {
+	err := c.put(ctx, id, expect, tombstone)
+	if err == nil || isAnswer(err) && !errors.Is(err, ErrNotDone) || ctx.Err() != nil {
 		return err
 	}
-	if again := c.Delete(ctx, id, expect); !errors.Is(again, ErrNotFound) {
-		return again
+	if c.Delete(ctx, id, expect) != nil {
+		// Whoever can't tell that it was its own write must not go on from the
+		// data: the session may have been destroyed.
+		return err
 	}
-	return err
+	return nil
 }
 
 // confirm repeats a write that was done already, to hear whether it survives a
@@ -99,15 +110,21 @@ func (c certain) confirm(ctx context.Context, write func(context.Context) error)
 }
 
 // decide reads the session whose write lost its answer. It has time of its own:
-// the end of ctx may be what cut the write short.
+// the end of ctx may be what cut the write short. A store that can't be read is
+// asked until that time is up: what cut the write short may be over soon.
 func (c certain) decide(ctx context.Context, id string) (Entry, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), decideTimeout)
 	defer cancel()
-	return c.Get(ctx, id)
+	for attempt := 0; ; attempt++ {
+		e, err := c.Get(ctx, id)
+		if err == nil || errors.Is(err, ErrNotFound) || pause(ctx, attempt) != nil {
+			return e, err
+		}
+	}
 }
 
 // isAnswer reports whether an error is the answer of a store that knows what it
 // has done.
 func isAnswer(err error) bool {
-	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotReplicated)
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotReplicated) || errors.Is(err, ErrNotDone)
 }

@@ -44,7 +44,8 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 
 	next := &Session{}
 	if s == nil {
-		next.created, next.deadline = now, now.Add(m.policy.Lifetime)
+		next.created = now
+		next.last(now, m.policy.Lifetime, false)
 		next.client = site.Client.clipped()
 	} else {
 		next.record = s.record
@@ -52,16 +53,18 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	next.content = content
 	next.version++
 	next.sealed = !m.policy.Plain
-	next.scope = site.Scope
+	next.scope, next.realm = site.Scope, site.Realm
 	switch {
 	case c.signedIn:
-		next.realm, next.signedIn = site.Realm, now
+		next.signedIn = now
 		next.signInClient = site.Client.clipped()
-		next.deadline, next.remembered = now.Add(m.policy.Lifetime), false
+		next.last(now, m.policy.Lifetime, false)
 	case signedOut:
 		next.signedIn, next.signInClient = time.Time{}, Client{}
-		// To be remembered was the user's wish, who is gone.
-		next.deadline, next.remembered = earlier(next.deadline, now.Add(m.policy.Lifetime)), false
+		if deadline := next.deadline; next.remembered { // which was the wish of the user, who is gone
+			next.last(now, m.policy.Lifetime, false)
+			next.deadline = earlier(deadline, next.deadline)
+		}
 	}
 	before, until := m.policy.rememberedUntil(was.private, now), m.policy.rememberedUntil(next.private, now)
 	asked := !until.Equal(before)
@@ -71,23 +74,24 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	switch {
 	case s == nil || c.replaced:
 		next.token = NewToken()
-		next.oldVerifier, next.renewed = [32]byte{}, time.Time{}
+		next.old, next.renewed = nil, time.Time{}
 	case c.renewed:
 		next.token = s.token.renew()
-		next.oldVerifier, next.renewed = s.verifier, now
+		next.old, next.renewed = s.outdated(s.token, now), now
 	default:
 		next.token = s.token
 	}
 	if s != nil && c.renewed {
 		next.epoch++
 	}
-	next.verifier = next.token.verifier(next.scope)
+	next.verifier = next.token.verifier(next.scope, next.form())
 	if p.MaxAge != nil {
 		m.setMaxAge(next, *p.MaxAge, now)
 	}
+	next.ends = m.policy.deadline(&next.record)
 	if s != nil {
 		persistent := next.remembered || !until.IsZero()
-		c.again = persistent != (s.remembered || !before.IsZero()) || persistent && !next.deadline.Equal(s.deadline)
+		c.again = persistent != (s.remembered || !before.IsZero()) || persistent && !next.ends.Equal(s.ends)
 	}
 	c.noTouch = c.noTouch && !asked
 	c.index = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
@@ -99,24 +103,24 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 // before until now. What the application has asked for by max-age stays if it is more.
 func (m *Manager) rememberUntil(s *Session, before, until, now time.Time) {
 	if s.remembered && !before.Before(s.deadline) {
-		s.remembered, s.deadline = false, now.Add(m.policy.Lifetime)
+		s.last(now, m.policy.Lifetime, false)
 	}
-	if end := earlier(until, now.Add(m.policy.Remember)); end.After(s.deadline) {
-		s.remembered, s.deadline = true, end
+	if end := earlier(until, now.Add(m.policy.Remember)); end.After(m.policy.deadline(&s.record)) {
+		s.last(now, end.Sub(now), true)
 	}
 }
 
 func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 	if age == 0 {
-		s.remembered, s.deadline = false, now.Add(m.policy.Lifetime)
+		s.last(now, m.policy.Lifetime, false)
 		return
 	}
 	if age > m.policy.Remember {
-		m.log.Info("max-age is more than remember allows; using that", zap.String("session", s.ID()),
+		m.lines.maxAge.Log(m.log.Info, "max-age is more than remember allows; using that", "", zap.String("session", s.ID()),
 			zap.Duration("max_age", age), zap.Duration("remember", m.policy.Remember))
 		age = m.policy.Remember
 	}
-	s.remembered, s.deadline = true, now.Add(age)
+	s.last(now, age, true)
 }
 
 // entry returns what to store.
@@ -126,8 +130,12 @@ func (c *change) entry(policy Policy, now time.Time) Entry {
 	if c.noTouch && !c.signedIn {
 		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
 	}
+	e := Entry{Version: c.next.version, SignedIn: c.next.subject != "", Unclaimed: c.was == nil && c.next.subject == ""}
+	if e.Unclaimed {
+		ttl = policy.unclaimed(ttl)
+	}
 	c.next.expires = now.Add(ttl)
-	e := Entry{Version: c.next.version, Value: c.next.encode(c.next.token), TTL: ttl}
+	e.Value, e.TTL = c.next.encode(c.next.token), ttl
 	e.Durable = c.was != nil && c.renewed && !c.replaced // or the old secret could come back
 	if c.index {
 		e.IndexKey, e.Deadline = c.next.indexKey(), c.next.deadline

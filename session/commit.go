@@ -59,7 +59,7 @@ func (m *Manager) Commit(ctx context.Context, site Site, s *Session, p *Patch, n
 	switch {
 	case p.Destroy:
 		if p.changes() || p.IfVersion != nil || p.RevokeOthers {
-			m.log.Info("destroy wins over the rest of what the response asks for")
+			m.lines.destroyWins.Log(m.log.Info, "destroy wins over the rest of what the response asks for", "")
 		}
 		result, err = m.destroy(ctx, s, now)
 	case s == nil:
@@ -91,10 +91,24 @@ func (m *Manager) create(ctx context.Context, site Site, p *Patch, now time.Time
 	if err != nil {
 		return Result{}, err
 	}
+	if site.NoAnonymous && c.next.subject == "" {
+		m.log.Debug("not beginning a session without a user, nor keeping cookies: the browser may have a session whose cookie is newer or was held back",
+			zap.String("host", site.Scope.Host))
+		return m.drop(p)
+	}
 	if err := m.revokeOthers(ctx, p, c); err != nil {
 		return Result{}, err
 	}
-	if err := m.store.put(ctx, c.next.ID(), 0, c.entry(m.policy, now)); err != nil {
+	err = m.store.put(ctx, c.next.ID(), 0, c.entry(m.policy, now))
+	if err != nil && !isAnswer(err) && ctx.Err() == nil {
+		// Perhaps on a connection that was dead. Once more, as another session:
+		// should the first one come late, nobody will ever have its secret.
+		if c, err = m.change(site, nil, p, now); err != nil {
+			return Result{}, err
+		}
+		err = m.store.put(ctx, c.next.ID(), 0, c.entry(m.policy, now))
+	}
+	if err != nil {
 		return Result{}, fmt.Errorf("creating session %s: %w", c.next.ID(), err)
 	}
 	return m.done(ctx, c), nil
@@ -113,16 +127,16 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	defer unlock()
 
 	current := s
-	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.deadline) || p.IfVersion != nil && *p.IfVersion != s.version {
+	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.version {
 		// A parallel request is likely to have committed. Or nothing would notice
 		// that the session has ended, or too late; or it may have set another TTL
 		// or a later deadline, or made the version that is asked for.
-		if current, err = m.reload(ctx, s, now); err != nil {
+		if current, err = m.reload(ctx, s, now); err != nil && !errors.Is(err, ErrNotFound) {
 			return Result{}, err
 		}
 	}
 	for attempt := 0; ; attempt++ {
-		if current == nil || !now.Before(current.deadline) {
+		if current == nil || !now.Before(current.ends) {
 			return m.dropped(s, p)
 		}
 		if p.IfVersion != nil && *p.IfVersion != current.version {
@@ -152,21 +166,21 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 		if err := pause(ctx, attempt); err != nil {
 			return Result{}, fmt.Errorf("committing session %s after %d conflicts: %w", s.ID(), attempt+1, err)
 		}
-		if current, err = m.reload(ctx, s, now); err != nil {
+		if current, err = m.reload(ctx, s, now); err != nil && !errors.Is(err, ErrNotFound) {
 			return Result{}, err
 		}
 	}
 }
 
-// write stores a step from an existing session. Where the id is replaced, the
-// old record goes first: there is one winner, and a failure in between leaves
-// the browser signed out.
+// write stores a step from an existing session. Where the id is replaced, a
+// tombstone comes first in place of the old record: there is one winner, and a
+// failure in between leaves the browser signed out.
 func (m *Manager) write(ctx context.Context, c change, now time.Time) error {
 	e := c.entry(m.policy, now)
 	if !c.replaced {
 		return m.store.put(ctx, c.was.ID(), c.was.version, e)
 	}
-	if err := m.store.claim(ctx, c.was.ID(), c.was.version); err != nil {
+	if err := m.store.claim(ctx, c.was.ID(), c.was.version, c.was.tombstone(c.was.token, now)); err != nil {
 		return err
 	}
 	m.unindexLater(c.was.ID(), c.was.indexKey())
@@ -215,18 +229,27 @@ func (m *Manager) report(event Event, c change) {
 	case EventPatched:
 	case EventReplaced:
 		m.notify(Notice{Event: event, ID: c.was.ID(), Next: c.next.ID()})
+	case EventRenewed:
+		m.notify(Notice{Event: event, ID: c.next.ID(), Epoch: c.next.epoch})
 	default:
 		m.notify(Notice{Event: event, ID: c.next.ID()})
 	}
 }
 
+// dropped is what becomes of a patch that came too late for its session.
 func (m *Manager) dropped(s *Session, p *Patch) (Result, error) {
+	if p.IfVersion == nil {
+		m.lines.dropped.Log(m.log.Info, "dropping what a response sets: its session has ended or was renewed since the request began", "",
+			zap.String("session", s.ID()))
+	}
+	return m.drop(p)
+}
+
+func (m *Manager) drop(p *Patch) (Result, error) {
 	if p.IfVersion != nil {
 		return Result{}, ErrVersion
 	}
 	m.count(EventDropped)
-	m.log.Info("dropping what a response sets: its session has ended or was renewed since the request began",
-		zap.String("session", s.ID()))
 	return Result{Outcome: EventDropped}, nil
 }
 
@@ -253,10 +276,13 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 		case !errors.Is(err, ErrConflict):
 			return Result{}, fmt.Errorf("ending session %s: %w", s.ID(), err)
 		}
-		if current, err = m.reload(ctx, s, now); err != nil {
+		switch current, err = m.reload(ctx, s, now); {
+		case errors.Is(err, ErrNotFound):
+			return Result{}, nil
+		case err != nil:
 			return Result{}, err
 		}
-		if current == nil { // renewed meanwhile, or gone
+		if current == nil { // renewed meanwhile, or not to be read
 			if err := m.endIndexed(ctx, s.ID(), s.indexKey()); err != nil {
 				return Result{}, err
 			}
@@ -272,23 +298,24 @@ func (m *Manager) Reload(ctx context.Context, s *Session, now time.Time) (*Sessi
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	current, err := m.reload(ctx, s, now)
-	if err != nil || current == nil || !now.Before(current.deadline) {
-		return nil, err
+	if errors.Is(err, ErrNotFound) || current != nil && !now.Before(current.ends) {
+		return nil, nil
 	}
-	return current, nil
+	return current, err
 }
 
-// reload reads a session again: nil if it ended or was renewed since. One whose
-// deadline has passed comes without data.
+// reload reads a session again: nil if it was renewed since or can't be read,
+// ErrNotFound if it ended or was replaced. One whose deadline has passed comes
+// without data.
 func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
 	e, err := m.store.Get(ctx, s.ID())
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil
+		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
 	}
-	current, v, err := openRecord(e.Value, s.token, s.verifier, now)
+	current, v, err := openRecord(e.Value, s.token, Site{Scope: s.scope, Realm: s.realm}, m.policy, now)
 	switch v {
 	case verdictLive, verdictExpired:
 		if current.epoch != s.epoch {
@@ -296,6 +323,8 @@ func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Sessi
 		}
 		current.expires = now.Add(e.TTL)
 		return current, nil
+	case verdictReplaced:
+		return nil, ErrNotFound
 	case verdictCorrupt:
 		m.corrupt(s.ID(), e, err)
 	case verdictNewer:

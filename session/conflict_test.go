@@ -93,7 +93,7 @@ func TestSlowCommitRevivesNothing(t *testing.T) {
 	}
 }
 
-// dump returns all that is stored.
+// dump returns all sessions that are stored.
 func (e *env) dump() map[string]string {
 	all := map[string]string{}
 	ids, _, err := e.store.Store.List(context.Background(), "", 1000)
@@ -101,7 +101,7 @@ func (e *env) dump() map[string]string {
 		e.Fatal(err)
 	}
 	for _, id := range ids {
-		if entry, err := e.store.Store.Get(context.Background(), id); err == nil {
+		if entry, err := e.store.Store.Get(context.Background(), id); err == nil && !session.Replaced(entry.Value) {
 			all[id] = string(entry.Value)
 		}
 	}
@@ -140,12 +140,12 @@ func TestOneWinnerWhenTheIDIsReplaced(t *testing.T) {
 	})
 }
 
-func TestFailureBetweenDeleteAndCreateSignsOut(t *testing.T) {
+func TestFailureBetweenTombstoneAndCreateSignsOut(t *testing.T) {
 	for _, failure := range []error{errBroken, session.ErrConflict, session.ErrNotFound} {
 		bubble(t, nil, func(e *env) {
 			s := e.create(`{"user":"alice"}`)
-			e.faults(func(op, _ string) error {
-				if op == "Put" {
+			e.faults(func(op, id string) error {
+				if op == "Put" && id != s.ID() {
 					return failure
 				}
 				return nil
@@ -200,8 +200,11 @@ func TestAmbiguousWriteIsDecidedByOneRead(t *testing.T) {
 					})
 					// What has to survive a failover is done again, to know.
 					want := 1
-					if op.op == "Delete" || op.name == "renew" {
+					switch {
+					case op.op == "Delete" || op.name == "renew":
 						want = 2
+					case op.name == "replace, create": // the tombstone twice
+						want = 3
 					}
 					if calls[op.op] != want {
 						e.Errorf("%s was called %d times, want %d", op.op, calls[op.op], want)
@@ -257,63 +260,96 @@ func TestLostUpdateIsTriedAgain(t *testing.T) {
 	})
 }
 
-// Whoever can't tell that it was its own deletion must not go on from the data:
+// Whoever can't tell that it was its own tombstone must not go on from the data:
 // the session may have been destroyed.
-func TestReplacementNeedsItsOwnDeletion(t *testing.T) {
-	for name, lost := range map[string]func(e *env, s *session.Session){
-		"its own": func(e *env, s *session.Session) {
-			e.faults(nil, once(failing("Delete")), nil)
-		},
-		"another's": func(e *env, s *session.Session) {
-			e.faults(once(func(op, id string) error {
-				if op != "Delete" {
+func TestReplacementNeedsItsOwnTombstone(t *testing.T) {
+	first := func(lost func(e *env, s *session.Session)) func(e *env, s *session.Session) {
+		return func(e *env, s *session.Session) {
+			e.faults(once(func(op, _ string) error {
+				if op != "Put" {
 					return nil
 				}
-				e.store.Store.Delete(e.Context(), id, 0)
+				lost(e, s)
 				return errBroken
 			}), nil, nil)
-		},
-		"another's, between the two tries": func(e *env, s *session.Session) {
-			deletes := 0
+		}
+	}
+	for name, test := range map[string]struct {
+		lost func(e *env, s *session.Session)
+		err  error // nil: the session was replaced, or had ended
+		left int   // sessions
+	}{
+		"its own":             {func(e *env, _ *session.Session) { e.faults(nil, once(failing("Put")), nil) }, nil, 1},
+		"another's end":       {first(func(e *env, s *session.Session) { e.store.Store.Delete(e.Context(), s.ID(), 0) }), errBroken, 0},
+		"another's tombstone": {first(func(e *env, s *session.Session) { newEnv(e.T, e.policy, e.store.Store).commit(s, control("clear")) }), errBroken, 1},
+		"another's commit":    {first(func(e *env, s *session.Session) { newEnv(e.T, e.policy, e.store.Store).commit(s, set(`{"b":1}`)) }), errBroken, 1},
+		"another's, in between": {func(e *env, s *session.Session) {
+			puts := 0
 			e.faults(func(op, id string) error {
-				if op != "Delete" {
+				if op != "Put" {
 					return nil
 				}
-				if deletes++; deletes == 1 {
+				if puts++; puts == 1 {
 					return errBroken
 				}
 				e.store.Store.Delete(e.Context(), id, 0)
 				return nil
 			}, nil, nil)
-		},
+		}, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, nil, func(e *env) {
-				for _, patch := range []func(*env) *session.Patch{set(`{"user":null}`), setControl(`{"new":1}`, "clear")} {
+			for _, patch := range []func(*env) *session.Patch{set(`{"user":null}`), setControl(`{"new":1}`, "clear")} {
+				bubble(t, nil, func(e *env) {
 					s := e.create(`{"user":"alice","secret":"x"}`)
-					lost(e, s)
-					if r, err := e.try(s, patch); !errors.Is(err, errBroken) {
+					test.lost(e, s)
+					r, err := e.try(s, patch)
+					if !errors.Is(err, test.err) {
 						e.Errorf("got %+v, %v", r, err)
 					}
 					e.faults(nil, nil, nil)
-					e.dead(s)
-					if n := len(e.dump()); n != 0 {
-						e.Errorf("%d sessions live on", n)
+					if name != "another's commit" {
+						e.dead(s)
 					}
-				}
-			})
+					left := e.dump()
+					if len(left) != test.left || (r.Session != nil) != (name == "its own") {
+						e.Errorf("got %+v, and %d sessions live on", r, len(left))
+					}
+				})
+			}
 		})
 	}
 }
 
+// A store that is full may refuse a tombstone. It never refuses a deletion.
+func TestSignOutWithoutRoomForATombstone(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		for _, patch := range []func(*env) *session.Patch{set(`{"user":null}`), control("clear")} {
+			s := e.create(`{"user":"alice"}`)
+			e.faults(func(op, id string) error {
+				if op == "Put" && id == s.ID() {
+					return errBroken
+				}
+				return nil
+			}, nil, nil)
+			if r := e.commit(s, patch); r.Outcome != session.EventReplaced {
+				e.Errorf("got %+v", r)
+			}
+			e.faults(nil, nil, nil)
+			e.dead(s)
+		}
+		e.counted(session.EventStale, 0)
+	})
+}
+
 func TestLostDeletionIsTriedAgain(t *testing.T) {
 	bubble(t, nil, func(e *env) {
-		for _, patch := range []func(*env) *session.Patch{control("destroy"), setControl(`{"b":1}`, "clear")} {
+		for op, patch := range map[string]func(*env) *session.Patch{"Delete": control("destroy"), "Put": setControl(`{"b":1}`, "clear")} {
 			s := e.create(`{"a":1}`)
-			e.faults(once(failing("Delete")), nil, nil)
+			e.faults(once(failing(op)), nil, nil)
 			calls := e.calls(func() { e.commit(s, patch) })
 			e.faults(nil, nil, nil)
-			if calls["Delete"] != 2 {
+			want := map[string]int{"Delete": 2, "Put": 3} // with the new session
+			if calls[op] != want[op] {
 				e.Errorf("calls %v", calls)
 			}
 			e.dead(s)
@@ -382,6 +418,104 @@ func TestAmbiguousAndUnreadableIsAnError(t *testing.T) {
 	})
 }
 
+// The store that took the answer away is back within half a second.
+func TestTheDecidingReadWaitsForTheStore(t *testing.T) {
+	for _, back := range []time.Duration{400 * time.Millisecond, 700 * time.Millisecond} {
+		bubble(t, nil, func(e *env) {
+			s := e.create(`{"a":1}`)
+			start := time.Now()
+			e.faults(nil, func(op, _ string) error {
+				if op == "Put" || op == "Get" && time.Since(start) < back {
+					return errBroken
+				}
+				return nil
+			}, nil)
+			r, err := e.try(s, set(`{"b":1}`))
+			if took := time.Since(start); took > 600*time.Millisecond {
+				e.Errorf("it took %v", took)
+			}
+			e.faults(nil, nil, nil)
+			switch {
+			case back < 500*time.Millisecond && err == nil:
+				e.data(r.Session, `{"a":1,"b":1}`)
+			case back < 500*time.Millisecond || !errors.Is(err, errBroken):
+				e.Errorf("the store is back after %v: error %v", back, err)
+			}
+		})
+	}
+}
+
+// A creation whose answer got lost is done again, as another session: the first
+// one may still come.
+func TestCreationIsTriedAgainUnderAnotherID(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		var ids []string
+		e.faults(func(op, id string) error {
+			if op == "Put" {
+				if ids = append(ids, id); len(ids) == 1 {
+					return errBroken
+				}
+			}
+			return nil
+		}, nil, nil)
+		s := e.create(`{"user":"alice"}`)
+		if len(ids) != 2 || ids[0] == ids[1] || s.ID() != ids[1] {
+			e.Errorf("created were %q, the session is %v", ids, s)
+		}
+		e.live(s)
+		e.counted(session.EventCreated, 1)
+
+		e.faults(failing("Put"), nil, nil)
+		calls := e.calls(func() {
+			if _, err := e.try(nil, set(`{}`)); !errors.Is(err, errBroken) {
+				e.Errorf("error %v", err)
+			}
+		})
+		if calls["Put"] != 2 {
+			e.Errorf("%d attempts, want 2", calls["Put"])
+		}
+	})
+}
+
+// Where the store knows that it did nothing, nothing is read, and no write is tried
+// again.
+func TestNotDone(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		s := e.create(`{"a":1}`)
+		e.faults(func(op, _ string) error {
+			if op != "Get" {
+				return session.NotDone(errBroken)
+			}
+			return nil
+		}, nil, nil)
+		for name, test := range map[string]struct {
+			s     *session.Session
+			patch func(*env) *session.Patch
+		}{
+			"create": {nil, set(`{}`)}, "update": {s, set(`{"b":1}`)}, "clear": {s, control("clear")}, "destroy": {s, control("destroy")},
+		} {
+			calls := e.calls(func() {
+				_, err := e.try(test.s, test.patch)
+				if !errors.Is(err, errBroken) || !errors.Is(err, session.ErrNotDone) || strings.Contains(err.Error(), session.ErrNotDone.Error()) {
+					e.Errorf("%s: error %v", name, err)
+				}
+			})
+			want := 1
+			if name == "clear" { // what has no room for a tombstone may have it for a deletion
+				want = 2
+			}
+			if n := calls["Get"] + calls["Put"] + calls["Delete"]; n != want || calls["Get"] > 0 {
+				e.Errorf("%s took %v", name, calls)
+			}
+		}
+		e.faults(nil, nil, nil)
+		e.data(s, `{"a":1}`)
+		if session.NotDone(nil) != nil {
+			e.Error("no error is one")
+		}
+	})
+}
+
 // The write lasted until the end of the commit's time, and was done.
 func TestWriteCutShortByTheCommitTimeoutIsDecidedToo(t *testing.T) {
 	bubble(t, nil, func(e *env) {
@@ -405,6 +539,9 @@ func TestCommitTimeout(t *testing.T) {
 			bubble(t, nil, func(e *env) {
 				s := e.create(`{"user":"alice"}`)
 				patch := setControl(`{"user":"bob"}`, "no-touch")
+				if op == "Delete" {
+					patch = control("destroy")
+				}
 				e.faults(nil, nil, func(got, _ string) bool { return got == op })
 				start := time.Now()
 				_, err := e.try(s, patch)

@@ -49,7 +49,7 @@ func Example() {
 
 	// The next request brings it along.
 	token, _ := session.ParseToken(cookie)
-	s, err := manager.Load(ctx, site, []session.Token{token}, time.Now())
+	s, _, err := manager.Load(ctx, site, []session.Token{token}, time.Now())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -63,7 +63,7 @@ func Example() {
 
 	// The user signs out, and the cookie is worth nothing any more.
 	answer(s, http.Header{"X-Session-Control": {"destroy"}})
-	s, err = manager.Load(ctx, site, []session.Token{token}, time.Now())
+	s, _, err = manager.Load(ctx, site, []session.Token{token}, time.Now())
 	fmt.Println("signed out:", s == nil, err)
 
 	// Output:
@@ -117,4 +117,43 @@ func ExampleOperator() {
 	// Output:
 	// alice example.com true <nil>
 	// alice example.com true <nil>
+}
+
+// counting is a store that knows how many sessions it has.
+type counting struct{ session.Store }
+
+func (counting) Len() int { return 3 }
+
+// timed is a store around another one.
+type timed struct{ session.Store }
+
+// Unwrap is for session.As.
+func (t timed) Unwrap() session.Store { return t.Store }
+
+// What a store can do besides is found behind wrappers, too.
+func ExampleAs() {
+	var store session.Store = timed{counting{memstore.New()}}
+	if counter, ok := session.As[session.Counter](store); ok {
+		fmt.Println("sessions:", counter.Len())
+	}
+	_, ok := session.As[session.Notifier](store)
+	fmt.Println("tells other processes:", ok)
+	// Output:
+	// sessions: 3
+	// tells other processes: false
+}
+
+// What clients must not send goes, in every spelling that a server could take
+// for it.
+func ExampleStrip() {
+	protocol, err := session.NewProtocol("", []session.Forward{{Key: "lang", Header: "X-Lang"}}, session.DefaultPolicy())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	header := http.Header{"X-Session-User": {"forged"}, "x_session_id": {"forged"}, "X-Lang": {"fr"}, "Accept": {"*/*"}}
+	session.Strip(header, protocol.ManagesRequest)
+	fmt.Println(header)
+	// Output:
+	// map[Accept:[*/*]]
 }

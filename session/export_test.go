@@ -1,5 +1,7 @@
 package session
 
+import "time"
+
 // IDSize is the length of an id.
 const IDSize = idSize
 
@@ -9,5 +11,7 @@ func IndexKey(realm, subject string) string { return indexKey(realm, subject) }
 // Renew returns a token with the same id and a new secret.
 func (t Token) Renew() Token { return t.renew() }
 
-// Epoch returns the number of renewals.
-func (s *Session) Epoch() uint64 { return s.epoch }
+// TTL returns how long the store keeps a session that is used now.
+func (p Policy) TTL(now, deadline time.Time, remembered bool) time.Duration {
+	return p.ttl(now, deadline, remembered)
+}

@@ -39,21 +39,36 @@ func (f *fields) millis() time.Time {
 	return time.UnixMilli(int64(n))
 }
 
-func (f *fields) word(yes, no string) bool {
+// word returns the one of the words that comes next.
+func (f *fields) word(words ...string) string {
 	field := f.next()
-	f.bad = f.bad || string(field) != yes && string(field) != no
-	return string(field) == yes
+	for _, word := range words {
+		if string(field) == word {
+			return word
+		}
+	}
+	f.bad = true
+	return ""
 }
 
 func (f *fields) verifier(dst *[sha256.Size]byte) { f.decodeVerifier(dst, f.next()) }
 
-func (f *fields) optionalVerifier(dst *[sha256.Size]byte) bool {
+// verifiers reads up to most of them, nil for "-".
+func (f *fields) verifiers(most int) [][sha256.Size]byte {
 	field := f.next()
 	if string(field) == "-" {
-		return false
+		return nil
 	}
-	f.decodeVerifier(dst, field)
-	return true
+	list := make([][sha256.Size]byte, bytes.Count(field, []byte(","))+1)
+	if f.bad = f.bad || len(list) > most; f.bad {
+		return nil
+	}
+	for i := range list {
+		var one []byte
+		one, field, _ = bytes.Cut(field, []byte(","))
+		f.decodeVerifier(&list[i], one)
+	}
+	return list
 }
 
 func (f *fields) decodeVerifier(dst *[sha256.Size]byte, field []byte) {

@@ -50,7 +50,7 @@ func FuzzControlHeaders(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(next.data) > policy.MaxData || len(next.subject) > maxSubject || !plainObject(next.data) {
+		if len(next.data) > policy.MaxData || len(next.subject) > maxSubject || !printable(next.data) || !compactObject(next.data) {
 			t.Errorf("data %q, subject %q", next.data, next.subject)
 		}
 		again, _, err := p.apply(was, policy)

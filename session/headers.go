@@ -209,7 +209,7 @@ func (p *Protocol) StripRequest(h http.Header) {
 }
 
 // StripResponse removes every managed name from response headers, trailers
-// that are kept under http.TrailerPrefix, and announcements of trailers.
+// that are kept under [http.TrailerPrefix], and announcements of trailers.
 func (p *Protocol) StripResponse(h http.Header) {
 	Strip(h, p.ManagesResponse)
 	StripList(h, "Trailer", p.ManagesResponse)

@@ -78,9 +78,13 @@ func (f *flaky) Delete(ctx context.Context, id string, expect uint64) error {
 	return f.call(ctx, "Delete", id, func() error { return f.Store.Delete(ctx, id, expect) })
 }
 
-func (f *flaky) Indexed(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error) {
-	err = f.call(ctx, "Indexed", key, func() error { ids, next, err = f.Store.Indexed(ctx, key, cursor, limit); return err })
-	return ids, next, err
+func (f *flaky) Indexed(ctx context.Context, key, cursor string, limit int) (page []session.Indexed, next string, err error) {
+	err = f.call(ctx, "Indexed", key, func() error { page, next, err = f.Store.Indexed(ctx, key, cursor, limit); return err })
+	return page, next, err
+}
+
+func (f *flaky) DeleteMany(ctx context.Context, key string, ids []string) error {
+	return f.call(ctx, "DeleteMany", key, func() error { return f.Store.DeleteMany(ctx, key, ids) })
 }
 
 func (f *flaky) Unindex(ctx context.Context, key, id string) error {
@@ -99,6 +103,7 @@ func (f *flaky) Cached(id string, now time.Time) *session.CachedEntry {
 type env struct {
 	*testing.T
 	*session.Manager
+	operator *session.Operator
 	store    *flaky
 	policy   session.Policy
 	protocol *session.Protocol
@@ -134,11 +139,12 @@ func newEnv(t *testing.T, policy session.Policy, store session.Store) *env {
 		T: t, store: &flaky{Store: store, calls: map[string]int{}}, policy: policy, protocol: newProtocol(t, policy),
 		site: site, logs: logs, events: map[session.Event]int{},
 	}
-	e.Manager = newManager(t, e.store, policy, session.Observer{Log: zap.New(core), Count: func(event session.Event) {
+	hears := session.Observer{Log: zap.New(core), Count: func(event session.Event) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.events[event]++
-	}})
+	}}
+	e.Manager, e.operator = newManager(t, e.store, policy, hears), session.NewOperator(e.store, hears)
 	return e
 }
 
@@ -193,7 +199,31 @@ func setControl(object, directives string) func(*env) *session.Patch {
 
 func (e *env) try(s *session.Session, p func(*env) *session.Patch) (session.Result, error) {
 	e.Helper()
-	return e.Commit(context.Background(), e.site, s, p(e), time.Now())
+	r, err := e.Commit(context.Background(), e.site, s, p(e), time.Now())
+	if err == nil && r.Outcome == session.EventCreated {
+		r.Session = e.claimed(r.Session)
+	}
+	return r, err
+}
+
+// claimed is a new session whose cookie has come back, without any trace of that
+// in what the environment counts.
+func (e *env) claimed(s *session.Session) *session.Session {
+	e.Helper()
+	if s.Subject() != "" {
+		return s
+	}
+	now := time.Now()
+	ttl := e.policy.TTL(now, s.Deadline(), s.Remembered())
+	if err := e.store.Store.Touch(context.Background(), s.ID(), s.Version(), ttl); err != nil {
+		e.Fatal(err)
+	}
+	behind := newManager(e.T, e.store.Store, e.policy, session.Observer{})
+	s, _, err := behind.Load(context.Background(), e.site, []session.Token{s.Token()}, now)
+	if s == nil {
+		e.Fatalf("a new session is gone: error %v", err)
+	}
+	return s
 }
 
 func (e *env) commit(s *session.Session, p func(*env) *session.Patch) session.Result {
@@ -220,11 +250,12 @@ func (e *env) create(object string) *session.Session {
 func (e *env) tryLoad(tokens ...session.Token) (*session.Session, error) {
 	e.Helper()
 	if _, near := e.store.Store.(session.NearCache); !near || len(tokens) != 1 {
-		return e.Load(context.Background(), e.site, tokens, time.Now())
+		s, _, err := e.Load(context.Background(), e.site, tokens, time.Now())
+		return s, err
 	}
-	before, err1 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
-	s, err := e.Load(context.Background(), e.site, tokens, time.Now())
-	after, err2 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
+	before, _, err1 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
+	s, _, err := e.Load(context.Background(), e.site, tokens, time.Now())
+	after, _, err2 := e.LoadCached(context.Background(), e.site, tokens, time.Now())
 	for _, cached := range []*session.Session{before, after} {
 		if err := errors.Join(err1, err, err2); err != nil {
 			e.Errorf("loading session %s: %v", tokens[0].ID, err)

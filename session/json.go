@@ -156,6 +156,10 @@ func checkUnicode(text string) error {
 	return nil
 }
 
+// EncodeJSON encodes a value compactly in printable ASCII, as it is fit for
+// terminals and headers.
+func EncodeJSON(v any) ([]byte, error) { return encodeASCII(v) }
+
 // encodeASCII encodes a decoded value in the form in which it is stored and
 // sent: compact, keys sorted, every byte printable ASCII.
 func encodeASCII(v any) ([]byte, error) {

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
+
+	"github.com/caddy-session/caddy-session/internal/logging"
 )
 
 // Site is where a request happens.
@@ -18,6 +19,11 @@ type Site struct {
 	// Client is recorded when a session is created and when a subject
 	// appears, unless it is zero.
 	Client Client
+
+	// NoAnonymous keeps sessions without a subject from beginning here: the
+	// browser may have a session although the request came without it, and a
+	// new cookie would take the place of that one. See [Manager.Load].
+	NoAnonymous bool
 }
 
 // Manager loads and commits sessions under one policy. Absent, expired and forged
@@ -32,8 +38,14 @@ type Manager struct {
 
 	nearCache  NearCache // of the store, nil if it has none
 	locks      stripes
-	background chan struct{}  // bounds goroutines
-	forgeries  rate.Sometimes // of telling of them
+	background chan struct{} // bounds goroutines
+	lines      repeatedLines
+}
+
+// repeatedLines are the log lines of a manager that visitors or an application can
+// have repeated.
+type repeatedLines struct {
+	forged, realms, ambiguous, corrupt, noSubject, destroyWins, dropped, maxAge, uncounted, unevicted logging.Repeated
 }
 
 const (
@@ -58,7 +70,6 @@ func NewManager(store Store, policy Policy, protocol *Protocol, observer Observe
 		nearCache:  nearCache,
 		locks:      newStripes(),
 		background: make(chan struct{}, backgroundLimit),
-		forgeries:  rate.Sometimes{First: 1, Interval: time.Second},
 	}, nil
 }
 
@@ -72,27 +83,31 @@ func (m *Manager) Count(e Event) { m.count(e) }
 // nil. If several are live, somebody has planted a cookie: all of them are
 // ended, since each was presented with its secret, and the request is
 // anonymous.
-func (m *Manager) Load(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+//
+// stale tells that there is none, but that one of the tokens was good until a
+// moment ago: the browser has another one by now, or is about to get it. Commit
+// for such a request at a site with NoAnonymous.
+func (m *Manager) Load(ctx context.Context, site Site, tokens []Token, now time.Time) (s *Session, stale bool, err error) {
 	return m.load(ctx, site, tokens, now, false)
 }
 
 // load is Load, where near allows sessions out of the near-cache.
-func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.Time, near bool) (*Session, error) {
-	var found *Session
+func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.Time, near bool) (found *Session, stale bool, err error) {
 	var more []*Session
 	for _, t := range tokens {
 		var s *Session
-		var err error
+		var old bool
 		if near {
-			s = m.cached(site.Scope, t, now)
+			s = m.cached(site, t, now)
 		}
 		if s == nil {
-			s, err = m.loadOne(ctx, site.Scope, t, now)
+			s, old, err = m.loadOne(ctx, site, t, now)
 		}
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		case s == nil:
+			stale = stale || old
 		case found == nil:
 			found = s
 		default:
@@ -103,89 +118,125 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 		if found != nil {
 			m.count(EventLive)
 		}
-		return found, nil
+		return found, stale && found == nil, nil
 	}
 	if near {
 		// One of them may have ended elsewhere: no reason to end the other.
 		return m.load(ctx, site, tokens, now, false)
 	}
 	m.count(EventAmbiguous)
-	for _, s := range append(more, found) {
-		m.log.Warn("request presents several live sessions; ending all of them",
-			zap.String("session", s.ID()), zap.String("host", site.Scope.Host))
+	more = append(more, found)
+	ids := make([]string, len(more))
+	for i, s := range more {
+		ids[i] = s.ID()
+	}
+	m.lines.ambiguous.Log(m.log.Warn, "request presents several live sessions; ending all of them", "",
+		zap.Strings("sessions", ids), zap.String("host", site.Scope.Host))
+	for _, s := range more {
 		if err := m.endIndexed(ctx, s.ID(), s.indexKey()); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		m.notify(Notice{Event: EventAmbiguous, ID: s.ID()})
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
-// loadOne returns the session of one token, or nil if there is none.
-func (m *Manager) loadOne(ctx context.Context, scope Scope, t Token, now time.Time) (*Session, error) {
+// loadOne is load for one token.
+func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time) (s *Session, stale bool, err error) {
 	e, err := m.store.Get(ctx, t.ID)
 	if errors.Is(err, ErrNotFound) {
 		m.count(EventExpired)
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		m.count(EventStoreError)
-		return nil, fmt.Errorf("loading session %s: %w", t.ID, err)
+		if !errors.Is(err, context.Canceled) { // that is the client's own doing
+			m.count(EventStoreError)
+		}
+		return nil, false, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	s, v, err := openRecord(e.Value, t, t.verifier(scope), now)
+	s, v, err := openRecord(e.Value, t, site, m.policy, now)
 	switch v {
 	case verdictLive:
 		s.expires = now.Add(e.TTL)
-		return s, nil
+		return s, false, nil
 	case verdictExpired:
 		m.count(EventExpired)
-	case verdictStale:
+	case verdictElsewhere:
+		m.count(EventElsewhere)
+		if s.scope == site.Scope {
+			m.lines.realms.Log(m.log.Warn, "request presents a session of another realm, which is none here: sites that share a host need cookies of different names, or the same realm", "",
+				zap.String("session", t.ID), zap.String("host", site.Scope.Host), zap.String("cookie", site.Scope.Name),
+				zap.String("realm", site.Realm), zap.String("session_realm", s.realm))
+		}
+	case verdictStale, verdictReplaced:
 		m.count(EventStale)
 		if line := m.log.Check(zap.DebugLevel, "token from before the last renewal"); line != nil {
 			line.Write(zap.String("session", t.ID))
 		}
+		return nil, true, nil
 	case verdictForged:
 		m.count(EventForged)
-		m.forgeries.Do(func() {
-			m.log.Warn("token with a wrong secret: forged, stolen before a renewal, or of another site; at most one such line a second",
-				zap.String("session", t.ID))
+		m.lines.forged.Log(func(message string, fields ...zap.Field) {
+			m.log.Warn(message, fields...)
 			m.notify(Notice{Event: EventForged, ID: t.ID})
-		})
+		}, "token with a wrong secret: forged, stolen before a renewal, or of another site; at most one such line a second", "", zap.String("session", t.ID))
 	case verdictCorrupt:
 		m.corrupt(t.ID, e, err)
 	case verdictNewer:
 		m.count(EventStoreError)
-		return nil, fmt.Errorf("loading session %s: %w", t.ID, err)
+		return nil, false, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
 func (m *Manager) corrupt(id string, e Entry, err error) {
 	m.count(EventCorrupt)
-	m.log.Error("ignoring a stored value that is no session of ours",
+	m.lines.corrupt.Log(m.log.Error, "ignoring a stored value that is no session of ours", id,
 		zap.String("session", id), zap.Int("bytes", len(e.Value)), zap.Error(err))
 }
 
 // Touch extends the store's TTL if that is due, without making the caller
 // wait. It fails silently but for the count: the session is alive anyway.
 func (m *Manager) Touch(s *Session, now time.Time) {
-	if s == nil {
+	if s == nil || !m.touchDue(s, now) {
 		return
 	}
+	if !m.inBackground(func(ctx context.Context) { m.touch(ctx, s, now) }) {
+		m.count(EventTouchError)
+	}
+}
+
+func (m *Manager) touchDue(s *Session, now time.Time) bool {
 	end, remembered := m.policy.limits(s, now)
-	if !m.policy.touchDue(now, end, remembered, s.expires.Sub(now)) {
-		return
+	return m.policy.touchDue(now, end, remembered, s.expires.Sub(now))
+}
+
+func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
+	end, remembered := m.policy.limits(s, now)
+	err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, end, remembered))
+	switch {
+	case err == nil:
+		m.count(EventTouched)
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
+		// It ended, or a commit has set a newer TTL.
+	default:
+		m.count(EventTouchError)
+		m.log.Debug("touching session", zap.String("session", s.ID()), zap.Error(err))
 	}
+}
+
+// KeepAlive is [Manager.Touch] for a request that lasts: other ones may have changed
+// the session since it was loaded or committed. If it has ended or was renewed,
+// there is nothing to do. It asks the store, in the background too.
+func (m *Manager) KeepAlive(s *Session, now time.Time) {
 	ok := m.inBackground(func(ctx context.Context) {
-		err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, end, remembered))
+		current, err := m.reload(ctx, s, now)
 		switch {
-		case err == nil:
-			m.count(EventTouched)
-		case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
-			// It ended, or a commit has set a newer TTL.
-		default:
+		case err == nil && current != nil && m.touchDue(current, now):
+			m.touch(ctx, current, now)
+		case err != nil && !errors.Is(err, ErrNotFound):
 			m.count(EventTouchError)
-			m.log.Debug("touching session", zap.String("session", s.ID()), zap.Error(err))
+			m.log.Debug("keeping session alive", zap.Error(err))
 		}
 	})
 	if !ok {

@@ -32,7 +32,7 @@ func BenchmarkLoad(b *testing.B) {
 			tokens, now := []session.Token{s.Token()}, time.Now()
 			b.ReportAllocs()
 			for b.Loop() {
-				if got, err := m.Load(context.Background(), site, tokens, now); got == nil || err != nil {
+				if got, _, err := m.Load(context.Background(), site, tokens, now); got == nil || err != nil {
 					b.Fatal(got, err)
 				}
 			}

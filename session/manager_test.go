@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -36,13 +38,38 @@ func TestTokenIsWorthNothingElsewhere(t *testing.T) {
 			{Name: "__Host-sid", Host: "www.example.com", Path: "/"},
 			{Name: "__Host-sid", Host: "example.com", Path: "/a"},
 		} {
-			got, err := e.Load(context.Background(), session.Site{Scope: scope, Realm: e.site.Realm}, []session.Token{s.Token()}, time.Now())
+			got, _, err := e.Load(context.Background(), session.Site{Scope: scope, Realm: e.site.Realm}, []session.Token{s.Token()}, time.Now())
 			if got != nil || err != nil {
 				e.Errorf("%+v opens it: error %v", scope, err)
 			}
 		}
 		e.counted(session.EventForged, 3)
 		e.live(s)
+	})
+}
+
+// A session of another realm is none here, is not forged, and stays.
+func TestRealmsPartSessions(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		staff := e.site
+		staff.Realm = "staff"
+		for _, start := range []string{`{"user":"alice"}`, `{}`} {
+			s := e.create(start)
+			for range 2 {
+				for _, load := range []func(context.Context, session.Site, []session.Token, time.Time) (*session.Session, bool, error){e.Load, e.LoadCached} {
+					if got, stale, err := load(e.Context(), staff, []session.Token{s.Token()}, time.Now()); got != nil || stale || err != nil {
+						e.Errorf("%s in another realm: %v, error %v", start, got, err)
+					}
+				}
+				e.live(s)
+			}
+		}
+		e.counted(session.EventElsewhere, 8)
+		e.counted(session.EventForged, 0)
+		warnings := e.logs.FilterMessageSnippet("another realm").All()
+		if len(warnings) != 1 || warnings[0].ContextMap()["realm"] != "staff" || warnings[0].ContextMap()["session_realm"] != e.site.Realm {
+			e.Errorf("warnings: %+v", warnings)
+		}
 	})
 }
 
@@ -93,8 +120,14 @@ func TestSeveralLiveSessionsAreAllEnded(t *testing.T) {
 			e.Error("some of them are left")
 		}
 		e.counted(session.EventAmbiguous, 1)
-		if n := e.logs.FilterMessageSnippet("several live sessions").Len(); n != 3 {
-			e.Errorf("%d warnings", n)
+		lines := e.logs.FilterMessageSnippet("several live sessions").All()
+		if len(lines) != 1 {
+			e.Fatalf("%d warnings", len(lines))
+		}
+		for _, s := range []*session.Session{a, b, c} {
+			if !strings.Contains(fmt.Sprint(lines[0].ContextMap()["sessions"]), s.ID()) {
+				e.Errorf("the warning does not name %s", s.ID())
+			}
 		}
 		e.live(e.commit(got, set(`{"user":"alice"}`)).Session)
 	})
@@ -149,7 +182,6 @@ func TestUnreadableRecords(t *testing.T) {
 		{"subject", func(v string) string { return strings.Replace(v, " alice ", " admin ", 1) }, false},
 		{"remembered", func(v string) string { return strings.Replace(v, " idle ", " remembered ", 1) }, false},
 		{"realm", func(v string) string { return strings.Replace(v, " example.com ", " example.org ", 1) }, false},
-		{"plain", func(v string) string { return strings.Replace(v, " sealed\n", " plain\n", 1) }, false},
 		{"too long", func(v string) string { return strings.Replace(v, " alice ", " "+strings.Repeat("a", 20<<10)+" ", 1) }, false},
 	}
 	for _, test := range tests {
@@ -174,6 +206,44 @@ func TestUnreadableRecords(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever writes to the store can't have a sealed record taken for a plain one:
+// the form can't be changed without the secret.
+func TestSealedStaysSealed(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		for i, data := range []string{`{"user":"alice"}`, `{"user":"alice","admin":true}`} {
+			s := e.create(`{"user":"alice"}`)
+			e.rewrite(s.ID(), func(v string) string {
+				header, _, _ := strings.Cut(v, "\n")
+				return strings.Replace(header, " sealed", " plain", 1) + "\n" + data
+			})
+			e.dead(s)
+			e.counted(session.EventForged, i+1)
+		}
+	})
+}
+
+// A session that was plain is sealed by the next commit after the setting has
+// changed, and the other way round.
+func TestFormFollowsTheSetting(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		s := e.create(`{"a":1}`)
+		for _, plain := range []bool{true, false} {
+			policy := e.policy
+			policy.Plain = plain
+			other := newEnv(e.T, policy, e.store.Store)
+			other.data(s, `{"a":1}`)
+			old := s
+			s = other.commit(other.live(s), control("renew")).Session
+			if got := strings.Contains(e.dump()[s.ID()], " plain\n"); got != plain {
+				e.Errorf("plain: %t, want %t", got, plain)
+			}
+			e.data(s, `{"a":1}`)
+			other.dead(old)
+			other.counted(session.EventStale, 1)
+		}
+	})
 }
 
 func TestRecordOfAnotherSessionIsRefused(t *testing.T) {
@@ -379,7 +449,7 @@ func TestDeadlineHoldsWithoutTheStore(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s := e.create(`{}`)
 		late := s.Deadline()
-		if got, err := e.Load(context.Background(), e.site, []session.Token{s.Token()}, late); got != nil || err != nil {
+		if got, _, err := e.Load(context.Background(), e.site, []session.Token{s.Token()}, late); got != nil || err != nil {
 			e.Errorf("got %v, error %v at the deadline", got, err)
 		}
 		r, err := e.Commit(context.Background(), e.site, s, e.patch(`{"a":1}`, "", ""), late)
@@ -397,6 +467,55 @@ func TestSessionDoesNotChange(t *testing.T) {
 		e.commit(s, setControl(`{"a":{"b":2},"user":"x"}`, "renew, max-age=60"))
 		if !bytes.Equal(s.Data(), data) || s.Token() != token || s.Version() != version || s.Remembered() || s.Subject() != "" {
 			e.Errorf("%v has changed: %s", s, s.Data())
+		}
+	})
+}
+
+// A client that hangs up is no fault of the store.
+func TestCancelledLoad(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		s := e.create(`{"user":"alice"}`)
+		e.faults(nil, nil, func(op, _ string) bool { return op == "Get" })
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Second, cancel)
+		got, _, err := e.Load(ctx, e.site, []session.Token{s.Token()}, time.Now())
+		if got != nil || !errors.Is(err, context.Canceled) {
+			e.Errorf("got %v, error %v", got, err)
+		}
+		e.counted(session.EventStoreError, 0)
+
+		ctx, cancel = context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if got, _, err := e.Load(ctx, e.site, []session.Token{s.Token()}, time.Now()); got != nil || err == nil {
+			e.Errorf("too slow: got %v, error %v", got, err)
+		}
+		e.counted(session.EventStoreError, 1)
+	})
+}
+
+// Who has opened something with the secret from before a renewal can tell.
+func TestEpochs(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		var notices []session.Notice
+		e.Manager = newManager(e, e.store, e.policy, session.Observer{Notify: func(n session.Notice) { notices = append(notices, n) }})
+		s := e.create(`{}`)
+		for want, p := range []func(*env) *session.Patch{set(`{"a":1}`), control("renew"), set(`{"user":"alice"}`)} {
+			s = e.commit(s, p).Session
+			if s.Epoch() != uint64(want) {
+				e.Errorf("after commit %d: epoch %d", want, s.Epoch())
+			}
+		}
+		want := []session.Notice{
+			{Event: session.EventCreated, ID: s.ID()},
+			{Event: session.EventRenewed, ID: s.ID(), Epoch: 1},
+			{Event: session.EventRenewed, ID: s.ID(), Epoch: 2},
+		}
+		if !slices.Equal(notices, want) {
+			e.Errorf("notices %+v", notices)
+		}
+		entry, err := e.store.Get(context.Background(), s.ID())
+		if epoch, unreadable := session.EpochOf(entry); epoch != 2 || unreadable != nil || err != nil {
+			e.Errorf("the record has epoch %d, %v, %v", epoch, unreadable, err)
 		}
 	})
 }

@@ -19,7 +19,7 @@ type NearCache interface {
 	// perhaps out of date. nil means that Get has to be asked and nothing else.
 	//
 	// An entry shows what the store held when it was read. It must be gone
-	// before a Put, Touch or Delete of this process that has changed it
+	// before a Put, Touch, Delete or DeleteMany of this process that has changed it
 	// returns, and as soon as the store hears of any other change.
 	Cached(id string, now time.Time) *CachedEntry
 }
@@ -45,25 +45,31 @@ type CachedEntry struct {
 // From memory come live sessions only. Whatever looks wrong there (a secret
 // that does not fit, a deadline that is past) may have become right elsewhere,
 // so the store itself decides, and events are counted as by Load.
-func (m *Manager) LoadCached(ctx context.Context, site Site, tokens []Token, now time.Time) (*Session, error) {
+func (m *Manager) LoadCached(ctx context.Context, site Site, tokens []Token, now time.Time) (s *Session, stale bool, err error) {
 	return m.load(ctx, site, tokens, now, m.nearCache != nil)
 }
 
 // cached returns the session of a token if it is in memory and live, else nil.
-func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
+func (m *Manager) cached(site Site, t Token, now time.Time) *Session {
 	c := m.nearCache.Cached(t.ID, now)
 	if c == nil {
 		return nil
 	}
 	if s := c.session.Load(); s != nil {
 		// The secret that has opened the record before need not be hashed again.
-		same := subtle.ConstantTimeCompare(t.secret[:], s.token.secret[:]) == 1 && scope == s.scope
-		if !same || !now.Before(s.deadline) {
+		same := subtle.ConstantTimeCompare(t.secret[:], s.token.secret[:]) == 1 && site.Scope == s.scope && site.Realm == s.realm
+		if !same {
+			return nil
+		}
+		if ends := m.policy.deadline(&s.record); !ends.Equal(s.ends) { // of a handler with other settings
+			s = &Session{token: s.token, record: s.record, ends: ends, expires: s.expires, text: s.text}
+		}
+		if !now.Before(s.ends) {
 			return nil
 		}
 		return s
 	}
-	s, v, _ := openRecord(c.Value, t, t.verifier(scope), now)
+	s, v, _ := openRecord(c.Value, t, site, m.policy, now)
 	if v != verdictLive {
 		return nil
 	}
@@ -72,8 +78,6 @@ func (m *Manager) cached(scope Scope, t Token, now time.Time) *Session {
 	if m.protocol.whole {
 		s.text = string(s.data)
 	}
-	if scope == s.scope {
-		c.session.Store(s)
-	}
+	c.session.Store(s)
 	return s
 }

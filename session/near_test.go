@@ -49,7 +49,7 @@ func nearBubble(t *testing.T, f func(near, other *env)) {
 // cached loads as for a safe method.
 func (e *env) cached(tokens ...session.Token) *session.Session {
 	e.Helper()
-	s, err := e.LoadCached(context.Background(), e.site, tokens, time.Now())
+	s, _, err := e.LoadCached(context.Background(), e.site, tokens, time.Now())
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestLoadCachedAsksWhenInDoubt(t *testing.T) {
 		// Another site with the same store.
 		elsewhere := e.site
 		elsewhere.Scope.Host = "other.example"
-		if s, err := e.LoadCached(t.Context(), elsewhere, []session.Token{forged.Token()}, time.Now()); s != nil || err != nil {
+		if s, _, err := e.LoadCached(t.Context(), elsewhere, []session.Token{forged.Token()}, time.Now()); s != nil || err != nil {
 			t.Errorf("got %v, %v at another site", s, err)
 		}
 		e.counted(session.EventForged, 3)
@@ -213,7 +213,7 @@ func TestCommitOnCached(t *testing.T) {
 // A value that is no record is the store's business, as ever.
 func TestLoadCachedCorrupt(t *testing.T) {
 	nearBubble(t, func(e, other *env) {
-		s := e.create(`{}`)
+		s := e.create(`{"user":"alice"}`)
 		value := append(session.AppendHead(nil, 2), strings.Repeat("x", 40)...)
 		if err := other.store.Put(t.Context(), s.ID(), 1, session.Entry{Version: 2, Value: value, TTL: time.Hour}); err != nil {
 			t.Fatal(err)
@@ -239,7 +239,7 @@ func BenchmarkLoadCached(b *testing.B) {
 			m.LoadCached(b.Context(), site, tokens, now)
 			b.ReportAllocs()
 			for b.Loop() {
-				if got, err := m.LoadCached(b.Context(), site, tokens, now); got == nil || err != nil {
+				if got, _, err := m.LoadCached(b.Context(), site, tokens, now); got == nil || err != nil {
 					b.Fatal(got, err)
 				}
 			}

@@ -28,6 +28,10 @@ type Notice struct {
 	// ID is the session's. After [EventReplaced], it is no more, and Next is the
 	// id of the session in its place.
 	ID, Next string
+
+	// Epoch is that of the session after [EventRenewed], else 0: what was opened
+	// in an earlier one was opened with a secret that is dead.
+	Epoch uint64
 }
 
 // Ends reports whether the session with the ID is no more. Sessions that end

@@ -23,12 +23,12 @@ type Info struct {
 	ID         string
 	Version    uint64
 	Subject    string // empty if nobody is signed in
-	Realm      string // of the subject
+	Realm      string
 	Scope      Scope
 	Created    time.Time
 	SignedIn   time.Time // zero if nobody is signed in
 	Expires    time.Time // if it is not used any more
-	Deadline   time.Time // at the latest
+	Deadline   time.Time // at the latest; sooner if the site's lifetime or remember was lowered since
 	Remembered bool      // it has no idle limit
 	Encrypted  bool
 	Bytes      int // of the whole record
@@ -48,16 +48,35 @@ func (o *Operator) Show(ctx context.Context, id string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
+	return Inspect(id, e, time.Now())
+}
+
+// Inspect returns what an entry of the store says about the session with the
+// id. Errors wrap [ErrUnreadable].
+func Inspect(id string, e Entry, now time.Time) (Info, error) {
 	r, _, _, err := decodeRecord(e.Value)
 	if err != nil {
 		return Info{}, fmt.Errorf("session %s: %w: %w", id, ErrUnreadable, err)
 	}
+	if r.replaced {
+		return Info{}, ErrNotFound
+	}
 	return Info{
 		ID: id, Version: r.version, Subject: r.subject, Realm: r.realm, Scope: r.scope,
-		Created: r.created, SignedIn: r.signedIn, Expires: earlier(time.Now().Add(e.TTL), r.deadline), Deadline: r.deadline,
+		Created: r.created, SignedIn: r.signedIn, Expires: earlier(now.Add(e.TTL), r.deadline), Deadline: r.deadline,
 		Remembered: r.remembered, Encrypted: r.sealed, Bytes: len(e.Value),
 		Client: r.client, SignInClient: r.signInClient,
 	}, nil
+}
+
+// EpochOf returns the epoch of the session in an entry, as [Session.Epoch] does.
+// Errors wrap [ErrUnreadable].
+func EpochOf(e Entry) (uint64, error) {
+	r, _, _, err := decodeRecord(e.Value)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return r.epoch, nil
 }
 
 // List returns a page of all sessions: pass "" first, then next until it is "".
@@ -74,9 +93,13 @@ func (o *Operator) List(ctx context.Context, cursor string, limit int) (page []I
 
 // ListSubject is [Operator.List] for the sessions of a subject in a realm.
 func (o *Operator) ListSubject(ctx context.Context, realm, subject, cursor string, limit int) (page []Info, next string, err error) {
-	ids, next, err := o.store.Indexed(ctx, indexKey(realm, subject), cursor, limit)
+	indexed, next, err := o.store.Indexed(ctx, indexKey(realm, subject), cursor, limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing the sessions of a subject: %w", err)
+	}
+	ids := make([]string, len(indexed))
+	for i := range indexed {
+		ids[i] = indexed[i].ID
 	}
 	// An index entry means nothing without its record.
 	page, err = o.showAll(ctx, ids, func(i Info) bool { return i.Subject == subject && i.Realm == realm })
@@ -112,6 +135,9 @@ func (o *Operator) End(ctx context.Context, id string) (bool, error) {
 	if errors.Is(err, errNewer) {
 		return false, fmt.Errorf("ending session %s: %w: %w", id, ErrUnreadable, err)
 	}
+	if r.replaced {
+		return false, nil
+	}
 	// Whatever its version is by now: nobody signs in again with this id.
 	if err := o.end(ctx, id); err != nil {
 		return false, err
@@ -121,4 +147,33 @@ func (o *Operator) End(ctx context.Context, id string) (bool, error) {
 	}
 	o.ended(EventEnded, id, r.subject != "")
 	return true, nil
+}
+
+// EndSubject ends the sessions of a subject in a realm, but one, which may be "".
+// It returns how many there were.
+func (o *Operator) EndSubject(ctx context.Context, realm, subject, except string) (int, error) {
+	ids, err := o.endOthers(ctx, indexKey(realm, subject), except)
+	if err != nil {
+		return 0, fmt.Errorf("ending the sessions of a subject: %w", err)
+	}
+	for _, id := range ids {
+		o.ended(EventEnded, id, true)
+	}
+	return len(ids), nil
+}
+
+// EndMany ends sessions that were listed. Their index entries stay until their
+// deadlines, where they mean nothing.
+func (o *Operator) EndMany(ctx context.Context, listed []Info) error {
+	ids := make([]string, len(listed))
+	for i := range listed {
+		ids[i] = listed[i].ID
+	}
+	if err := o.store.removeMany(ctx, "", ids); err != nil {
+		return fmt.Errorf("ending %d sessions: %w", len(ids), err)
+	}
+	for _, s := range listed {
+		o.ended(EventEnded, s.ID, s.Subject != "")
+	}
+	return nil
 }

@@ -106,7 +106,7 @@ func TestOperate(t *testing.T) {
 	if indexed, _, err := store.Indexed(t.Context(), session.IndexKey("example.com", "alice"), "", 10); err != nil || len(indexed) != 1 {
 		t.Errorf("the index: %q, %v", indexed, err)
 	}
-	if s, err := m.Load(t.Context(), site, []session.Token{alice.Token()}, now); s != nil || err != nil {
+	if s, _, err := m.Load(t.Context(), site, []session.Token{alice.Token()}, now); s != nil || err != nil {
 		t.Errorf("the ended session: %v, %v", s, err)
 	}
 	if _, err := o.Show(t.Context(), elsewhere.ID()); err != nil {

@@ -6,24 +6,27 @@ import "context"
 // through wrappers.
 
 // Notifier is a [Store] of several nodes that can tell the others when a session
-// ends. It may lose messages: who listens has to look for itself now and then.
+// ends or is renewed. It may lose messages: who listens has to look for itself now
+// and then.
 type Notifier interface {
-	// Notify tells all nodes, this one too, that the session has ended.
+	// Notify tells all nodes, this one too, that the session has ended or was
+	// renewed: the store has which.
 	Notify(ctx context.Context, id string) error
 
-	// Listen calls ended for every message until ctx is done or an error
-	// occurs, which it returns.
-	Listen(ctx context.Context, ended func(id string)) error
+	// Listen calls heard for every message until ctx is done or an error
+	// occurs, which it returns. heard must not wait for the store.
+	Listen(ctx context.Context, heard func(id string)) error
 }
 
-// Counter is a [Store] that knows how many sessions it holds, but for those that
-// have expired in the last seconds.
+// Counter is a [Store] that knows how many sessions it holds. Those that have
+// expired in the last seconds or were replaced in the last minute may be among
+// them.
 type Counter interface {
 	Len() int
 }
 
 // As returns the store, or the first one that it wraps, as a T. Wrappers have a
-// method Unwrap() Store.
+// method Unwrap() [Store].
 func As[T any](store Store) (T, bool) {
 	for store != nil {
 		if t, ok := store.(T); ok {

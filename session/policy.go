@@ -24,6 +24,10 @@ type Policy struct {
 	// any more at now. A change of that is to a session what max-age is, but
 	// that it does not end one before its time.
 	RememberedUntil func(private []byte, now time.Time) time.Time
+	// Unclaimed ends a session in which nobody is signed in this long after its
+	// creation, unless its cookie comes back before: most visitors that take no
+	// cookies are robots. It is never more than half of what Idle allows.
+	Unclaimed time.Duration
 	// Touch is how often at most the store's TTL is extended.
 	Touch time.Duration
 
@@ -47,6 +51,7 @@ func DefaultPolicy() Policy {
 		Idle:       30 * time.Minute,
 		Lifetime:   24 * time.Hour,
 		Remember:   30 * 24 * time.Hour,
+		Unclaimed:  10 * time.Minute,
 		Touch:      time.Minute,
 		SubjectKey: "user",
 		MaxData:    64 << 10,
@@ -68,6 +73,8 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("remember %s is too short: give at least 1s", p.Remember)
 	case p.Remember > maxRemember:
 		return fmt.Errorf("remember %s is more than 400 days, the most that browsers keep a cookie", p.Remember)
+	case p.Unclaimed < time.Second:
+		return fmt.Errorf("unclaimed %s is too short: give at least 1s", p.Unclaimed)
 	case p.Touch < 0:
 		return fmt.Errorf("touch %s is negative", p.Touch)
 	case p.SubjectKey == "" || len(p.SubjectKey) > maxKey:
@@ -87,6 +94,16 @@ func (p Policy) Validate() error {
 // maxMaxData bounds max_data, and so what a stored record can make us allocate.
 const maxMaxData = 16 << 20
 
+// deadline returns when a session ends at last: at the deadline that it was given,
+// or when one that began to count at the same time would end today. So settings
+// that were lowered are for sessions that exist, too.
+func (p Policy) deadline(r *record) time.Time {
+	if r.remembered {
+		return earlier(r.deadline, r.since.Add(p.Remember))
+	}
+	return earlier(r.deadline, r.since.Add(p.Lifetime))
+}
+
 // rememberedUntil is RememberedUntil where that may be nil.
 func (p Policy) rememberedUntil(private []byte, now time.Time) time.Time {
 	if p.RememberedUntil == nil || len(private) == 0 {
@@ -95,13 +112,16 @@ func (p Policy) rememberedUntil(private []byte, now time.Time) time.Time {
 	return p.RememberedUntil(private, now)
 }
 
-// limits returns until when a session lasts, and whether that is without the idle
-// limit, for ttl and touchDue.
+// limits returns until when a session lasts that is not used any more after now,
+// and whether that is without the idle limit, for ttl and touchDue.
 func (p Policy) limits(s *Session, now time.Time) (end time.Time, remembered bool) {
-	if until := p.rememberedUntil(s.private, now); !s.remembered && until.After(now.Add(p.Idle)) {
-		return earlier(until, s.deadline), true
+	if s.remembered {
+		return s.ends, true
 	}
-	return s.deadline, s.remembered
+	if until := earlier(p.rememberedUntil(s.private, now), s.since.Add(p.Remember)); until.After(now.Add(p.Idle)) {
+		return earlier(until, s.ends), true
+	}
+	return s.ends, false
 }
 
 // ttl returns how long the store keeps a session that is used now: Idle, cut
@@ -115,13 +135,20 @@ func (p Policy) ttl(now, deadline time.Time, remembered bool) time.Duration {
 	return min(p.Idle, left)
 }
 
+// unclaimed returns how long the store keeps a session whose cookie has not come
+// back yet, of one that it would keep for ttl. It is so much less that the first
+// request with the cookie is due to touch it.
+func (p Policy) unclaimed(ttl time.Duration) time.Duration { return min(p.Unclaimed, ttl/2) }
+
 // touchDue reports whether a session that was read with ttl left should get a
-// new TTL: it has lost more than Touch (at most a quarter of Idle, so that
-// short limits work), or has more than Idle, because Idle was lowered.
+// new TTL: it has lost more than Touch (at most a quarter of Idle and of what it
+// would get, so that short limits work), or has more than it should, because a
+// setting was lowered.
 func (p Policy) touchDue(now, deadline time.Time, remembered bool, ttl time.Duration) bool {
 	target := p.ttl(now, deadline, remembered)
 	if target <= 0 {
 		return false
 	}
-	return ttl < target-min(p.Touch, p.Idle/4) || !remembered && ttl > p.Idle
+	slack := min(p.Touch, p.Idle/4, target/4)
+	return ttl < target-slack || ttl > target+slack || !remembered && ttl > p.Idle
 }

@@ -54,6 +54,10 @@ func TestTouchDue(t *testing.T) {
 		{"remembered", 30 * m, m, 24 * 60 * m, true, 24 * 60 * m, false},
 		{"remembered, more than idle", 30 * m, m, 24 * 60 * m, true, 31 * m, true},
 		{"remembered, drifted", 30 * m, m, 24 * 60 * m, true, 24*60*m - time.Second, false},
+		{"remember was lowered", 30 * m, m, 24 * 60 * m, true, 24*60*m + m + 1, true},
+		{"remembered, drifted above", 30 * m, m, 24 * 60 * m, true, 24*60*m + m, false},
+		{"near the deadline, drifted above", 30 * m, m, 5 * m, false, 5*m + time.Second, false},
+		{"near the deadline, lifetime was lowered", 30 * m, m, 5 * m, false, 20 * m, true},
 		{"touch 0", 30 * m, 0, 24 * 60 * m, false, 30*m - 1, true},
 	}
 	for _, test := range tests {
@@ -61,6 +65,25 @@ func TestTouchDue(t *testing.T) {
 		p.Idle, p.Touch = test.idle, test.touch
 		if got := p.touchDue(now, now.Add(test.left), test.remembered, test.ttl); got != test.want {
 			t.Errorf("%s: due %t, want %t", test.name, got, test.want)
+		}
+	}
+}
+
+// Whatever the limits are, the first request with the cookie of a session that
+// nobody has claimed is due to touch it, and the next one is not.
+func TestUnclaimedIsTouchedByTheFirstRequest(t *testing.T) {
+	now := time.Unix(1790000000, 0)
+	for _, idle := range []time.Duration{time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute, 24 * time.Hour} {
+		for _, left := range []time.Duration{2 * time.Second, time.Minute, 24 * time.Hour, 400 * 24 * time.Hour} {
+			for _, remembered := range []bool{false, true} {
+				p := DefaultPolicy()
+				p.Idle = idle
+				ttl := p.ttl(now, now.Add(left), remembered)
+				short := p.unclaimed(ttl)
+				if short <= 0 || short > 10*time.Minute || !p.touchDue(now, now.Add(left), remembered, short) || p.touchDue(now, now.Add(left), remembered, ttl) {
+					t.Errorf("idle %v, %v left, remembered %t: %v instead of %v", idle, left, remembered, short, ttl)
+				}
+			}
 		}
 	}
 }
@@ -75,6 +98,7 @@ func TestPolicyValidate(t *testing.T) {
 		"400 days":      func(p *Policy) { p.Lifetime = maxRemember + 1 },
 		"remember 0s":   func(p *Policy) { p.Remember = 0 },
 		"remember 9601": func(p *Policy) { p.Remember = maxRemember + time.Hour },
+		"unclaimed 0s":  func(p *Policy) { p.Unclaimed = 0 },
 		"touch -1ns":    func(p *Policy) { p.Touch = -1 },
 		"key":           func(p *Policy) { p.SubjectKey = "" },
 		"128":           func(p *Policy) { p.SubjectKey = strings.Repeat("k", 129) },

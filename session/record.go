@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -18,10 +19,11 @@ import (
 //	3                                 epoch, decimal: number of renewals
 //	1790000000000                     created, in milliseconds since 1970
 //	1790000100000                     when the subject appeared, 0 if there is none
-//	1790086400000                     deadline
-//	idle | remembered                 does the idle limit apply?
-//	<43 chars>                        verifier: base64url of a SHA-256
-//	<43 chars> | -                    verifier before the last renewal
+//	1790000100000                     when the deadline began to count
+//	1790086500000                     deadline
+//	idle | remembered | replaced      does the idle limit apply? Or is it a tombstone?
+//	<43 chars>                        verifier: base64url of a SHA-256, see token.go
+//	<43 chars>[,<43 chars>...] | -    verifiers of the last secrets before, newest first
 //	1790000100000                     when it was renewed, 0 if never
 //	alice                             subject
 //	example.com                       realm
@@ -37,18 +39,24 @@ import (
 //
 // The plain body is the data object as compact ASCII JSON, then, if there is a
 // private object, a line feed and that. The sealed body is the plain one under
-// AES-256-GCM, see seal.go; the header line is authenticated with it.
+// AES-256-GCM, see seal.go; the header line is authenticated with it. Which of the
+// two it is can't be changed without the secret, since the verifier depends on it.
+//
+// A tombstone is what is left for a minute of a session that was replaced. It has
+// no subject, no body and a verifier of nobody's secret.
 //
 // Decoding is strict: what encode would not write is errCorrupt.
 type record struct {
 	version, epoch uint64
 	created        time.Time
 	signedIn       time.Time // zero without subject
+	since          time.Time // when the deadline began to count
 	deadline       time.Time
 	remembered     bool
+	replaced       bool // it is a tombstone
 	verifier       [sha256.Size]byte
-	oldVerifier    [sha256.Size]byte // what verifier was before renewed
-	renewed        time.Time         // zero if never
+	old            [][sha256.Size]byte // of up to maxOld secrets before, newest first
+	renewed        time.Time           // zero if never
 	realm          string
 	scope          Scope
 	sealed         bool
@@ -68,8 +76,11 @@ var (
 // Most bytes that the header line of a record may have.
 const maxHeader = 16 << 10
 
+// maxOld is how many secrets are remembered that were replaced in quick succession.
+const maxOld = 4
+
 const (
-	recordFields = 16
+	recordFields = 17
 	clientFields = 4 // more, if clients are recorded
 )
 
@@ -79,14 +90,16 @@ func (r *record) appendHeader(b []byte) []byte {
 	b = strconv.AppendUint(b, r.epoch, 10)
 	b = appendMillis(b, r.created)
 	b = appendMillis(b, r.signedIn)
+	b = appendMillis(b, r.since)
 	b = appendMillis(b, r.deadline)
-	b = append(b, ifElse(r.remembered, " remembered ", " idle ")...)
+	b = append(b, ifElse(r.replaced, " replaced ", ifElse(r.remembered, " remembered ", " idle "))...)
 	b = base64url.AppendEncode(b, r.verifier[:])
-	if r.renewed.IsZero() {
+	if len(r.old) == 0 {
 		b = append(b, " -"...)
-	} else {
-		b = append(b, ' ')
-		b = base64url.AppendEncode(b, r.oldVerifier[:])
+	}
+	for i := range r.old {
+		b = append(b, ifElse(i == 0, " ", ",")...)
+		b = base64url.AppendEncode(b, r.old[i][:])
 	}
 	b = appendMillis(b, r.renewed)
 	for _, text := range []string{r.subject, r.realm, r.scope.Name, r.scope.Host, r.scope.Path} {
@@ -110,6 +123,15 @@ func ifElse(condition bool, yes, no string) string {
 	}
 	return no
 }
+
+// last has the session end this long after now.
+func (r *record) last(now time.Time, d time.Duration, remembered bool) {
+	r.since, r.deadline, r.remembered = now, now.Add(d), remembered
+}
+
+// form is what the verifier is for: it takes the secret to change the form of the
+// body.
+func (r *record) form() string { return ifElse(r.sealed, forSealed, forPlain) }
 
 // encode returns the record of the session that t belongs to.
 func (r *record) encode(t Token) []byte {
@@ -152,15 +174,21 @@ func decodeRecord(value []byte) (r record, header, body []byte, err error) {
 	r.epoch = f.number()
 	r.created = f.millis()
 	r.signedIn = f.millis()
+	r.since = f.millis()
 	r.deadline = f.millis()
-	r.remembered = f.word("remembered", "idle")
+	switch f.word("idle", "remembered", "replaced") {
+	case "remembered":
+		r.remembered = true
+	case "replaced":
+		r.replaced = true
+	}
 	f.verifier(&r.verifier)
-	hasOld := f.optionalVerifier(&r.oldVerifier)
+	r.old = f.verifiers(maxOld)
 	r.renewed = f.millis()
 	r.subject = f.text()
 	r.realm = f.text()
 	r.scope = Scope{Name: f.text(), Host: f.text(), Path: f.text()}
-	r.sealed = f.word("sealed", "plain")
+	r.sealed = f.word("sealed", "plain") == "sealed"
 	want := recordFields
 	if len(f.rest) > 0 {
 		want += clientFields
@@ -169,11 +197,39 @@ func decodeRecord(value []byte) (r record, header, body []byte, err error) {
 		f.bad = f.bad || r.client == (Client{}) && r.signInClient == (Client{}) || !r.client.valid() || !r.signInClient.valid()
 	}
 	if f.bad || bytes.Count(header, []byte(" ")) != want-1 ||
-		hasOld == r.renewed.IsZero() || r.created.IsZero() || r.deadline.IsZero() ||
+		(r.old == nil) != r.renewed.IsZero() || r.replaced && (r.old == nil || r.subject != "" || len(body) > 0) || r.created.IsZero() || r.since.IsZero() || r.deadline.IsZero() ||
 		(r.subject == "") != r.signedIn.IsZero() || len(r.subject) > maxSubject {
 		return record{}, nil, nil, errCorrupt
 	}
 	return r, header, body, nil
+}
+
+// outdated returns the old verifiers of a record whose secret, which is t's, is
+// replaced.
+func (r *record) outdated(t Token, now time.Time) [][sha256.Size]byte {
+	old := append(make([][sha256.Size]byte, 0, maxOld+1), t.verifier(r.scope, forOld))
+	if now.Sub(r.renewed) < staleFor {
+		old = append(old, r.old...)
+	}
+	return old[:min(len(old), maxOld)]
+}
+
+// tombstone returns what takes the place of a record whose session, which is t's,
+// is replaced: a renewed one that nobody has the secret of. No two are equal.
+func (r *record) tombstone(t Token, now time.Time) Entry {
+	next := record{
+		version: r.version + 1, epoch: r.epoch + 1, created: r.created, since: now, deadline: now.Add(staleFor), replaced: true,
+		old: r.outdated(t, now), renewed: now, realm: r.realm, scope: r.scope,
+	}
+	rand.Read(next.verifier[:]) // never fails, see crypto/rand
+	return Entry{Version: next.version, Value: next.encode(Token{}), TTL: staleFor, Durable: true}
+}
+
+// Replaced reports whether a stored value is a tombstone: that of a session which
+// was replaced a moment ago and is no more.
+func Replaced(value []byte) bool {
+	r, _, _, err := decodeRecord(value)
+	return err == nil && r.replaced
 }
 
 // newerFormat recognises "cs2 ", "cs10 " and so on.
@@ -197,34 +253,40 @@ func (r *record) openBody(t Token, header, body []byte) error {
 		body = opened
 	}
 	data, private, both := bytes.Cut(body, []byte("\n"))
-	if !plainObject(data) || both && !plainObject(private) {
+	if !printable(data) || !printable(private) {
 		return fmt.Errorf("%w: the body is not ASCII JSON", errCorrupt)
 	}
-	r.data, r.private = data, private
-	if r.sealed {
-		return nil
+	if !r.sealed { // a worker may have edited it
+		data, private = compacted(data), compacted(private)
 	}
-	// A worker may have edited a plain record, and lookup relies on the form.
-	var compact, compactPrivate bytes.Buffer
-	err := json.Compact(&compact, data)
-	if both && err == nil {
-		err = json.Compact(&compactPrivate, private)
-		r.private = compactPrivate.Bytes()
-	}
-	if err != nil {
+	// Whoever has the secret can seal anything.
+	if !compactObject(data) || both && !compactObject(private) {
 		return fmt.Errorf("%w: the body is not JSON", errCorrupt)
 	}
-	r.data = compact.Bytes()
+	r.data, r.private = data, private
 	return nil
 }
 
-// plainObject is a cheap check that text can stand in a header and is likely
-// an object.
-func plainObject(text []byte) bool {
+// compacted returns JSON without white space, and nil for what is none.
+func compacted(text []byte) []byte {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, text); err != nil {
+		return nil
+	}
+	return compact.Bytes()
+}
+
+// printable reports whether text can stand in a header.
+func printable(text []byte) bool {
 	for _, c := range text {
 		if c < ' ' || c >= 0x7f {
 			return false
 		}
 	}
-	return len(text) >= 2 && text[0] == '{' && text[len(text)-1] == '}'
+	return true
+}
+
+// compactObject reports whether text is an object in the form that lookup needs.
+func compactObject(text []byte) bool {
+	return len(text) > 0 && text[0] == '{' && compactJSON(text)
 }

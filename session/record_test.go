@@ -14,8 +14,8 @@ import (
 const goldenToken = "AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8"
 
 // A stored record, byte for byte: it has to stay readable.
-const goldenRecord = "cs1 000000000000002a 3 1790000000000 1790000100000 1790086400000 idle " +
-	"9c0JG7qC52m2kTafVZeum-_TpgBCm-9NTw3J9Xe9I_c AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE 1790000200000 " +
+const goldenRecord = "cs1 000000000000002a 3 1790000000000 1790000100000 1790000000000 1790086400000 idle " +
+	"_uErjOte__2Mb2flFoCPlMBIt5Fk_u7LSozhmCW7JY8 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE 1790000200000 " +
 	"alice%20%C3%A9 example.com __Host-sid example.com / plain\n" +
 	`{"user":"alice \u00e9"}` + "\n" + `{"jar":1}`
 
@@ -27,12 +27,20 @@ func golden(t testing.TB) (Token, record) {
 	}
 	r := record{
 		version: 42, epoch: 3,
-		created: time.UnixMilli(1790000000000), signedIn: time.UnixMilli(1790000100000), deadline: time.UnixMilli(1790086400000),
-		oldVerifier: [32]byte{31: 1}, renewed: time.UnixMilli(1790000200000),
+		created: time.UnixMilli(1790000000000), signedIn: time.UnixMilli(1790000100000), since: time.UnixMilli(1790000000000), deadline: time.UnixMilli(1790086400000),
+		old: [][32]byte{{31: 1}}, renewed: time.UnixMilli(1790000200000),
 		realm: "example.com", scope: Scope{"__Host-sid", "example.com", "/"},
 		content: content{data: []byte(`{"user":"alice \u00e9"}`), private: []byte(`{"jar":1}`), subject: "alice é"},
 	}
-	r.verifier = token.verifier(r.scope)
+	r.verifier = token.verifier(r.scope, r.form())
+	return token, r
+}
+
+func goldenSealed(t testing.TB) (Token, record) {
+	t.Helper()
+	token, r := golden(t)
+	r.sealed = true
+	r.verifier = token.verifier(r.scope, r.form())
 	return token, r
 }
 
@@ -52,8 +60,7 @@ func TestRecordFormat(t *testing.T) {
 
 // What was sealed once must open for ever.
 func TestSealedFormat(t *testing.T) {
-	token, r := golden(t)
-	r.sealed = true
+	token, r := goldenSealed(t)
 	sealed := r.encode(token)
 	got, header, body, err := decodeRecord(sealed)
 	if err == nil {
@@ -92,7 +99,7 @@ func anyRecord(t *rapid.T) (Token, record) {
 	}
 	r := record{
 		version: rapid.Uint64Min(1).Draw(t, "version"), epoch: rapid.Uint64Max(1<<62).Draw(t, "epoch"),
-		created: millis("created"), deadline: millis("deadline"), remembered: rapid.Bool().Draw(t, "remembered"),
+		created: millis("created"), since: millis("since"), deadline: millis("deadline"), remembered: rapid.Bool().Draw(t, "remembered"),
 		realm: anyText.Draw(t, "realm"), sealed: rapid.Bool().Draw(t, "sealed"),
 		scope: Scope{anyText.Draw(t, "name"), anyText.Draw(t, "host"), anyText.Draw(t, "path")},
 	}
@@ -102,7 +109,9 @@ func anyRecord(t *rapid.T) (Token, record) {
 		}
 	}
 	if rapid.Bool().Draw(t, "was renewed") {
-		copy(r.oldVerifier[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "old verifier"))
+		for range rapid.IntRange(1, maxOld).Draw(t, "old verifiers") {
+			r.old = append(r.old, [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "old verifier")))
+		}
 		r.renewed = millis("renewed")
 	}
 	data, err := encodeASCII(rapid.MapOfN(anyKey, anyJSON(3), 0, 4).Draw(t, "data"))
@@ -114,7 +123,7 @@ func anyRecord(t *rapid.T) (Token, record) {
 		r.private = []byte(`{"p":1}`)
 	}
 	token := NewToken()
-	r.verifier = token.verifier(r.scope)
+	r.verifier = token.verifier(r.scope, r.form())
 	return token, r
 }
 
@@ -178,8 +187,7 @@ func TestPlainBodyIsCompacted(t *testing.T) {
 // Every change of a byte of the header line is noticed: it is corrupt, of a
 // newer format, bound to another token, or does not open.
 func TestEveryByteOfTheHeaderCounts(t *testing.T) {
-	token, r := golden(t)
-	r.sealed = true
+	token, r := goldenSealed(t)
 	value := r.encode(token)
 	end := bytes.IndexByte(value, '\n')
 	accepted := func(value []byte) bool {
@@ -193,7 +201,7 @@ func TestEveryByteOfTheHeaderCounts(t *testing.T) {
 		if !bytes.Equal(got.appendHeader(nil), header) {
 			t.Errorf("two spellings: %q", header)
 		}
-		return got.verifier == token.verifier(r.scope) && got.openBody(token, header, body) == nil
+		return got.verifier == token.verifier(r.scope, r.form()) && got.openBody(token, header, body) == nil
 	}
 	if !accepted(value) {
 		t.Fatal("the sample is refused")
@@ -224,6 +232,38 @@ func TestEveryByteOfTheHeaderCounts(t *testing.T) {
 	}
 }
 
+const (
+	oldVerifier = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"
+	tombstone   = "cs1 000000000000002b 4 1790000000000 0 1790000200000 1790000260000 replaced " +
+		"_uErjOte__2Mb2flFoCPlMBIt5Fk_u7LSozhmCW7JY8 " + oldVerifier + "," + oldVerifier + " 1790000200000 " +
+		"- example.com __Host-sid example.com / plain\n"
+)
+
+func TestTombstoneFormat(t *testing.T) {
+	r, _, _, err := decodeRecord([]byte(tombstone))
+	if err != nil || !r.replaced || len(r.old) != 2 || string(r.encode(Token{})) != tombstone {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	// Its verifier is nobody's: not even whoever has a secret for it gets in.
+	token, _ := ParseToken(goldenToken)
+	site := Site{Scope: r.scope, Realm: r.realm}
+	if _, v, _ := openRecord([]byte(tombstone), token, site, DefaultPolicy(), r.renewed); v != verdictForged {
+		t.Errorf("verdict %d", v)
+	}
+	token, r = golden(t)
+	now := time.UnixMilli(1790000230000)
+	first, again := r.tombstone(token, now), r.tombstone(token, now)
+	if bytes.Equal(first.Value, again.Value) || first.Version != r.version+1 || first.TTL != staleFor || !first.Durable {
+		t.Errorf("got %+v and %+v", first, again)
+	}
+	if _, v, err := openRecord(first.Value, token, site, DefaultPolicy(), now.Add(staleFor-1)); v != verdictReplaced || err != nil {
+		t.Errorf("the secret: verdict %d, %v", v, err)
+	}
+	if _, v, err := openRecord(first.Value, token, site, DefaultPolicy(), now.Add(staleFor)); v != verdictForged || err != nil {
+		t.Errorf("the secret, later: verdict %d, %v", v, err)
+	}
+}
+
 func TestRecordDecodingIsStrict(t *testing.T) {
 	change := func(old, new string) string { return strings.Replace(goldenRecord, old, new, 1) }
 	clients := func(text string) string { return change(" plain\n", " plain "+text+"\n") }
@@ -245,6 +285,7 @@ func TestRecordDecodingIsStrict(t *testing.T) {
 		"sign":                change(" 3 ", " +3 "),
 		"huge epoch":          change(" 3 ", " 9223372036854775808 "),
 		"no creation":         change("1790000000000", "0"),
+		"no begin":            change("1790000000000 1790086400000", "0 1790086400000"),
 		"no deadline":         change("1790086400000", "0"),
 		"signed in, never":    change("1790000100000", "0"),
 		"nobody, signed in":   change("alice%20%C3%A9", "-"),
@@ -254,6 +295,12 @@ func TestRecordDecodingIsStrict(t *testing.T) {
 		"verifier with CR":    change("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\rAE"),
 		"verifier's last bit": change("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAF"),
 		"unknown word":        change(" idle ", " busy "),
+		"five old verifiers":  change(oldVerifier, oldVerifier+strings.Repeat(","+oldVerifier, 4)),
+		"no second verifier":  change(oldVerifier, oldVerifier+","),
+		"no first verifier":   change(oldVerifier, ","+oldVerifier),
+		"tombstone of a user": strings.Replace(tombstone, " - example.com", " alice example.com", 1),
+		"tombstone of now":    strings.Replace(tombstone, oldVerifier+" 1790000200000", "- 0", 1),
+		"tombstone's body":    tombstone + "{}",
 		"unknown body":        change(" plain\n", " opened\n"),
 		"field too many":      change(" plain\n", " x plain\n"),
 		"field too few":       change(" /", ""),

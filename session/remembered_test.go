@@ -108,6 +108,8 @@ func TestPrivateObjectRemembers(t *testing.T) {
 func TestPrivateObjectRemembersNoLonger(t *testing.T) {
 	bubble(t, func(p *session.Policy) { p.RememberedUntil = untilIn }, func(e *env) {
 		s := e.commit(nil, asking(2*time.Hour)).Session
+		e.Touch(e.live(s), time.Now()) // claims it
+		synctest.Wait()
 		time.Sleep(2*time.Hour - time.Minute)
 		e.Touch(e.live(s), time.Now())
 		synctest.Wait()
@@ -121,4 +123,103 @@ func TestPrivateObjectRemembersNoLonger(t *testing.T) {
 		time.Sleep(31 * time.Minute)
 		e.dead(s)
 	})
+}
+
+// A session whose cookie has not come back ends soon, whatever its private object
+// asks for, unless somebody is signed in.
+func TestPrivateObjectRemembersWhenClaimed(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, test := range []struct {
+		name           string
+		start          func(*env) *session.Patch
+		unused, lasts  time.Duration
+		asksForItLater bool
+	}{
+		{"beyond the lifetime", asking(7 * day), 10 * time.Minute, 7 * day, false},
+		{"within the lifetime", asking(2 * time.Hour), 10 * time.Minute, 2 * time.Hour, false},
+		{"less than idle", asking(12 * time.Minute), 10 * time.Minute, 30*time.Minute + 9*time.Minute, false},
+		{"a user", asking(7*day, "", `{"user":"alice"}`), 7 * day, 7 * day, false},
+		{"at the second request", asking(0), 10 * time.Minute, 7*day + 9*time.Minute, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(p *session.Policy) { p.RememberedUntil = untilIn }, func(e *env) {
+				ends := func(s *session.Session, at time.Time) {
+					e.Helper()
+					time.Sleep(time.Until(at) - 2*time.Second)
+					e.live(s)
+					time.Sleep(4 * time.Second)
+					e.dead(s)
+				}
+				start := func() *session.Session {
+					r, err := e.Commit(e.Context(), e.site, nil, test.start(e), time.Now())
+					if err != nil {
+						e.Fatal(err)
+					}
+					return r.Session
+				}
+				ends(start(), time.Now().Add(test.unused))
+				s, began := start(), time.Now()
+				time.Sleep(9 * time.Minute)
+				s = e.live(s)
+				if test.asksForItLater {
+					s = e.commit(s, asking(7*day)).Session
+				}
+				e.Touch(s, time.Now())
+				synctest.Wait()
+				ends(s, began.Add(test.lasts))
+			})
+		})
+	}
+}
+
+// A lowered setting is for sessions that kept cookies remember, too.
+func TestPrivateObjectRemembersUnderLoweredTimes(t *testing.T) {
+	const hour, day = time.Hour, 24 * time.Hour
+	for _, test := range []struct {
+		name               string
+		start              func(*env) *session.Patch // an hour before
+		lifetime, remember time.Duration             // lowered
+		unused             time.Duration             // how long it lasts then when it is not used
+		next               func(*env) *session.Patch
+		deadline           time.Duration // after next
+	}{
+		{"remember", asking(20 * day), day, 5 * day, 5*day - hour, set(`{"a":1}`), 5*day - hour},
+		{"remember, asked for less", asking(3 * day), day, 5 * day, 3*day - hour, set(`{"a":1}`), 3*day - hour},
+		{"remember, asked for once more", asking(20 * day), day, 5 * day, 5*day - hour, asking(10 * day), 5 * day},
+		{"remember, asked for no more", asking(20 * day), day, 5 * day, 5*day - hour, asking(0), day},
+		{"lifetime", asking(10 * hour), 3 * hour, 30 * day, 2 * hour, set(`{"a":1}`), 2 * hour},
+		{"lifetime, asked for once more", asking(10 * hour), 3 * hour, 30 * day, 2 * hour, asking(10 * hour), 10 * hour},
+		{"remember to less than the lifetime", asking(10 * hour), day, 3 * hour, 2 * hour, set(`{"a":1}`), 23 * hour},
+		{"remember is over within the lifetime", asking(10 * hour), day, hour, 30 * time.Minute, set(`{"a":1}`), 23 * hour},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(p *session.Policy) { p.RememberedUntil = untilIn }, func(e *env) {
+				lowered := e.policy
+				lowered.Lifetime, lowered.Remember = test.lifetime, test.remember
+				other := newEnv(e.T, lowered, e.store.Store)
+				start := func() *session.Session {
+					s := e.commit(nil, test.start).Session
+					for range 3 {
+						time.Sleep(20 * time.Minute)
+						e.Touch(e.live(s), time.Now())
+						synctest.Wait()
+					}
+					return s
+				}
+				s := start()
+				other.Touch(other.live(s), time.Now())
+				synctest.Wait()
+				time.Sleep(test.unused - 2*time.Second)
+				other.live(s)
+				time.Sleep(4 * time.Second)
+				other.dead(s)
+
+				s = other.live(start())
+				s = other.commit(s, test.next).Session
+				if left := time.Until(other.live(s).Deadline()).Round(time.Second); left != test.deadline {
+					e.Errorf("ends in %v, want %v", left, test.deadline)
+				}
+			})
+		})
+	}
 }

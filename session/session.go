@@ -10,6 +10,7 @@ import (
 type Session struct {
 	token Token
 	record
+	ends    time.Time // the deadline in force: see Policy.deadline
 	expires time.Time // when the store forgets it, unless it is touched
 	text    string    // the data once more, for sessions that many requests share, else ""
 }
@@ -19,6 +20,9 @@ func (s *Session) ID() string { return s.token.ID }
 
 // Version returns the number of the last commit; it only grows.
 func (s *Session) Version() uint64 { return s.version }
+
+// Epoch returns the number of renewals: it tells the secrets of a session apart.
+func (s *Session) Epoch() uint64 { return s.epoch }
 
 // Subject returns the signed-in user, empty if there is none.
 func (s *Session) Subject() string { return s.subject }
@@ -45,12 +49,13 @@ func PrivateValue(private []byte, key string) string {
 	return string(value)
 }
 
-// Created returns when the session began, and Deadline when it ends at last.
+// Created returns when the session began, and Deadline when it ends at last under
+// today's policy.
 func (s *Session) Created() time.Time  { return s.created }
-func (s *Session) Deadline() time.Time { return s.deadline }
+func (s *Session) Deadline() time.Time { return s.ends }
 
 // Expires returns when the session ends if it is not used any more.
-func (s *Session) Expires() time.Time { return earlier(s.expires, s.deadline) }
+func (s *Session) Expires() time.Time { return earlier(s.expires, s.ends) }
 
 // Remembered reports whether the session has no idle limit: the application asked
 // for max-age, or keeps a cookie that lasts longer than the lifetime.

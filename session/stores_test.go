@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -101,9 +102,28 @@ func TestEveryStoreHasOneWinner(t *testing.T) {
 				t.Errorf("%d of them won", won)
 			}
 			nodes[0].dead(s)
-			if _, err := store.Get(ctx, s.ID()); err != session.ErrNotFound {
-				t.Errorf("the old record: error %v", err)
+			if old, err := store.Get(ctx, s.ID()); err != session.ErrNotFound && !session.Replaced(old.Value) {
+				t.Errorf("the old record: %q, error %v", old.Value, err)
 			}
 		}
+	})
+}
+
+// What fails says once what it was doing, and a request that is called off is
+// no failure of the store.
+func TestLoadingThatFails(t *testing.T) {
+	stores(t, func(t *testing.T, store session.Store, _ bool) {
+		e := newEnv(t, session.DefaultPolicy(), store)
+		s := e.create("{}")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _, err := e.Load(ctx, e.site, []session.Token{s.Token()}, time.Now())
+		if err == nil || strings.Count(err.Error(), "loading session") != 1 || strings.Count(err.Error(), s.ID()) > 2 {
+			t.Errorf("got error %v", err)
+		}
+		if n := e.events[session.EventStoreError]; n != 0 {
+			t.Errorf("a request that was called off counts as %d errors of the store", n)
+		}
+		e.live(s)
 	})
 }

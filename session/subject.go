@@ -20,43 +20,33 @@ func (r *record) indexKey() string {
 	return indexKey(r.realm, r.subject)
 }
 
-// indexed is a session of a subject.
-type indexed struct {
+// userSession is a live session of a subject.
+type userSession struct {
 	id       string
 	signedIn time.Time
 }
 
 // eachSession calls f for the live sessions of a subject. Index entries are
 // checked against the records: an entry without its record means nothing.
-func (m *Manager) eachSession(ctx context.Context, key string, f func(indexed) error) error {
-	const page = 100
+func (e *ender) eachSession(ctx context.Context, key string, f func(userSession)) error {
+	const page = 1000
 	seen := map[string]bool{}
 	for cursor := ""; ; {
-		ids, next, err := m.store.Indexed(ctx, key, cursor, page)
+		listed, next, err := e.store.Indexed(ctx, key, cursor, page)
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			if seen[id] {
+		for _, i := range listed {
+			if seen[i.ID] || i.Header == nil {
 				continue
 			}
-			seen[id] = true
-			e, err := m.store.Get(ctx, id)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			r, _, _, err := decodeRecord(e.Value)
+			seen[i.ID] = true
+			r, _, _, err := decodeRecord(i.Header)
 			if errors.Is(err, errNewer) {
-				return fmt.Errorf("session %s: %w", id, err)
+				return fmt.Errorf("session %s: %w", i.ID, err)
 			}
-			if err != nil || r.indexKey() != key {
-				continue
-			}
-			if err := f(indexed{id, r.signedIn}); err != nil {
-				return err
+			if err == nil && r.indexKey() == key {
+				f(userSession{i.ID, r.signedIn})
 			}
 		}
 		if next == "" {
@@ -64,6 +54,21 @@ func (m *Manager) eachSession(ctx context.Context, key string, f func(indexed) e
 		}
 		cursor = next
 	}
+}
+
+// endOthers ends the sessions of a subject but one, which may be "", and returns
+// the ids of those that have ended. What signs in meanwhile may go on.
+func (e *ender) endOthers(ctx context.Context, key, except string) ([]string, error) {
+	var ids []string
+	err := e.eachSession(ctx, key, func(s userSession) {
+		if s.id != except {
+			ids = append(ids, s.id)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, e.store.removeMany(ctx, key, ids)
 }
 
 // revokeOthers ends the other sessions of the subject that c leads to, or comes
@@ -81,18 +86,16 @@ func (m *Manager) revokeOthers(ctx context.Context, p *Patch, c change) error {
 		m.warnNoSubject(p, c.was)
 		return nil
 	}
-	err := m.eachSession(ctx, key, func(s indexed) error {
-		if c.was != nil && s.id == c.was.ID() {
-			return nil // the commit itself replaces it, or goes on with it
-		}
-		if err := m.endIndexed(ctx, s.id, key); err != nil {
-			return err
-		}
-		m.ended(EventRevoked, s.id, true)
-		return nil
-	})
+	own := "" // the commit itself replaces it, or goes on with it
+	if c.was != nil {
+		own = c.was.ID()
+	}
+	ids, err := m.endOthers(ctx, key, own)
 	if err != nil {
 		return fmt.Errorf("revoking other sessions: %w", err)
+	}
+	for _, id := range ids {
+		m.ended(EventRevoked, id, true)
 	}
 	return nil
 }
@@ -105,7 +108,7 @@ func (m *Manager) warnNoSubject(p *Patch, s *Session) {
 	if s != nil {
 		id = s.ID()
 	}
-	m.log.Warn("revoke-others without a subject does nothing", zap.String("session", id),
+	m.lines.noSubject.Log(m.log.Warn, "revoke-others without a subject does nothing", "", zap.String("session", id),
 		zap.String("subject_key", m.policy.SubjectKey))
 }
 
@@ -116,23 +119,29 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 		return
 	}
 	key := own.indexKey()
-	var others []indexed
-	err := m.eachSession(ctx, key, func(s indexed) error {
+	var others []userSession
+	err := m.eachSession(ctx, key, func(s userSession) {
 		if s.id != own.ID() {
 			others = append(others, s)
 		}
-		return nil
 	})
 	if err != nil {
-		m.log.Error("counting the sessions of a subject", zap.String("session", own.ID()), zap.Error(err))
+		m.lines.uncounted.Log(m.log.Error, "counting the sessions of a subject", "", zap.String("session", own.ID()), zap.Error(err))
 		return
 	}
-	slices.SortFunc(others, func(a, b indexed) int { return a.signedIn.Compare(b.signedIn) })
+	slices.SortFunc(others, func(a, b userSession) int { return a.signedIn.Compare(b.signedIn) })
+	var ids []string
 	for _, s := range others[:max(0, len(others)+1-m.policy.MaxSessions)] {
-		if err := m.endIndexed(ctx, s.id, key); err != nil {
-			m.log.Error("ending a session over the limit of its subject", zap.Error(err))
-			return
-		}
-		m.ended(EventEvicted, s.id, true)
+		ids = append(ids, s.id)
+	}
+	if ids == nil {
+		return
+	}
+	if err := m.store.removeMany(ctx, key, ids); err != nil {
+		m.lines.unevicted.Log(m.log.Error, "ending sessions over the limit of their subject", "", zap.String("session", own.ID()), zap.Error(err))
+		return
+	}
+	for _, id := range ids {
+		m.ended(EventEvicted, id, true)
 	}
 }

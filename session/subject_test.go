@@ -80,9 +80,13 @@ func (e *env) elsewhere(object string) *session.Session {
 func (e *env) filed(subject string) []string {
 	e.Helper()
 	synctest.Wait()
-	ids, _, err := e.store.Store.Indexed(context.Background(), session.IndexKey(e.site.Realm, subject), "", 1000)
+	page, _, err := e.store.Store.Indexed(context.Background(), session.IndexKey(e.site.Realm, subject), "", 1000)
 	if err != nil {
 		e.Fatal(err)
+	}
+	var ids []string
+	for _, filed := range page {
+		ids = append(ids, filed.ID)
 	}
 	return ids
 }
@@ -90,10 +94,15 @@ func (e *env) filed(subject string) []string {
 func TestRevokeOthersWithoutASubject(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		alice, s := e.create(`{"user":"alice"}`), e.create(`{}`)
-		e.commit(s, control("revoke-others"))
-		e.commit(s, setControl(`{"a":1}`, "revoke-others"))
-		e.commit(nil, control("revoke-others"))
-		e.commit(nil, setControl(`{"a":1}`, "revoke-others"))
+		for _, commit := range []func(){
+			func() { e.commit(s, control("revoke-others")) },
+			func() { e.commit(s, setControl(`{"a":1}`, "revoke-others")) },
+			func() { e.commit(nil, control("revoke-others")) },
+			func() { e.commit(nil, setControl(`{"a":1}`, "revoke-others")) },
+		} {
+			commit()
+			time.Sleep(time.Second) // at most one line a second
+		}
 		e.live(alice)
 		if n := e.logs.FilterMessageSnippet("revoke-others without a subject").Len(); n != 4 {
 			e.Errorf("%d warnings, want 4", n)
@@ -111,7 +120,7 @@ func TestRevokeOthersOfAnEndedSessionIsDropped(t *testing.T) {
 }
 
 func TestRevokeOthersFailsTheCommit(t *testing.T) {
-	for _, op := range []string{"Indexed", "Delete"} {
+	for _, op := range []string{"Indexed", "DeleteMany"} {
 		t.Run(op, func(t *testing.T) {
 			bubble(t, nil, func(e *env) {
 				other, own := e.create(`{"user":"alice"}`), e.create(`{}`)
@@ -143,6 +152,96 @@ func TestRevokeOthersOverManyPages(t *testing.T) {
 		e.commit(own, control("revoke-others"))
 		if all := e.dump(); len(all) != 1 || all[own.ID()] == "" {
 			e.Errorf("%d sessions are left", len(all))
+		}
+	})
+}
+
+// Thousands of sessions of one user, some of which end by themselves, end in
+// one request, in a handful of calls.
+func TestRevokeOthersOfThousands(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		for i := range 8000 {
+			s := e.create(`{"user":"alice"}`)
+			if i%1000 == 0 {
+				e.commit(s, control("destroy"))
+			}
+		}
+		own := e.create(`{"user":"alice"}`)
+		calls := e.calls(func() { e.commit(own, control("revoke-others")) })
+		if n := calls["Indexed"] + calls["DeleteMany"]; n > 20 || calls["Get"] > 3 || calls["Delete"]+calls["Unindex"] > 0 {
+			e.Errorf("it took %v", calls)
+		}
+		if all := e.dump(); len(all) != 1 || all[own.ID()] == "" {
+			e.Errorf("%d sessions are left", len(all))
+		}
+		e.counted(session.EventRevoked, 7992)
+	})
+}
+
+// What a store does not answer is done again.
+func TestRevokeOthersWithoutAnAnswer(t *testing.T) {
+	for _, fault := range []string{"before", "after"} {
+		bubble(t, nil, func(e *env) {
+			other, own := e.create(`{"user":"alice"}`), e.create(`{"user":"alice"}`)
+			if fault == "before" {
+				e.faults(once(failing("DeleteMany")), nil, nil)
+			} else {
+				e.faults(nil, once(failing("DeleteMany")), nil)
+			}
+			e.commit(own, control("revoke-others"))
+			e.dead(other)
+			e.live(own)
+			e.counted(session.EventRevoked, 1)
+		})
+	}
+}
+
+// An attempt that was not replicated leaves nothing to end to the next one,
+// which must not take that for success.
+func TestRevokeOthersIsNotReplicatedUntilTheStoreSaysSo(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		other, own := e.create(`{"user":"alice"}`), e.create(`{"user":"alice"}`)
+		e.faults(nil, func(op, _ string) error {
+			if op == "DeleteMany" {
+				return session.ErrNotReplicated
+			}
+			return nil
+		}, nil)
+		for range 2 {
+			if _, err := e.try(own, control("revoke-others")); !errors.Is(err, session.ErrNotReplicated) {
+				e.Errorf("got error %v", err)
+			}
+		}
+		e.faults(nil, nil, nil)
+		e.dead(other)
+		e.commit(own, control("revoke-others"))
+	})
+}
+
+func TestEndSubject(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		kept, elsewhere, bob := e.create(`{"user":"alice"}`), e.elsewhere(`{"user":"alice"}`), e.create(`{"user":"bob"}`)
+		for range 2500 {
+			e.create(`{"user":"alice"}`)
+		}
+		for i, want := range []int{2500, 0} {
+			if n, err := e.operator.EndSubject(context.Background(), e.site.Realm, "alice", kept.ID()); n != want || err != nil {
+				e.Errorf("call %d ended %d, error %v; want %d", i, n, err, want)
+			}
+		}
+		e.live(kept)
+		e.live(bob)
+		if n, err := e.operator.EndSubject(context.Background(), e.site.Realm, "alice", ""); n != 1 || err != nil {
+			e.Errorf("%d were ended, error %v; want 1", n, err)
+		}
+		e.dead(kept)
+		if e.dump()[elsewhere.ID()] == "" {
+			e.Error("the session in the other realm was ended")
+		}
+		e.counted(session.EventEnded, 2501)
+		e.faults(failing("Indexed"), nil, nil)
+		if _, err := e.operator.EndSubject(context.Background(), e.site.Realm, "bob", ""); !errors.Is(err, errBroken) {
+			e.Errorf("got error %v", err)
 		}
 	})
 }
@@ -189,7 +288,7 @@ func TestSubjectMaxLoweredEndsAllAbove(t *testing.T) {
 }
 
 func TestFailureToEvictDoesNotFailTheCommit(t *testing.T) {
-	for _, op := range []string{"Indexed", "Delete", "Get"} {
+	for _, op := range []string{"Indexed", "DeleteMany"} {
 		bubble(t, func(p *session.Policy) { p.MaxSessions = 1 }, func(e *env) {
 			e.create(`{"user":"alice"}`)
 			e.faults(failing(op), nil, nil)

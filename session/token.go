@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"github.com/caddy-session/caddy-session/internal/framed"
 )
@@ -120,9 +121,25 @@ type Scope struct {
 	Path string // path of the cookie
 }
 
+// overlaps reports whether browsers send cookies of one scope to sites of the
+// other one, too: below its path, or below the host that is its Domain. They
+// never do with the prefix __Host- (RFC 6265bis, section 4.1.3.2).
+func (s Scope) overlaps(o Scope) bool {
+	return s.Name == o.Name && !strings.HasPrefix(s.Name, "__Host-") &&
+		(s.Host == o.Host || strings.HasSuffix(s.Host, "."+o.Host) || strings.HasSuffix(o.Host, "."+s.Host))
+}
+
+// What a verifier is for. Each use has verifiers of its own, so that whoever
+// writes to the store can't have one taken for another.
+const (
+	forSealed = "sealed" // the secret of a record with a sealed body
+	forPlain  = "plain"  // the secret of one that stores can read and edit
+	forOld    = "old"    // a secret that was replaced
+)
+
 // verifier returns what the store holds in place of the secret.
-func (t Token) verifier(s Scope) [sha256.Size]byte {
-	return framed.Sum("caddy-session verifier 1", t.ID, s.Name, s.Host, s.Path, string(t.secret[:]))
+func (t Token) verifier(s Scope, use string) [sha256.Size]byte {
+	return framed.Sum("caddy-session verifier 1", t.ID, use, s.Name, s.Host, s.Path, string(t.secret[:]))
 }
 
 // indexKey returns the key of a subject's index entries.

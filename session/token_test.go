@@ -142,24 +142,26 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 func TestVerifierBindsEveryPart(t *testing.T) {
 	token := NewToken()
 	scope := Scope{Name: "a", Host: "bc", Path: "/"}
-	base := token.verifier(scope)
+	base := token.verifier(scope, forSealed)
 	other := token
 	other.ID = NewToken().ID
 	for name, v := range map[string][32]byte{
-		"secret":             token.renew().verifier(scope),
-		"id":                 other.verifier(scope),
-		"name":               token.verifier(Scope{"A", "bc", "/"}),
-		"host":               token.verifier(Scope{"a", "bd", "/"}),
-		"path":               token.verifier(Scope{"a", "bc", "/x"}),
-		"moved border":       token.verifier(Scope{"ab", "c", "/"}),
-		"moved border, path": token.verifier(Scope{"a", "b", "c/"}),
-		"all in one":         token.verifier(Scope{"abc/", "", ""}),
+		"secret":             token.renew().verifier(scope, forSealed),
+		"id":                 other.verifier(scope, forSealed),
+		"name":               token.verifier(Scope{"A", "bc", "/"}, forSealed),
+		"host":               token.verifier(Scope{"a", "bd", "/"}, forSealed),
+		"path":               token.verifier(Scope{"a", "bc", "/x"}, forSealed),
+		"moved border":       token.verifier(Scope{"ab", "c", "/"}, forSealed),
+		"moved border, path": token.verifier(Scope{"a", "b", "c/"}, forSealed),
+		"use, plain":         token.verifier(scope, forPlain),
+		"use, old":           token.verifier(scope, forOld),
+		"all in one":         token.verifier(Scope{"abc/", "", ""}, forSealed),
 	} {
 		if v == base {
 			t.Errorf("another %s gives the same verifier", name)
 		}
 	}
-	if token.verifier(scope) != base {
+	if token.verifier(scope, forSealed) != base {
 		t.Error("the verifier is not a function")
 	}
 	if indexKey("ab", "c") == indexKey("a", "bc") || indexKey("a", "b") == indexKey("b", "a") {

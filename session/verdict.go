@@ -12,44 +12,79 @@ import (
 type verdict int
 
 const (
-	verdictCorrupt verdict = iota // the value is no record, or its body does not open
-	verdictNewer                  // the value may be a record of a later release
-	verdictForged                 // another secret
-	verdictStale                  // the secret before the last renewal, which was just now
-	verdictExpired                // the secret, but the deadline has passed
-	verdictLive                   // the secret, in time
+	verdictCorrupt   verdict = iota // the value is no record, or its body does not open
+	verdictNewer                    // the value may be a record of a later release
+	verdictForged                   // another secret
+	verdictElsewhere                // the secret, but of another realm, or of a scope that browsers send here, too
+	verdictStale                    // a secret before the last renewal, which was just now
+	verdictReplaced                 // a secret of a session that was replaced just now
+	verdictExpired                  // the secret, but the deadline has passed
+	verdictLive                     // the secret, in time
 )
 
-// staleFor is how long the secret before a renewal is told from a forged one:
-// parallel requests are still on their way with it.
+// staleFor is how long a secret from before a renewal or replacement is told from
+// a forged one: parallel requests are still on their way with it.
 const staleFor = time.Minute
 
-// openRecord decides what a token is worth, and opens the record for it. verifier
-// is what the token's secret gives in the scope of the request. Only a live
-// session is for use. An expired one has no data. All others are nil. The error
-// says what is wrong with a value that is corrupt or newer.
+// openRecord decides what a token is worth at a site under a policy, and opens the record for it.
+// Only a live session is for use. One that has expired or is of elsewhere has no
+// data. All others are nil. The error says what is wrong with a value that is
+// corrupt or newer.
 //
 // The expiry of the session is left for the caller to set.
-func openRecord(value []byte, t Token, verifier [sha256.Size]byte, now time.Time) (*Session, verdict, error) {
+func openRecord(value []byte, t Token, site Site, policy Policy, now time.Time) (*Session, verdict, error) {
 	r, header, body, err := decodeRecord(value)
-	switch {
-	case errors.Is(err, errNewer):
-		return nil, verdictNewer, err
-	case err != nil:
+	if err != nil {
+		if errors.Is(err, errNewer) {
+			return nil, verdictNewer, err
+		}
 		return nil, verdictCorrupt, err
-	case equal(verifier, r.verifier):
-	case now.Sub(r.renewed) < staleFor && equal(verifier, r.oldVerifier):
-		return nil, verdictStale, nil
-	default:
+	}
+	if r.scope != site.Scope && !r.scope.overlaps(site.Scope) {
 		return nil, verdictForged, nil
 	}
-	if !now.Before(r.deadline) {
-		return &Session{token: t, record: r}, verdictExpired, nil
+	v := r.judge(t, now)
+	here := r.scope == site.Scope && r.realm == site.Realm
+	if v == verdictForged || v != verdictLive && here {
+		return nil, v, nil
 	}
-	if err := r.openBody(t, header, body); err != nil {
+	s := &Session{token: t, record: r, ends: policy.deadline(&r)}
+	switch {
+	case v != verdictLive:
+		return s, verdictElsewhere, nil
+	case !now.Before(s.ends):
+		return s, verdictExpired, nil
+	}
+	if err := s.openBody(t, header, body); err != nil {
 		return nil, verdictCorrupt, err
 	}
-	return &Session{token: t, record: r}, verdictLive, nil
+	if !here {
+		s.data, s.private = nil, nil
+		return s, verdictElsewhere, nil
+	}
+	return s, verdictLive, nil
+}
+
+// judge says what a token's secret is to the record, wherever it is presented:
+// live, stale, replaced or forged.
+func (r *record) judge(t Token, now time.Time) verdict {
+	if !r.replaced && equal(t.verifier(r.scope, r.form()), r.verifier) {
+		return verdictLive
+	}
+	if now.Sub(r.renewed) >= staleFor {
+		return verdictForged
+	}
+	old := t.verifier(r.scope, forOld)
+	for _, one := range r.old {
+		switch {
+		case !equal(old, one):
+		case r.replaced:
+			return verdictReplaced
+		default:
+			return verdictStale
+		}
+	}
+	return verdictForged
 }
 
 // equal takes the same time wherever two verifiers differ.

@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -43,6 +45,7 @@ type App struct {
 	done      chan struct{} // closed by Cleanup
 	operator  *session.Operator
 	idles     map[time.Duration]struct{}
+	handlers  []placed
 	ctx       caddy.Context
 	logger    *zap.Logger
 }
@@ -55,7 +58,9 @@ type StoreModule interface {
 	StoreKey() string
 
 	// NewStore returns a new store. It must not wait for anything, nor touch
-	// anything: configurations are also made to be validated.
+	// anything: configurations are also made to be validated. A store with a
+	// method Open(context.Context) error is opened when its configuration
+	// starts.
 	NewStore(*zap.Logger) (session.Store, error)
 }
 
@@ -92,12 +97,23 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return settings.Block{
+	return globalBlock.Parse(a, d)
+}
+
+var globalBlock = settings.NewBlock("the global option session { }", func(a *App, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
 		"store": func() error {
+			var names []string
+			for _, module := range caddy.GetModules("session.stores") {
+				names = append(names, module.ID.Name())
+			}
 			if !d.NextArg() {
-				return d.Err("store needs a name: embedded, redis or memory")
+				return d.Err("store needs a name: " + strings.Join(names, ", "))
 			}
 			name := d.Val()
+			if !slices.Contains(names, name) {
+				return d.Err(settings.Unknown("store", name, names))
+			}
 			module, err := caddyfile.UnmarshalModule(d, "session.stores."+name)
 			if err != nil {
 				return err
@@ -105,8 +121,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
 			return nil
 		},
-	}.Parse(d)
-}
+	}
+})
 
 // pool has the open stores of this process by their keys. Old and new
 // configurations overlap during a reload.
@@ -201,16 +217,31 @@ func (a *App) Idle() time.Duration {
 }
 
 // Start opens a store that has to be opened, so that its trouble is seen here
-// rather than by the first visitor. Redis is not waited for.
+// rather than by the first visitor. Redis is asked and not waited for.
 func (a *App) Start() error {
 	go a.emitAll()
-	if http, err := a.ctx.AppIfConfigured("http"); err == nil {
-		checkWiring(http.(*caddyhttp.App), a.logger)
+	if err := a.checkSites(); err != nil {
+		return err
+	}
+	if connector, ok := session.As[interface{ Connect() }](a.store.Store); ok {
+		connector.Connect()
 	}
 	if opener, ok := session.As[interface{ Open(context.Context) error }](a.store.Store); ok {
 		return opener.Open(context.Background())
 	}
 	return nil
+}
+
+// checkSites warns about mistakes in the sites, and refuses those that let anybody
+// sign in as anybody. It is called when all apps are there: while they are made,
+// asking for one makes it.
+func (a *App) checkSites() error {
+	http, err := a.ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil
+	}
+	checkWiring(http.(*caddyhttp.App), a.logger)
+	return checkIdentity(http.(*caddyhttp.App), a.logger)
 }
 
 // Stop does nothing: requests are still being served.
@@ -223,6 +254,13 @@ func (a *App) Cleanup() error {
 	}
 	if a.poolKey == "" {
 		return nil
+	}
+	// Caddy starts nothing to validate a configuration. That it was made and is
+	// good, so that all apps are there, is told by nothing else.
+	if cause := context.Cause(a.ctx); cause != nil && cause.Error() == "validation complete" {
+		if err := a.checkSites(); err != nil {
+			a.logger.Error("this configuration will not start", zap.Error(err))
+		}
 	}
 	_, err := pool.Delete(a.poolKey)
 	return err

@@ -15,12 +15,15 @@ const (
 )
 
 // notify is the session.Observer.Notify of all handlers and the operator: it
-// closes what was opened with a session that is no more, and emits Caddy's
-// events. Their data is `id`, and `reason` where a session has ended. A session
+// closes what was opened with a session or a secret that is no more, and emits
+// Caddy's events. Their data is `id`, and `reason` where a session has ended. A session
 // that gets another id is destroyed and created.
 func (a *App) notify(n session.Notice) {
-	if n.Ends() {
+	switch {
+	case n.Ends():
 		a.store.streams.ended(n.ID)
+	case n.Event == session.EventRenewed:
+		a.store.streams.renewed(n.ID, n.Epoch)
 	}
 	switch {
 	case n.Event == session.EventReplaced:

@@ -14,7 +14,7 @@ import (
 // measured is a store whose operations are timed.
 type measured struct {
 	session.Store
-	get, put, touch, remove, indexed, unindex, list prometheus.Observer
+	get, put, touch, remove, removeMany, indexed, unindex, list prometheus.Observer
 
 	up     atomic.Bool  // the last operation was answered
 	called atomic.Int64 // when that was, in nanoseconds since 1970
@@ -25,7 +25,7 @@ func measure(store session.Store, name string) *measured {
 	observer := func(operation string) prometheus.Observer { return operations.WithLabelValues(operation, name) }
 	return &measured{
 		Store: store, get: observer("get"), put: observer("put"), touch: observer("touch"), remove: observer("delete"),
-		indexed: observer("indexed"), unindex: observer("unindex"), list: observer("list"),
+		removeMany: observer("delete_many"), indexed: observer("indexed"), unindex: observer("unindex"), list: observer("list"),
 	}
 }
 
@@ -77,11 +77,18 @@ func (m *measured) Delete(ctx context.Context, id string, expect uint64) error {
 	return err
 }
 
-func (m *measured) Indexed(ctx context.Context, key, cursor string, limit int) ([]string, string, error) {
+func (m *measured) Indexed(ctx context.Context, key, cursor string, limit int) ([]session.Indexed, string, error) {
 	start := time.Now()
-	ids, next, err := m.Store.Indexed(ctx, key, cursor, limit)
+	page, next, err := m.Store.Indexed(ctx, key, cursor, limit)
 	m.observe(m.indexed, start, err)
-	return ids, next, err
+	return page, next, err
+}
+
+func (m *measured) DeleteMany(ctx context.Context, key string, ids []string) error {
+	start := time.Now()
+	err := m.Store.DeleteMany(ctx, key, ids)
+	m.observe(m.removeMany, start, err)
+	return err
 }
 
 func (m *measured) Unindex(ctx context.Context, key, id string) error {

@@ -19,7 +19,9 @@ const (
 	EventCookieReissued session.Event = "cookie_reissued" // sent again under a new key
 
 	EventControlMalformed session.Event = "control_malformed" // session headers that can't be read
-	EventControlCacheable session.Event = "control_cacheable" // on a response that shared caches may store
+	EventControlCacheable session.Event = "control_cacheable" // on a response that shared caches may store: it was made private
+
+	EventSetIgnored session.Event = "set_ignored" // a value of a visitor that the site's own session_set would have made too large
 )
 
 // EventCounter is a metric that counts events: each with a value of its one label.
@@ -36,7 +38,7 @@ type EventCounter struct {
 var (
 	Requests = newCounter("requests_total", "outcome", "Requests by the outcome of their session cookie.",
 		named(session.EventNone, session.EventLive, session.EventMalformed, session.EventExpired, session.EventStale,
-			session.EventForged, session.EventAmbiguous, session.EventCorrupt, session.EventStoreError))
+			session.EventForged, session.EventAmbiguous, session.EventCorrupt, session.EventStoreError, session.EventElsewhere))
 
 	Commits = newCounter("commits_total", "outcome", "Changes of sessions by their outcome.",
 		named(session.EventCreated, session.EventPatched, session.EventRenewed, session.EventReplaced, session.EventDestroyed,
@@ -49,14 +51,17 @@ var (
 	Cookies = newCounter("cookies_total", "outcome", "The application's own cookies that were removed, refused or sent again, by outcome.",
 		named(EventCookieInvalid, EventCookieIgnored, EventCookieEvicted, EventCookieReissued))
 
-	ControlErrors = newCounter("control_errors_total", "reason", "Responses whose session headers were not obeyed, by reason.",
+	ControlErrors = newCounter("control_errors_total", "reason", "Responses whose session headers were not obeyed, or that were made private because of them, by reason.",
 		map[session.Event]string{
 			EventControlMalformed: "malformed",
 			EventControlCacheable: "cacheable",
 			session.EventCached:   "cached",
 		})
 
-	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors}
+	Actions = newCounter("actions_total", "outcome", "Values of requests that the site's own session_set was to set, by outcome.",
+		named(EventSetIgnored))
+
+	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors, Actions}
 )
 
 func newCounter(name, label, help string, values map[session.Event]string) *EventCounter {
@@ -173,7 +178,7 @@ var (
 	liveCount   = gauge("live_sessions", "Sessions in the store, if it can count them. Some that expired in the last seconds may be included.")
 	nearHits    = gauge("near_cache_hits_total", "Reads of sessions that were answered from memory, if the store has a cache.")
 	nearMisses  = gauge("near_cache_misses_total", "Reads of sessions that were not in memory, if the store has a cache.")
-	openStreams = gauge("open_connections", "Open WebSockets and event streams that will be closed when their session ends.")
+	openStreams = gauge("open_connections", "Open WebSockets, event streams, and other requests that last, which are closed when their session ends.")
 )
 
 // Describe implements prometheus.Collector.

@@ -3,8 +3,6 @@ package sessionapp
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,111 +12,226 @@ import (
 )
 
 const (
-	// lookEvery is how often the store is asked about sessions with open
-	// streams: for those that expire, and for those that another process
-	// ends, if it can't tell or its message is lost.
+	// lookEvery is how often the store is asked about sessions with streams
+	// that last: for those that expire, and for those that another process ends
+	// or renews, if it can't tell or its message is lost.
 	lookEvery = 3 * time.Second
 
-	// patience is how long a response gets that may be just a page on its way,
-	// such as those of a user who signs out.
+	// patience is how long a request or a response gets that may be just a page
+	// on its way, such as those of a user who signs out. What has been there for
+	// longer lasts.
 	patience = 1500 * time.Millisecond
+
+	// handover is how long a channel gets after a renewal: the browser connects
+	// again at once, and has the new secret by then.
+	handover = 500 * time.Millisecond
 
 	// listenAgain is the pause after listening to other processes has failed.
 	// It doubles up to listenSeldom: it may not be allowed to.
 	listenAgain  = time.Second
 	listenSeldom = time.Minute
 
-	// announceLimit bounds the messages to other processes that wait. What is
-	// above it they find out by looking.
-	announceLimit = 4096
+	// messageLimit bounds the messages of other processes that wait, and those
+	// to them. What is above it is found out by looking.
+	messageLimit = 4096
 
 	announceTimeout = 2 * time.Second
 )
 
-// Streams are the WebSockets and event streams of a store's sessions that this
-// process holds open. They are closed when their session ends, wherever that
-// happens.
+// Streams are the requests with a session that this process serves, and their
+// responses. They are interrupted when their session ends, or is renewed, wherever
+// that happens.
 type Streams struct {
 	store session.Store
 	log   *zap.Logger
 
 	mu   sync.Mutex
-	byID map[string]map[*Stream]struct{}
-	size int
+	byID map[string]*Stream // the first one of each session
 
-	start, announcing sync.Once
-	announce          chan string
-	ctx               context.Context
-	stop              context.CancelFunc
+	looking, listening, announcing sync.Once
+	heard, announce                chan string
+	ctx                            context.Context
+	stop                           context.CancelFunc
 }
 
-// Stream is one of them.
+// Stream is one of them. The zero value is for Add. It must not be copied.
 type Stream struct {
-	id      string
-	patient bool
+	closing sync.Mutex // held while it is interrupted
+	of      Interrupter
 
-	mu   sync.Mutex
-	shut func() // nil once it has ended by itself
+	// What follows is guarded by Streams.mu.
+	id         string
+	epoch      uint64
+	since      time.Time
+	expires    time.Time // if the session is not used, as far as that is known
+	deadline   time.Time // of the session
+	next, prev *Stream   // of the same session
+	added      bool
+	receiving  bool // a part of the request is still to come
+	sending    bool // the response has begun
+	channel    bool // the response is a channel: see Sending
+	ended      bool // the session has ended, or this epoch of it
+	renewed    bool // it is the epoch
 }
+
+// Interrupter can be interrupted from any goroutine, and more than once.
+type Interrupter interface{ Interrupt() }
 
 func newStreams(store session.Store, log *zap.Logger) *Streams {
-	s := &Streams{store: store, log: log, byID: map[string]map[*Stream]struct{}{}, announce: make(chan string, announceLimit)}
+	s := &Streams{
+		store: store, log: log, byID: map[string]*Stream{},
+		heard: make(chan string, messageLimit), announce: make(chan string, messageLimit),
+	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
-// Add registers what is open for the session with the id. When the session
-// ends, shut is called on a goroutine of its own; a patient stream may be just
-// a page on its way, and has some time to end by itself. The first stream
-// starts the look-out for sessions that end elsewhere.
-func (s *Streams) Add(id string, patient bool, shut func()) *Stream {
-	stream := &Stream{id: id, patient: patient, shut: shut}
+// Add registers a request with a session. receiving: a part of it is still to
+// come. of is interrupted on a goroutine of its own when the session ends and the
+// stream is on its way in any direction. It costs no allocation.
+func (s *Streams) Add(stream *Stream, of Interrupter, its *session.Session, receiving bool) {
+	stream.of = of
 	s.mu.Lock()
-	all := s.byID[id]
-	if all == nil {
-		all = map[*Stream]struct{}{}
-		s.byID[id] = all
-	}
-	all[stream] = struct{}{}
-	s.size++
+	stream.since, stream.receiving = time.Now(), receiving
+	s.link(stream, its)
 	s.mu.Unlock()
-	s.start.Do(func() {
-		go s.look()
-		if notifier, ok := session.As[session.Notifier](s.store); ok {
-			go s.listen(notifier)
-		}
-	})
-	return stream
+	s.looking.Do(func() { go s.look() })
 }
 
-// Remove forgets a stream that has ended. Its shut is not called after that.
+// link puts a stream among those of a session.
+func (s *Streams) link(stream *Stream, its *session.Session) {
+	stream.id, stream.epoch, stream.expires, stream.deadline = its.ID(), its.Epoch(), its.Expires(), its.Deadline()
+	stream.added, stream.ended, stream.renewed = true, false, false
+	first := s.byID[stream.id]
+	stream.prev, stream.next = nil, first
+	if first != nil {
+		first.prev = stream
+	}
+	s.byID[stream.id] = stream
+}
+
+func (s *Streams) unlink(stream *Stream) {
+	switch {
+	case !stream.added:
+		return
+	case stream.prev != nil:
+		stream.prev.next = stream.next
+	case stream.next != nil:
+		s.byID[stream.id] = stream.next
+	default:
+		delete(s.byID, stream.id)
+	}
+	if stream.next != nil {
+		stream.next.prev = stream.prev
+	}
+	stream.added = false
+}
+
+// Move makes a registered stream one of another session, or of another epoch: its
+// response gives that to the browser.
+func (s *Streams) Move(stream *Stream, to *session.Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stream.added && (stream.id != to.ID() || stream.epoch != to.Epoch()) {
+		s.unlink(stream)
+		s.link(stream, to)
+	}
+}
+
+// Remove forgets a stream, if it is registered: it has ended, or belongs to no
+// session any more. It is not interrupted after that.
 func (s *Streams) Remove(stream *Stream) {
 	s.mu.Lock()
-	if all := s.byID[stream.id]; all != nil {
-		if _, there := all[stream]; there {
-			delete(all, stream)
-			s.size--
-		}
-		if len(all) == 0 {
-			delete(s.byID, stream.id)
-		}
+	s.unlink(stream)
+	s.mu.Unlock()
+	stream.closing.Lock() // waits for an interruption under way
+	stream.closing.Unlock()
+}
+
+// Received tells that the whole request is there.
+func (s *Streams) Received(stream *Stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stream.receiving = false
+}
+
+// Sending tells that the response has begun, or what it is: a channel stays open
+// for as long as both sides like, a WebSocket or an event stream.
+func (s *Streams) Sending(stream *Stream, channel bool) {
+	s.mu.Lock()
+	stream.sending, stream.channel = true, stream.channel || channel
+	if stream.added && stream.ended {
+		s.schedule(stream)
 	}
 	s.mu.Unlock()
-	stream.mu.Lock()
-	stream.shut = nil
-	stream.mu.Unlock()
+	if channel {
+		s.startListening()
+	}
+}
+
+// schedule interrupts a stream whose session has ended, when it is time. One that
+// waits for its application is left alone until it is answered.
+func (s *Streams) schedule(stream *Stream) {
+	wait := patience
+	switch {
+	case stream.channel && stream.renewed:
+		wait = handover
+	case stream.channel:
+		wait = 0
+	case !stream.receiving && !stream.sending:
+		return
+	}
+	time.AfterFunc(wait, func() { s.interrupt(stream) })
+}
+
+func (s *Streams) interrupt(stream *Stream) {
+	stream.closing.Lock() // not s.mu: TLS says good-bye, and the peer may not listen
+	defer stream.closing.Unlock()
+	s.mu.Lock()
+	due := stream.added && stream.ended && (stream.receiving || stream.sending)
+	s.mu.Unlock()
+	if due {
+		stream.of.Interrupt()
+	}
+}
+
+// lasting returns the sessions with streams that last, and how many these are.
+func (s *Streams) lasting() (ids []string, streams int) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, stream := range s.byID {
+		before := streams
+		for ; stream != nil; stream = stream.next {
+			if stream.channel || (stream.receiving || stream.sending) && now.Sub(stream.since) > patience {
+				streams++
+			}
+		}
+		if streams > before {
+			ids = append(ids, id)
+		}
+	}
+	return ids, streams
 }
 
 func (s *Streams) len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.size
+	_, streams := s.lasting()
+	return streams
 }
 
-// ended shuts the streams of a session that this process has ended, and
-// tells the other processes.
+// ended ends the streams of a session that this process has ended, and renewed
+// those of the epochs before the one given. Both tell the other processes.
 func (s *Streams) ended(id string) {
-	s.shut(id)
+	s.end(id, func(*Stream) bool { return true }, false)
+	s.notify(id)
+}
+
+func (s *Streams) renewed(id string, epoch uint64) {
+	s.end(id, func(stream *Stream) bool { return stream.epoch < epoch }, true)
+	s.notify(id)
+}
+
+func (s *Streams) notify(id string) {
 	notifier, ok := session.As[session.Notifier](s.store)
 	if !ok {
 		return
@@ -130,33 +243,55 @@ func (s *Streams) ended(id string) {
 	}
 }
 
-// shut closes the streams of a session. It does not wait for that.
-func (s *Streams) shut(id string) {
+// end ends those streams of a session for which has returns true. It does not wait
+// for that.
+func (s *Streams) end(id string, has func(*Stream) bool, renewed bool) {
+	n := 0
 	s.mu.Lock()
-	all := slices.Collect(maps.Keys(s.byID[id]))
-	s.mu.Unlock()
-	for _, stream := range all {
-		if stream.patient {
-			time.AfterFunc(patience, stream.close)
-		} else {
-			go stream.close() // TLS says good-bye, and the peer may not listen
+	for stream := s.byID[id]; stream != nil; stream = stream.next {
+		if !stream.ended && has(stream) {
+			stream.ended, stream.renewed = true, renewed
+			s.schedule(stream)
+			n++
 		}
 	}
-	if len(all) > 0 {
-		s.log.Debug("closing connections of a session that has ended", zap.String("session", id), zap.Int("connections", len(all)))
+	s.mu.Unlock()
+	if n > 0 {
+		s.log.Debug("closing what was opened with a session that has ended or was renewed",
+			zap.String("session", id), zap.Bool("renewed", renewed), zap.Int("requests", n))
 	}
 }
 
-func (s *Stream) close() {
+// ask ends the streams of a session by what the store says.
+func (s *Streams) ask(id string) {
+	now := time.Now()
+	e, err := s.store.Get(s.ctx, id)
+	var info session.Info
+	if err == nil {
+		info, err = session.Inspect(id, e, now)
+	}
+	if errors.Is(err, session.ErrNotFound) {
+		// It has ended, or nobody has used it: then a request under way, which is a
+		// use itself, goes on.
+		s.end(id, func(stream *Stream) bool {
+			unused := !now.Before(stream.expires) && now.Before(stream.deadline)
+			return stream.channel || !unused
+		}, false)
+		return
+	}
+	if err != nil {
+		return // what can't be told keeps its streams
+	}
+	epoch, _ := session.EpochOf(e) // which can be read, since Inspect can
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shut != nil {
-		s.shut()
-		s.shut = nil
+	for stream := s.byID[id]; stream != nil; stream = stream.next {
+		stream.expires, stream.deadline = info.Expires, info.Deadline
 	}
+	s.mu.Unlock()
+	s.end(id, func(stream *Stream) bool { return stream.epoch < epoch }, true)
 }
 
-// look asks the store about the sessions with open streams, one after the
+// look asks the store about the sessions with streams that last, one after the
 // other.
 func (s *Streams) look() {
 	for {
@@ -165,30 +300,39 @@ func (s *Streams) look() {
 			return
 		case <-time.After(lookEvery):
 		}
-		s.mu.Lock()
-		ids := slices.Collect(maps.Keys(s.byID))
-		s.mu.Unlock()
+		ids, _ := s.lasting()
+		if ids != nil {
+			s.startListening()
+		}
 		for _, id := range ids {
 			if s.ctx.Err() != nil {
 				return
 			}
-			// What can't be told keeps its streams.
-			if _, err := s.store.Get(s.ctx, id); errors.Is(err, session.ErrNotFound) {
-				s.shut(id)
-			}
+			s.ask(id)
 		}
 	}
 }
 
-// listen hears of sessions that other processes end.
+// startListening is not called before something lasts: for pages it is not worth
+// a connection.
+func (s *Streams) startListening() {
+	s.listening.Do(func() {
+		if notifier, ok := session.As[session.Notifier](s.store); ok {
+			go s.listen(notifier)
+			go s.follow()
+		}
+	})
+}
+
+// listen hears of sessions that other processes end or renew.
 func (s *Streams) listen(notifier session.Notifier) {
 	for pause := listenAgain; ; {
 		start := time.Now()
-		err := notifier.Listen(s.ctx, s.shut)
+		err := notifier.Listen(s.ctx, s.hear)
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.log.Debug("can't hear of sessions that other processes end; asking the store now and then", zap.Error(err))
+		s.log.Debug("can't hear of sessions that other processes end or renew; asking the store now and then", zap.Error(err))
 		if time.Since(start) > listenSeldom {
 			pause = listenAgain
 		}
@@ -201,6 +345,35 @@ func (s *Streams) listen(notifier session.Notifier) {
 	}
 }
 
+// hear takes a message, which may be about what this process has done itself.
+func (s *Streams) hear(id string) {
+	s.mu.Lock()
+	stream := s.byID[id]
+	for stream != nil && stream.ended {
+		stream = stream.next
+	}
+	s.mu.Unlock()
+	if stream == nil {
+		return
+	}
+	select {
+	case s.heard <- id:
+	default:
+	}
+}
+
+// follow asks the store what has become of the sessions that were heard of.
+func (s *Streams) follow() {
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case id := <-s.heard:
+			s.ask(id)
+		}
+	}
+}
+
 // tell sends what waits to be announced.
 func (s *Streams) tell(notifier session.Notifier) {
 	for {
@@ -210,7 +383,7 @@ func (s *Streams) tell(notifier session.Notifier) {
 		case id := <-s.announce:
 			ctx, cancel := context.WithTimeout(s.ctx, announceTimeout)
 			if err := notifier.Notify(ctx, id); err != nil {
-				s.log.Debug("telling other processes of the end of a session", zap.String("session", id), zap.Error(err))
+				s.log.Debug("telling other processes what became of a session", zap.String("session", id), zap.Error(err))
 			}
 			cancel()
 		}

@@ -1,6 +1,8 @@
 package sessionapp
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -9,30 +11,46 @@ import (
 )
 
 // wiring finds matchers and handlers of ours that no session handler runs
-// before, as far as routes can be followed: through subroutes, named routes and
-// error routes. Only a whole configuration shows it, so it is told when that
-// starts.
+// before, and applications that requests reach without one, as far as routes can
+// be followed: through subroutes, named routes and error routes. Only a whole
+// configuration shows it, so it is told when that starts or is validated.
 type wiring struct {
-	server string
-	named  map[string]*caddyhttp.Route
-	warn   func(what string)
-	depth  int
+	server  *caddyhttp.Server
+	sources map[string][]string
+	log     *zap.Logger
+
+	hosts, paths []string // of the matchers around what is looked at
+	depth        int
+	told         map[string]bool
+
+	guarded map[string]bool // the sites in which there is a session handler
+	bare    []bare
 }
 
-// checkWiring warns about what can't work in the servers of an app.
+// bare is an application that requests reach without a session handler.
+type bare struct {
+	site   string
+	fields []zap.Field
+}
+
+// checkWiring warns about what can't work in the servers of an app, and about
+// what is open to forged headers.
 func checkWiring(app *caddyhttp.App, log *zap.Logger) {
+	sources := takeSources()
 	for name, server := range app.Servers {
-		told := map[string]bool{}
-		w := &wiring{server: name, named: server.NamedRoutes, warn: func(what string) {
-			if !told[what] {
-				told[what] = true
-				log.Warn("no session handler runs before "+what+": write session into the site, or above it in the same route",
-					zap.String("server", name))
-			}
-		}}
+		w := &wiring{
+			server: server, sources: sources, log: log.With(zap.String("server", name)),
+			told: map[string]bool{}, guarded: map[string]bool{},
+		}
 		w.routes(server.Routes, false)
 		if server.Errors != nil {
 			w.routes(server.Errors.Routes, false)
+		}
+		for _, b := range w.bare {
+			if w.guarded[b.site] {
+				w.log.Warn("a request reaches an application without session, although the site has it elsewhere: "+
+					"clients can send this application headers such as X-Session-User; write session into the site, or above it in the same route", b.fields...)
+			}
 		}
 	}
 }
@@ -53,7 +71,22 @@ func (w *wiring) route(route *caddyhttp.Route, before bool) bool {
 	if w.depth++; w.depth > 100 { // named routes may invoke each other
 		return true
 	}
-	defer func() { w.depth-- }()
+	hosts, paths := len(w.hosts), len(w.paths)
+	defer func() { w.hosts, w.paths, w.depth = w.hosts[:hosts], w.paths[:paths], w.depth-1 }()
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchHost:
+				w.hosts = append(w.hosts, *m...)
+			case caddyhttp.MatchHost:
+				w.hosts = append(w.hosts, m...)
+			case *caddyhttp.MatchPath:
+				w.paths = append(w.paths, *m...)
+			case caddyhttp.MatchPath:
+				w.paths = append(w.paths, m...)
+			}
+		}
+	}
 	if !before {
 		w.matchers(route.MatcherSets)
 	}
@@ -66,16 +99,21 @@ func (w *wiring) route(route *caddyhttp.Route, before bool) bool {
 			}
 			before = within
 		case *caddyhttp.Invoke:
-			if named := w.named[h.Name]; named != nil {
+			if named := w.server.NamedRoutes[h.Name]; named != nil {
 				before = w.route(named, before)
 			}
 		}
 		switch moduleID(handler) {
 		case "http.handlers.session":
 			before = true
+			w.guarded[w.site()] = true
 		case "http.handlers.session_set", "http.handlers.session_unset", "http.handlers.session_destroy", "http.handlers.session_renew":
 			if !before {
-				w.warn("a directive session_set, session_unset, session_destroy or session_renew, which answers 500")
+				w.warn("a directive session_set, session_unset, session_destroy or session_renew, which answers 500", "directive", handler)
+			}
+		case "http.handlers.reverse_proxy", "http.handlers.php", "http.handlers.cgi":
+			if !before {
+				w.bare = append(w.bare, bare{w.site(), append(w.where(), zap.String("application", application(handler)))})
 			}
 		}
 	}
@@ -84,27 +122,79 @@ func (w *wiring) route(route *caddyhttp.Route, before bool) bool {
 
 func (w *wiring) matchers(sets caddyhttp.MatcherSets) {
 	for _, set := range sets {
-		w.set(set)
+		for _, matcher := range set {
+			const never = "a session matcher, which matches nothing"
+			if moduleID(matcher) == "http.matchers.session" {
+				w.warn(never, "matcher", matcher)
+			}
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchExpression:
+				if strings.Contains(m.Expr, "session(") {
+					w.warn(never, "matcher", m.Expr)
+				}
+			case *caddyhttp.MatchNot:
+				w.matchers(m.MatcherSets)
+			}
+		}
 	}
 }
 
-func (w *wiring) set(set caddyhttp.MatcherSet) {
-	const never = "a session matcher, which matches nothing"
-	for _, matcher := range set {
-		if moduleID(matcher) == "http.matchers.session" {
-			w.warn(never)
-		}
-		switch m := matcher.(type) {
-		case *caddyhttp.MatchExpression:
-			if strings.Contains(m.Expr, "session(") {
-				w.warn(never)
-			}
-		case *caddyhttp.MatchNot:
-			for _, inner := range m.MatcherSets {
-				w.set(inner)
-			}
+// warn tells about a matcher or directive, which is a module or its text.
+func (w *wiring) warn(what, kind string, module any) {
+	fields := w.where()
+	switch m := module.(type) {
+	case string:
+		fields = append(fields, zap.String(kind, m))
+	case caddy.Module:
+		text, key := inJSON(m)
+		fields = append(fields, zap.String(kind, text))
+		if lines := w.sources[key]; lines != nil {
+			fields = append(fields, zap.String("at", strings.Join(lines, " or ")))
 		}
 	}
+	told := what
+	for _, f := range fields {
+		told += "\n" + f.String
+	}
+	if !w.told[told] {
+		w.told[told] = true
+		w.log.Warn("no session handler runs before "+what+
+			": write session into the site, or above it in the same route; where Caddy sorts it before session, move it into a route after session", fields...)
+	}
+}
+
+// site returns the hosts that requests are for here, else what the server
+// listens on.
+func (w *wiring) site() string {
+	if len(w.hosts) == 0 {
+		return strings.Join(w.server.Listen, " ")
+	}
+	return strings.Join(w.hosts, " ")
+}
+
+func (w *wiring) where() []zap.Field {
+	fields := []zap.Field{zap.String("site", w.site())}
+	if len(w.paths) > 0 {
+		fields = append(fields, zap.String("route", strings.Join(w.paths, " ")))
+	}
+	return fields
+}
+
+// application names what a handler sends requests to.
+func application(handler any) string {
+	var proxy struct {
+		Upstreams []struct {
+			Dial string `json:"dial"`
+		} `json:"upstreams"`
+	}
+	if text, err := json.Marshal(handler); err != nil || json.Unmarshal(text, &proxy) != nil || len(proxy.Upstreams) == 0 {
+		return moduleID(handler).Name()
+	}
+	var addresses []string
+	for _, u := range proxy.Upstreams {
+		addresses = append(addresses, u.Dial)
+	}
+	return strings.Join(slices.Compact(addresses), " ")
 }
 
 // moduleID returns the id of a module of Caddy, "" if it is none. The types are

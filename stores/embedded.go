@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/internal/settings"
@@ -31,9 +32,17 @@ type Embedded struct {
 	// The file. Default: `session/sessions.db` in Caddy's data directory.
 	File string `json:"file,omitempty"`
 
-	// How many sessions may be kept; beyond that none can be created. A change
-	// takes effect when Caddy is restarted. Default: 1000000.
+	// How many sessions may be kept; beyond that none can be created. A tenth is
+	// kept for users who sign in; sessions of visitors who have not come back yet
+	// make room for others. A change takes effect when Caddy is restarted.
+	// Default: 1000000.
 	MaxSessions int `json:"max_sessions,omitempty"`
+
+	// How many bytes the sessions may have, each with 256 more than its record;
+	// beyond that none can be created or become larger. The file may be twice as
+	// large. A change takes effect when Caddy is restarted. Default: 2147483648
+	// (2 GiB).
+	MaxSize int64 `json:"max_size,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -48,6 +57,9 @@ func (Embedded) CaddyModule() caddy.ModuleInfo {
 func (s *Embedded) Provision(caddy.Context) error {
 	if s.MaxSessions < 0 {
 		return fmt.Errorf("max_sessions %d is negative", s.MaxSessions)
+	}
+	if s.MaxSize != 0 && s.MaxSize < boltstore.LeastMaxSize {
+		return fmt.Errorf("max_size %d is less than 1048576 (1 MiB)", s.MaxSize)
 	}
 	file, err := settings.Resolve("file", s.File)
 	if err != nil {
@@ -81,6 +93,7 @@ func realPath(path string) (string, error) {
 //
 //	store embedded [<file>] {
 //		max_sessions <number>
+//		max_size     <size>
 //	}
 func (s *Embedded) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -90,7 +103,11 @@ func (s *Embedded) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return settings.Block{
+	return embeddedBlock.Parse(s, d)
+}
+
+var embeddedBlock = settings.NewBlock("store embedded { }", func(s *Embedded, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
 		"max_sessions": func() error {
 			if err := settings.Number(d, &s.MaxSessions); err != nil {
 				return err
@@ -100,15 +117,27 @@ func (s *Embedded) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			return nil
 		},
-	}.Parse(d)
-}
+		"max_size": func() error {
+			var text string
+			if err := settings.String(d, &text); err != nil {
+				return err
+			}
+			size, err := humanize.ParseBytes(text)
+			if err != nil || size < boltstore.LeastMaxSize || size > 1<<60 {
+				return d.Errf("max_size %q: write a size such as 2GiB, at least 1MiB", text)
+			}
+			s.MaxSize = int64(size)
+			return nil
+		},
+	}
+})
 
-// StoreKey implements sessionapp.StoreModule: one file, one store.
+// StoreKey implements [sessionapp.StoreModule]: one file, one store.
 func (s *Embedded) StoreKey() string { return "embedded " + s.File }
 
-// NewStore implements sessionapp.StoreModule.
+// NewStore implements [sessionapp.StoreModule].
 func (s *Embedded) NewStore(log *zap.Logger) (session.Store, error) {
-	return boltstore.New(boltstore.Options{Path: s.File, MaxSessions: s.MaxSessions, Logger: log}), nil
+	return boltstore.New(boltstore.Options{Path: s.File, MaxSessions: s.MaxSessions, MaxSize: s.MaxSize, Logger: log}), nil
 }
 
 // Interface guards.

@@ -30,18 +30,20 @@ func (Memory) CaddyModule() caddy.ModuleInfo {
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //
 //	store memory
-func (*Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+func (s *Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return settings.Block{}.Parse(d)
+	return memoryBlock.Parse(s, d)
 }
 
-// StoreKey implements sessionapp.StoreModule.
+var memoryBlock = settings.NewBlock("store memory { }", func(*Memory, *caddyfile.Dispenser) settings.Words { return nil })
+
+// StoreKey implements [sessionapp.StoreModule].
 func (*Memory) StoreKey() string { return "memory" }
 
-// NewStore implements sessionapp.StoreModule.
+// NewStore implements [sessionapp.StoreModule].
 func (*Memory) NewStore(*zap.Logger) (session.Store, error) { return memstore.New(), nil }
 
 // Interface guards.

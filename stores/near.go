@@ -1,7 +1,6 @@
 package stores
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -50,13 +49,11 @@ func (c *RedisNearCache) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("near_cache takes one size; max_age goes into its block")
 	}
-	if err := (settings.Block{
-		"max_age": func() error { return settings.Duration(d, &c.MaxAge) },
-	}).Parse(d); err != nil {
-		return err
-	}
-	if err := c.validate(); err != nil {
-		return fmt.Errorf("near_cache: %w", d.WrapErr(err))
-	}
-	return nil
+	return nearBlock.Parse(c, d)
 }
+
+var nearBlock = settings.NewBlock("near_cache { } in store redis", func(c *RedisNearCache, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
+		"max_age": func() error { return settings.Duration(d, &c.MaxAge) },
+	}
+})

@@ -151,8 +151,19 @@ func (Redis) CaddyModule() caddy.ModuleInfo {
 //	}
 func (s *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
-	s.Addresses = d.RemainingArgs()
-	err := settings.Block{
+	return settings.Whole(s, d, (*Redis).parse, (*Redis).check)
+}
+
+func (s *Redis) parse(d *caddyfile.Dispenser) (err error) {
+	d.Next()
+	if s.Addresses, err = settings.Names(d); err != nil {
+		return err
+	}
+	return redisBlock.Parse(s, d)
+}
+
+var redisBlock = settings.NewBlock("store redis { }", func(s *Redis, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
 		"sentinel":    func() error { return s.parseSentinel(d) },
 		"wait":        func() error { return s.parseWait(d) },
 		"username":    func() error { return settings.String(d, &s.Username) },
@@ -169,15 +180,8 @@ func (s *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			s.TLS = new(RedisTLS)
 			return s.TLS.parse(d)
 		},
-	}.Parse(d)
-	if err != nil {
-		return err
 	}
-	if err := s.check(); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
-}
+})
 
 func (s *Redis) parseSentinel(d *caddyfile.Dispenser) error {
 	s.Sentinel = new(RedisSentinel)
@@ -188,11 +192,15 @@ func (s *Redis) parseSentinel(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("sentinel takes one name; the addresses of the Sentinels belong after store redis")
 	}
-	return settings.Block{
-		"username": func() error { return settings.String(d, &s.Sentinel.Username) },
-		"password": func() error { return settings.String(d, &s.Sentinel.Password) },
-	}.Parse(d)
+	return sentinelBlock.Parse(s.Sentinel, d)
 }
+
+var sentinelBlock = settings.NewBlock("sentinel { } in store redis", func(s *RedisSentinel, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
+		"username": func() error { return settings.String(d, &s.Username) },
+		"password": func() error { return settings.String(d, &s.Password) },
+	}
+})
 
 func (s *Redis) parseWait(d *caddyfile.Dispenser) error {
 	var replicas, within string
@@ -215,12 +223,18 @@ func (t *RedisTLS) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("the settings of tls go into a block: tls { ... }")
 	}
-	return settings.Block{
+	return tlsBlock.Parse(t, d)
+}
+
+var tlsBlock = settings.NewBlock("tls { } in store redis", func(t *RedisTLS, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
 		"ca": func() error {
-			if t.CA = d.RemainingArgs(); len(t.CA) == 0 {
-				return d.ArgErr()
+			files, err := settings.Values(d)
+			if err == nil && len(files) == 0 {
+				err = d.ArgErr()
 			}
-			return nil
+			t.CA = files
+			return err
 		},
 		"certificate": func() error {
 			if !d.AllArgs(&t.Certificate, &t.Key) {
@@ -229,8 +243,8 @@ func (t *RedisTLS) parse(d *caddyfile.Dispenser) error {
 			return nil
 		},
 		"server_name": func() error { return settings.String(d, &t.ServerName) },
-	}.Parse(d)
-}
+	}
+})
 
 // Provision resolves placeholders and reads certificates.
 func (s *Redis) Provision(caddy.Context) error {
@@ -296,7 +310,7 @@ func (s *Redis) resolve(replace func(name, text string) (string, error)) (rediss
 // files, so that the Caddyfile's error can say where.
 func (s *Redis) check() error {
 	if err := s.NearCache.validate(); err != nil {
-		return err
+		return fmt.Errorf("near_cache: %w", err)
 	}
 	dynamic := false
 	o, _ := s.resolve(func(_, text string) (string, error) {
@@ -362,10 +376,10 @@ func readFile(name, file string) ([]byte, error) {
 	return contents, nil
 }
 
-// StoreKey implements sessionapp.StoreModule.
+// StoreKey implements [sessionapp.StoreModule].
 func (s *Redis) StoreKey() string { return s.key }
 
-// NewStore implements sessionapp.StoreModule.
+// NewStore implements [sessionapp.StoreModule].
 func (s *Redis) NewStore(log *zap.Logger) (session.Store, error) {
 	o := s.options
 	o.Logger = log

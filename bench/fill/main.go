@@ -83,7 +83,7 @@ func main() {
 
 func open(file, redis string) (session.Store, error) {
 	if file != "" {
-		return boltstore.New(boltstore.Options{Path: file, MaxSessions: math.MaxInt}), nil
+		return boltstore.New(boltstore.Options{Path: file, MaxSessions: math.MaxInt, MaxSize: math.MaxInt64}), nil
 	}
 	// The time is for a queue of all writers, on a machine that is busy.
 	return redisstore.New(redisstore.Options{Addresses: []string{redis}, Timeout: 5 * time.Second})

@@ -40,6 +40,8 @@ type Rules struct {
 	// Count is told of events.
 	Count func(session.Event)
 	Log   *zap.Logger
+
+	refused, evicted, over logging.Repeated // lines that an application can have repeated
 }
 
 // Shared is what the session handlers of one request share.
@@ -74,6 +76,7 @@ type Cookies struct {
 	kept    []cookiejar.SetCookie // by the response
 	stored  cookiejar.Stored      // in the session as it was loaded, then as it was committed
 	ignored []cookiejar.Ignored
+	over    int  // Set-Cookie lines that were removed unseen
 	private bool // shared caches must not store the response
 	applied bool // by another handler
 }
@@ -142,7 +145,7 @@ func (c *Cookies) Take(header http.Header, own string) bool {
 	c.shared.applied = true
 	c.context.Now = time.Now()
 	taken := c.rules.Keeper.Take(header, own, c.context.Now)
-	c.kept, c.ignored, c.private = taken.Kept, taken.Ignored, taken.Lines > 0
+	c.kept, c.ignored, c.over, c.private = taken.Kept, taken.Ignored, taken.Over, taken.Lines > 0
 	return len(c.kept) > 0
 }
 
@@ -204,14 +207,21 @@ func (c *Cookies) Send(header http.Header, own string, result session.Result) {
 		c.rules.Count(sessionapp.EventCookieReissued)
 	}
 	c.private = c.private || added > 0
+	for range c.over {
+		c.rules.Count(sessionapp.EventCookieIgnored)
+	}
+	if c.over > 0 {
+		c.rules.over.Log(c.rules.Log.Warn, "ignoring cookies that the application sets: the response has too many", c.request.URL.Path, logging.Request(c.request),
+			zap.Int("ignored", c.over), zap.Int("most", cookiejar.MaxSetCookie))
+	}
 	for _, one := range append(append(c.stored.Ignored, c.ignored...), ignored...) {
 		c.rules.Count(sessionapp.EventCookieIgnored)
-		c.rules.Log.Warn("ignoring a cookie that the application sets", logging.Request(c.request),
+		c.rules.refused.Log(c.rules.Log.Warn, "ignoring a cookie that the application sets", c.request.URL.Path+"\n"+one.Name+"\n"+one.Reason.Error(), logging.Request(c.request),
 			zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
 	}
 	for _, name := range c.stored.Evicted {
 		c.rules.Count(sessionapp.EventCookieEvicted)
-		c.rules.Log.Warn("a session has more cookies than it may keep: removing the one written longest ago", logging.Request(c.request),
+		c.rules.evicted.Log(c.rules.Log.Warn, "a session has more cookies than it may keep: removing the one written longest ago", c.request.URL.Path, logging.Request(c.request),
 			zap.String("name", name), zap.Int("most", cookiejar.MaxKept))
 	}
 }

@@ -4,6 +4,7 @@ package caching
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/dunglas/httpsfv"
@@ -22,11 +23,12 @@ type Room [2]string
 func Protect(header http.Header, status int, withCookie, live, same bool, room *Room) {
 	switch {
 	case withCookie:
-		// Policies for single kinds of caches forbid storing already, or
-		// the response would have been refused: see Shareable.
+		for name, lines := range header {
+			if kind := kindOf(name); kind != none && !(kind.targeted() && kind.forbids(lines)) {
+				delete(header, name)
+			}
+		}
 		header["Cache-Control"] = []string{"no-store"}
-		delete(header, "Expires")
-		delete(header, "Pragma")
 	case status == http.StatusSwitchingProtocols:
 	case !saysCaching(header):
 		if same {
@@ -44,13 +46,90 @@ func Protect(header http.Header, status int, withCookie, live, same bool, room *
 	}
 }
 
-// cachePolicies are the headers that tell caches what to do, as header maps
-// spell them.
-var cachePolicies = []string{"Cache-Control", "Expires", "Pragma", "Cdn-Cache-Control", "Surrogate-Control"}
+// kind is what a header tells caches.
+type kind byte
+
+const (
+	none    kind = iota
+	general      // Cache-Control, for all caches
+	legacy       // Expires and Pragma, which Cache-Control overrides
+	// For caches of one kind or maker, which prefer it to Cache-Control
+	// (RFC 9213):
+	control    // *-Cache-Control, Surrogate-Control
+	edge       // Edge-Control of Akamai
+	liteSpeed  // X-LiteSpeed-Cache-Control
+	accelerate // X-Accel-Expires of nginx, a time
+)
+
+// kindOf tells kinds by the name of a header, in any case. It runs for each header
+// of each response.
+func kindOf(name string) kind {
+	if len(name) < len("Pragma") {
+		return none
+	}
+	switch name[len(name)-1] | 0x20 {
+	case 'l':
+		const suffix = "-Cache-Control"
+		switch cut := len(name) - len(suffix); {
+		case strings.EqualFold(name, suffix[1:]):
+			return general
+		case strings.EqualFold(name, "X-LiteSpeed"+suffix):
+			return liteSpeed
+		case cut > 0 && strings.EqualFold(name[cut:], suffix), strings.EqualFold(name, "Surrogate-Control"):
+			return control
+		case strings.EqualFold(name, "Edge-Control"):
+			return edge
+		}
+	case 's':
+		switch {
+		case strings.EqualFold(name, "Expires"):
+			return legacy
+		case strings.EqualFold(name, "X-Accel-Expires"):
+			return accelerate
+		}
+	case 'a':
+		if strings.EqualFold(name, "Pragma") {
+			return legacy
+		}
+	}
+	return none
+}
+
+func (k kind) targeted() bool { return k >= control }
+
+// forbids reports whether the lines of a header keep shared caches from storing.
+func (k kind) forbids(lines []string) bool {
+	d := directives(lines)
+	switch k {
+	case general, control:
+		return d["no-store"] || d["private"]
+	case liteSpeed:
+		return d["no-store"] || d["private"] || d["no-cache"]
+	case edge:
+		return d["no-store"] || d["bypass-cache"]
+	case accelerate:
+		return len(lines) == 1 && strings.Trim(lines[0], " \t0") == "" && strings.Contains(lines[0], "0")
+	}
+	return false
+}
+
+// allows reports whether the lines of a header let shared caches store the
+// response in so many words. What is for such caches alone does if it does not
+// forbid it.
+func (k kind) allows(lines []string) bool {
+	switch {
+	case k == general:
+		d := directives(lines)
+		return (d["public"] || d["s-maxage"]) && !k.forbids(lines)
+	case k.targeted():
+		return len(lines) > 0 && !k.forbids(lines)
+	}
+	return false
+}
 
 func saysCaching(header http.Header) bool {
-	for _, name := range cachePolicies {
-		if len(header[name]) > 0 {
+	for name, lines := range header {
+		if kindOf(name) != none && len(lines) > 0 {
 			return true
 		}
 	}
@@ -69,40 +148,38 @@ func addVary(header http.Header, name string) {
 	header.Add("Vary", name)
 }
 
-// Shareable reports whether the response allows shared caches to store
-// it in so many words (RFC 9111, section 5.2.2; RFC 9213; Surrogate-Control of
-// the Edge Architecture).
+// Shareable reports whether the response allows shared caches to store it in so
+// many words (RFC 9111, section 5.2.2; RFC 9213; and what vendors have in place of
+// it).
 func Shareable(header http.Header) bool {
-	cc := directives(header["Cache-Control"])
-	if forbids(cc) {
-		cc = nil
-	}
-	if cc["public"] || cc["s-maxage"] {
-		return true
-	}
-	for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control"} {
-		if lines := header[name]; len(lines) > 0 && !forbids(directives(lines)) {
+	for name, lines := range header {
+		if kindOf(name).allows(lines) {
 			return true
 		}
 	}
 	return false
 }
 
-// MakePrivate forbids shared caches to store a response from which we have taken
-// a Set-Cookie, or to which we have added one. Caches that store nothing with a
-// Set-Cookie, as most do, would have kept off it; many applications say public
-// without meaning it.
+// MakePrivate forbids shared caches to store a response that is about one
+// session: one with session headers, or one from which we have taken a Set-Cookie,
+// or to which we have added one. Many applications say public without meaning it.
 func MakePrivate(header http.Header) {
-	for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control"} {
-		if !forbids(directives(header[name])) {
+	var said []string
+	for name, lines := range header {
+		switch kind := kindOf(name); {
+		case kind == general:
+			said = append(said, lines...)
+			delete(header, name)
+		case kind.targeted() && !kind.forbids(lines):
 			delete(header, name)
 		}
 	}
-	if forbids(directives(header["Cache-Control"])) {
+	if general.forbids(said) {
+		header["Cache-Control"] = said
 		return
 	}
 	var kept []string
-	for _, line := range header["Cache-Control"] {
+	for _, line := range said {
 		for directive := range strings.SplitSeq(line, ",") {
 			directive = strings.TrimSpace(directive)
 			name, _, _ := strings.Cut(directive, "=")
@@ -113,8 +190,6 @@ func MakePrivate(header http.Header) {
 	}
 	header["Cache-Control"] = []string{strings.Join(append(kept, "private"), ", ")}
 }
-
-func forbids(directives map[string]bool) bool { return directives["no-store"] || directives["private"] }
 
 // directives returns the names of the directives that come without a list of
 // fields: private="x" restricts the field x only. A comma inside quotes makes
@@ -132,11 +207,21 @@ func directives(lines []string) map[string]bool {
 	return names
 }
 
+// hitHeaders are those in which caches say whether they have answered, before
+// Cache-Status came: with words such as HIT, TCP_MEM_HIT, or "Hit from cloudfront".
+var hitHeaders = []string{"X-Cache", "X-Cache-Status", "X-Proxy-Cache", "Cf-Cache-Status", "X-Litespeed-Cache"}
+
 // FromCache reports whether a cache says that it has answered (Age: RFC 9111,
-// section 5.1; Cache-Status: RFC 9211). What can't be read counts as such.
+// section 5.1; Cache-Status: RFC 9211; X-Cache and others). What can't be read in
+// the first two counts as such.
 func FromCache(header http.Header) bool {
 	for _, age := range header["Age"] {
 		if strings.Trim(age, " \t0") != "" || age == "" {
+			return true
+		}
+	}
+	for _, name := range hitHeaders {
+		if slices.ContainsFunc(header[name], saysHit) {
 			return true
 		}
 	}
@@ -151,6 +236,21 @@ func FromCache(header http.Header) bool {
 	for _, member := range list {
 		if item, ok := member.(httpsfv.Item); ok && item.Params != nil {
 			if hit, ok := item.Params.Get("hit"); ok && hit != false {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// saysHit looks at the words of a line. What a cache has asked the origin about
+// and then kept, or serves though it is old, is from the cache, too.
+func saysHit(line string) bool {
+	isPart := func(r rune) bool { return r < 'a' || r > 'z' }
+	for element := range strings.SplitSeq(strings.ToLower(line), ",") {
+		element, _, _ = strings.Cut(element, " from ") // a host
+		for word := range strings.FieldsFuncSeq(element, isPart) {
+			if strings.HasSuffix(word, "hit") || word == "stale" || word == "updating" || word == "revalidated" {
 				return true
 			}
 		}

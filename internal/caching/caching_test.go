@@ -19,7 +19,8 @@ func header(lines ...string) http.Header {
 // lines is the reverse for the headers that caching is about.
 func cachingLines(h http.Header) string {
 	var lines []string
-	for _, name := range append([]string{"Vary"}, cachePolicies...) {
+	for _, name := range []string{"Vary", "Cache-Control", "Expires", "Pragma", "Cdn-Cache-Control", "Surrogate-Control",
+		"Edge-Control", "X-Accel-Expires", "Cloudflare-Cdn-Cache-Control", "X-Litespeed-Cache-Control"} {
 		for _, value := range h.Values(name) {
 			lines = append(lines, name+": "+value)
 		}
@@ -46,8 +47,13 @@ func TestProtect(t *testing.T) {
 		{"explicit Pragma", header("Pragma: no-cache"), 200, false, true, "Pragma: no-cache"},
 		{"explicit for CDNs", header("CDN-Cache-Control: no-store"), 200, false, true, "Cdn-Cache-Control: no-store"},
 		{"explicit for surrogates", header("Surrogate-Control: no-store"), 200, false, true, "Surrogate-Control: no-store"},
+		{"explicit for others", header("Cloudflare-CDN-Cache-Control: max-age=1"), 200, false, true, "Cloudflare-Cdn-Cache-Control: max-age=1"},
+		{"explicit for nginx", header("X-Accel-Expires: 0"), 200, false, true, "X-Accel-Expires: 0"},
 		{"our cookie wins", header("Cache-Control: max-age=60", "Expires: 0", "Pragma: x", "CDN-Cache-Control: no-store"),
 			200, true, true, "Cache-Control: no-store | Cdn-Cache-Control: no-store"},
+		{"over each of them", header("Cache-Control: public, max-age=0", "CDN-Cache-Control: max-age=1", "Surrogate-Control: max-age=1",
+			"Edge-Control: max-age=1", "X-Accel-Expires: 60", "Cloudflare-CDN-Cache-Control: max-age=1", "X-LiteSpeed-Cache-Control: public"),
+			200, true, true, "Cache-Control: no-store"},
 		{"101", header(), 101, false, true, ""},
 		{"101 with our cookie", header(), 101, true, true, "Cache-Control: no-store"},
 	}
@@ -153,6 +159,28 @@ func TestShareable(t *testing.T) {
 		{header("CDN-Cache-Control: max-age=60"), true},
 		{header("CDN-Cache-Control: private"), false},
 		{header("Cache-Control: no-store", "CDN-Cache-Control: max-age=60"), true},
+		{header("Cloudflare-CDN-Cache-Control: max-age=60"), true},
+		{header("Vercel-CDN-Cache-Control: max-age=60", "Cache-Control: private"), true},
+		{header("Netlify-CDN-Cache-Control: no-store"), false},
+		{header("Anything-Cache-Control: max-age=60"), true},
+		{http.Header{"anything-cache-control": {"max-age=60"}}, true},
+		{http.Header{"surrogate-control": {"max-age=60"}}, true},
+		{http.Header{"cache-control": {"public"}}, true},
+		{header("Fake-Cache-Controls: max-age=60"), false},
+		{header("Edge-Control: max-age=60"), true},
+		{header("Edge-Control: cache-maxage=1h"), true},
+		{header("Edge-Control: !no-store"), true},
+		{header("Edge-Control: private"), true}, // no directive of it
+		{header("Edge-Control: no-store"), false},
+		{header("Edge-Control: bypass-cache"), false},
+		{header("X-Accel-Expires: 60"), true},
+		{header("X-Accel-Expires: @4000000000"), true},
+		{header("X-Accel-Expires: off"), true}, // which nginx ignores
+		{header("X-Accel-Expires: 0"), false},
+		{header("X-Accel-Expires:  00 "), false},
+		{header("X-LiteSpeed-Cache-Control: public, max-age=60"), true},
+		{header("X-LiteSpeed-Cache-Control: no-cache"), false},
+		{header("X-LiteSpeed-Cache-Control: private, max-age=60"), false},
 	}
 	for _, tt := range tests {
 		if got := Shareable(tt.header); got != tt.want {
@@ -181,10 +209,71 @@ func TestFromCache(t *testing.T) {
 		{header("Cache-Status: Origin; fwd=miss, CDN; hit"), true},
 		{header(`Cache-Status: "a; hit"; fwd=miss`), false},
 		{header("Cache-Status: @@"), true},
+		{header("X-Cache: HIT"), true},
+		{header("X-Cache: HIT from cache.example.com:3128"), true},
+		{header("X-Cache: Hit from cloudfront"), true},
+		{header("X-Cache: RefreshHit from cloudfront"), true},
+		{header("X-Cache: TCP_MEM_HIT from a.example"), true},
+		{header("X-Cache: MISS, HIT"), true},
+		{header("X-Cache: MISS", "X-Cache: HIT"), true},
+		{header("X-Cache: MISS"), false},
+		{header("X-Cache: Miss from cloudfront"), false},
+		{header("X-Cache: MISS from whit.example"), false},
+		{header("X-Cache: "), false},
+		{header("X-Cache-Status: STALE"), true},
+		{header("X-Cache-Status: BYPASS"), false},
+		{header("X-Proxy-Cache: HIT"), true},
+		{header("CF-Cache-Status: REVALIDATED"), true},
+		{header("CF-Cache-Status: DYNAMIC"), false},
+		{header("X-LiteSpeed-Cache: hit,private"), true},
+		{header("X-Cache-Hits: 0"), false},
 	}
 	for _, tt := range tests {
 		if got := FromCache(tt.header); got != tt.want {
 			t.Errorf("%v: %v", tt.header, got)
 		}
+	}
+}
+
+func TestMakePrivate(t *testing.T) {
+	for _, test := range []struct {
+		header http.Header
+		want   string
+	}{
+		{header("Cache-Control: public, max-age=0"), "Cache-Control: max-age=0, private"},
+		{header("Cache-Control: public", "Cache-Control: s-maxage=9, must-revalidate"), "Cache-Control: must-revalidate, private"},
+		{header("Cache-Control: no-store"), "Cache-Control: no-store"},
+		{header("Surrogate-Control: max-age=1", "CDN-Cache-Control: no-store"), "Cache-Control: private | Cdn-Cache-Control: no-store"},
+		{header("Edge-Control: max-age=1", "X-Accel-Expires: 1", "Cloudflare-CDN-Cache-Control: max-age=1", "X-LiteSpeed-Cache-Control: public"), "Cache-Control: private"},
+		{header("Edge-Control: no-store", "X-Accel-Expires: 0"), "Cache-Control: private | Edge-Control: no-store | X-Accel-Expires: 0"},
+		{http.Header{"cache-control": {"public"}, "CACHE-CONTROL": {"s-maxage=1"}}, "Cache-Control: private"},
+	} {
+		before := strings.ReplaceAll(cachingLines(test.header), "\n", "")
+		MakePrivate(test.header)
+		if got := cachingLines(test.header); got != test.want || Shareable(test.header) {
+			t.Errorf("%s: %v, want %s", before, test.header, test.want)
+		}
+	}
+}
+
+func TestProtectAllocatesNothing(t *testing.T) {
+	h := header("Content-Type: text/html", "Content-Length: 12", "Date: x", "Server: x", "X-Frame-Options: DENY", "Etag: x")
+	room := new(Room)
+	if n := testing.AllocsPerRun(100, func() {
+		delete(h, "Vary")
+		delete(h, "Cache-Control")
+		Protect(h, 200, false, true, false, room)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkProtect(b *testing.B) {
+	h := header("Content-Type: text/html", "Content-Length: 12", "Date: x", "Server: x", "X-Frame-Options: DENY", "Etag: x")
+	room := new(Room)
+	for b.Loop() {
+		delete(h, "Vary")
+		delete(h, "Cache-Control")
+		Protect(h, 200, false, true, false, room)
 	}
 }

@@ -3,6 +3,8 @@ package logging
 
 import (
 	"net/http"
+	"sync"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -11,4 +13,46 @@ import (
 // secrets.
 func Request(r *http.Request) zap.Field {
 	return zap.Dict("request", zap.String("method", r.Method), zap.String("host", r.Host), zap.String("path", r.URL.Path))
+}
+
+// Repeated is a line that visitors or an application can have logged again and
+// again. About the same thing, at most one is written in a second, and about
+// different ones, at most maxLines; the next line says how many were left out. The
+// zero value is ready, and may be used by many goroutines.
+type Repeated struct {
+	mu    sync.Mutex
+	since time.Time // when the second began
+	about map[string]struct{}
+	left  int
+}
+
+// maxLines bounds the lines of a second: paths, for example, are the visitor's
+// choice.
+const maxLines = 50
+
+// Log writes the line, unless it was written about the same in this second.
+func (r *Repeated) Log(write func(message string, fields ...zap.Field), message, about string, fields ...zap.Field) {
+	left, ok := r.allow(about, time.Now())
+	if !ok {
+		return
+	}
+	if left > 0 {
+		fields = append(fields, zap.Int("left_out", left))
+	}
+	write(message, fields...)
+}
+
+func (r *Repeated) allow(about string, now time.Time) (left int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.since) >= time.Second || r.about == nil {
+		r.since, r.about = now, map[string]struct{}{}
+	}
+	if _, again := r.about[about]; again || len(r.about) == maxLines {
+		r.left++
+		return 0, false
+	}
+	r.about[about] = struct{}{}
+	left, r.left = r.left, 0
+	return left, true
 }

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -27,9 +28,7 @@ type Hooks interface {
 	// Sent is called when the final header is on its way.
 	Sent()
 
-	// Flushed is called before a flush, possibly on another goroutine than
-	// the handler's, and Hijacked with a connection that is no more HTTP's.
-	Flushed()
+	// Hijacked is called with a connection that is no more HTTP's.
 	Hijacked(net.Conn)
 }
 
@@ -38,12 +37,13 @@ type Hooks interface {
 // it, and net/http itself where the handler has done nothing: see End.
 //
 // The zero value is of no use before Wrap. Its methods are for the handler's
-// goroutine, but for 1xx responses, flushes, Interrupt and CutOff.
+// goroutine, but for 1xx responses, flushes, Interrupt, Interrupted and CutOff.
 type Writer struct {
 	caddyhttp.ResponseWriterWrapper
 	hooks   Hooks
 	begun   bool  // Final was called, or the response was abandoned
 	failure error // what Final said
+	part    io.LimitedReader
 
 	interrupted atomic.Bool
 	cutOff      atomic.Bool // a write has failed for that
@@ -64,6 +64,14 @@ var errInterrupted = errors.New("the session of this response has ended")
 
 // Interrupt has all further writes fail. A write that is under way goes on.
 func (w *Writer) Interrupt() { w.interrupted.Store(true) }
+
+// Interrupted returns an error after Interrupt.
+func (w *Writer) Interrupted() error {
+	if w.interrupted.Load() {
+		return errInterrupted
+	}
+	return nil
+}
 
 // CutOff reports whether a write has failed for Interrupt, so that the client has
 // not got all of the response.
@@ -99,9 +107,9 @@ func (w *Writer) ready() error {
 	if !w.begun {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.interrupted.Load() {
+	if err := w.Interrupted(); err != nil {
 		w.cutOff.Store(true)
-		return errInterrupted
+		return err
 	}
 	return w.failure
 }
@@ -113,19 +121,35 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// ReadFrom keeps the sendfile path of the writer below.
-func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
-	if err := w.ready(); err != nil {
-		return 0, err
+// part is how much ReadFrom writes before it looks whether it was interrupted.
+const part = 256 << 10
+
+// ReadFrom keeps the sendfile path of the writer below, which knows a file in one
+// io.LimitedReader, and no more than one.
+func (w *Writer) ReadFrom(r io.Reader) (total int64, err error) {
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		limited = &io.LimitedReader{R: r, N: math.MaxInt64}
 	}
-	return w.ResponseWriterWrapper.ReadFrom(r)
+	for {
+		if err := w.ready(); err != nil {
+			return total, err
+		}
+		size := min(limited.N, part)
+		w.part = io.LimitedReader{R: limited.R, N: size}
+		n, err := w.ResponseWriterWrapper.ReadFrom(&w.part)
+		total += n
+		limited.N -= n
+		if err != nil || n < size || limited.N == 0 {
+			return total, err
+		}
+	}
 }
 
 func (w *Writer) FlushError() error {
 	if err := w.ready(); err != nil {
 		return err
 	}
-	w.hooks.Flushed()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 

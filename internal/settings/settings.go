@@ -1,46 +1,18 @@
 // Package settings reads what a site's configuration says: the blocks of a
-// Caddyfile and the placeholders in values. It knows what words, durations and
-// sizes look like and how mistakes in them are reported, but no setting.
+// Caddyfile (block.go), which of their lines a mistake is in (check.go), and the
+// placeholders in values. It knows what words, durations and sizes look like and
+// how mistakes in them are reported, but no setting.
 package settings
 
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 )
-
-// Block has the words that may begin the lines of a block, and what parses the
-// rest of each line.
-type Block map[string]func() error
-
-// Parse reads the block that follows on this line, if there is one. A word may
-// come once, except those in repeatable.
-func (b Block) Parse(d *caddyfile.Dispenser, repeatable ...string) error {
-	seen := map[string]bool{}
-	for _, word := range repeatable {
-		seen[word] = false
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		word := d.Val()
-		parse, ok := b[word]
-		if !ok {
-			return d.Errf("unknown setting %q", word)
-		}
-		if seen[word] {
-			return d.Errf("%s is set twice", word)
-		}
-		if _, again := seen[word]; !again {
-			seen[word] = true
-		}
-		if err := parse(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // String parses the one value of a setting, which must not be empty.
 func String(d *caddyfile.Dispenser, to *string) error {
@@ -49,6 +21,31 @@ func String(d *caddyfile.Dispenser, to *string) error {
 		return d.Errf("%s takes one value", setting)
 	}
 	return nil
+}
+
+// Names returns the names on the rest of the line, none of which has a comma.
+func Names(d *caddyfile.Dispenser) ([]string, error) { return list(d, strings.Contains) }
+
+// Values returns the values on the rest of the line, none of which begins or ends
+// with a comma.
+func Values(d *caddyfile.Dispenser) ([]string, error) {
+	return list(d, func(value, comma string) bool {
+		return strings.HasPrefix(value, comma) || strings.HasSuffix(value, comma)
+	})
+}
+
+// list parses the rest of a line. In quotes, commas are meant; elsewhere somebody
+// took them for what separates values.
+func list(d *caddyfile.Dispenser, has func(value, comma string) bool) ([]string, error) {
+	setting := d.Val()
+	var values []string
+	for d.NextArg() {
+		if !d.Token().Quoted() && has(d.Val(), ",") {
+			return nil, d.Errf("%s: %s has a comma: write blanks between values, and quotes around a comma that is meant", setting, d.Val())
+		}
+		values = append(values, d.Val())
+	}
+	return values, nil
 }
 
 // Flag sets what a word without a value turns on.

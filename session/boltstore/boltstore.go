@@ -1,16 +1,19 @@
 // Package boltstore keeps sessions in one file on this machine, with bbolt.
 //
-// The file is a bbolt database with four buckets. Integers are 8 bytes,
+// The file is a bbolt database with five buckets. Integers are 8 bytes,
 // big-endian; an expiry is in Unix milliseconds.
 //
 //	meta      "format"                -> 1
 //	          "count"                 -> number of keys in sessions
+//	          "bytes"                 -> the sum of their weights, see weight
 //	sessions  id                      -> expiry, value
 //	expiry    expiry, id              -> (empty)
+//	unclaimed expiry, id              -> (empty)
 //	index     len(key) (2 bytes), key, id  -> deadline, as an expiry
 //
-// Every session has exactly one key in expiry, where the sweeper finds what
-// has ended without reading the rest. A lower format is never met; a higher
+// Every session has exactly one key in expiry or unclaimed, where the sweeper
+// finds what has ended without reading the rest, and a full store what has to
+// make room. A lower format is never met; a higher
 // one is refused and left alone.
 //
 // One goroutine writes. It commits whatever is waiting in one transaction, with
@@ -31,8 +34,12 @@ import (
 	"github.com/caddy-session/caddy-session/session"
 )
 
-// defaultMaxSessions is for Options.MaxSessions 0.
-const defaultMaxSessions = 1_000_000
+// What Options leave at 0, and the least that makes sense.
+const (
+	defaultMaxSessions = 1_000_000
+	defaultMaxSize     = 2 << 30
+	LeastMaxSize       = 1 << 20
+)
 
 // reopenAfter is the least time between two attempts to open the file. Calls
 // that come before fail with the error of the last one, or of the open file.
@@ -47,8 +54,14 @@ type Options struct {
 	Path string
 
 	// MaxSessions is how many sessions may be stored. Beyond that creations
-	// fail, and everything else goes on. 0 is 1,000,000.
+	// fail, and everything else goes on. A tenth is kept for entries that are
+	// SignedIn, and those that are Unclaimed make room. 0 is 1,000,000.
 	MaxSessions int
+
+	// MaxSize is the same for bytes, where each session counts 256 more than its
+	// value. Beyond it, updates that make a session larger fail as well. The file
+	// may be twice as large. 0 is 2 GiB.
+	MaxSize int64
 
 	// Logger is told where the sessions are, and about damage. It may be nil.
 	Logger *zap.Logger
@@ -75,6 +88,9 @@ type Store struct {
 func New(opts Options) *Store {
 	if opts.MaxSessions <= 0 {
 		opts.MaxSessions = defaultMaxSessions
+	}
+	if opts.MaxSize <= 0 {
+		opts.MaxSize = defaultMaxSize
 	}
 	log := opts.Logger
 	if log == nil {

@@ -84,6 +84,24 @@ func TestOpenMakesPrivateFile(t *testing.T) {
 	}
 }
 
+func TestWarnsAboutAFileThatIsNotPrivate(t *testing.T) {
+	for mode, want := range map[os.FileMode]int{0o600: 0, 0o700: 0, 0o640: 1, 0o602: 1, 0o644: 1} {
+		path := tempFile(t)
+		s := New(Options{Path: path})
+		store(t, s, "id", 0, 1, time.Hour)
+		ok(t, s.Close())
+		ok(t, os.Chmod(path, mode))
+		core, logs := observer.New(zap.WarnLevel)
+		s = New(Options{Path: path, Logger: zap.New(core)})
+		ok(t, s.Open(t.Context()))
+		ok(t, s.Close())
+		lines := logs.FilterField(zap.String("file", path)).FilterField(zap.Stringer("mode", mode)).FilterMessageSnippet("chmod 600")
+		if lines.Len() != want || logs.Len() != want {
+			t.Errorf("mode %v: got log %v, want %d lines", mode, logs.All(), want)
+		}
+	}
+}
+
 func TestLockedByAnother(t *testing.T) {
 	// In a bubble, so that the second for the lock, and the one between two
 	// attempts, take no time.
@@ -393,5 +411,13 @@ func absent(t testing.TB, s *Store, id string) {
 	t.Helper()
 	if _, err := s.Get(t.Context(), id); err != session.ErrNotFound {
 		t.Errorf("%s: got error %v, want ErrNotFound", id, err)
+	}
+}
+
+func BenchmarkDeleteMany(b *testing.B) {
+	s := New(Options{Path: tempFile(b)})
+	defer s.Close()
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { storetest.BenchMany(b, s, n) })
 	}
 }

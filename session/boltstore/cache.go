@@ -34,7 +34,7 @@ func (f *file) forget(ids []string) {
 }
 
 // Cached implements session.NearCache. It is exact: no entry is older than the
-// last Put, Touch or Delete that has returned without an error.
+// last Put, Touch, Delete or DeleteMany that has returned without an error.
 func (s *Store) Cached(id string, now time.Time) *session.CachedEntry {
 	if f := s.cur.Load(); f != nil && f.failure() == nil {
 		return f.cache.Get(id, now)

@@ -25,7 +25,7 @@ func written(t *testing.T) string {
 	s := New(Options{Path: path})
 	store(t, s, "id", 0, 1, time.Hour)
 	f := s.cur.Load()
-	ok(t, f.do(t.Context(), func(tx *txn) error {
+	ok(t, f.do(t.Context(), false, func(tx *txn) error {
 		for i := range 300 {
 			e := entry(1, time.Hour)
 			expiry := toMilli(time.Now().Add(e.TTL))

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,9 +27,12 @@ type file struct {
 	path        string
 	log         *zap.Logger
 	maxSessions int
+	maxSize     int64
 	count       atomic.Int64 // of sessions, as of the last commit
 
 	cache *nearcache.Cache // sessions as they are in the file
+
+	space space // of the writer only, once it runs
 
 	queue chan *op
 	quit  chan struct{} // closed to end the writer
@@ -45,22 +49,27 @@ type file struct {
 	// Of the writer only.
 	swept      []byte // where the sweep of the index goes on
 	complained time.Time
+	evicted    int       // sessions that had to make room, since that was told
+	toldFull   time.Time // when it was told
 }
 
 // op is an operation of one caller.
 type op struct {
 	run    func(*txn) error
+	frees  bool // it makes room
 	result error
 	done   chan error // has room for the one answer, which nobody may wait for
 }
 
-func newFile(db *bolt.DB, opts Options, log *zap.Logger, count int64) *file {
+func newFile(db *bolt.DB, raw *os.File, opts Options, log *zap.Logger, count int64) *file {
 	f := &file{
 		db:          db,
 		path:        opts.Path,
 		log:         log,
 		maxSessions: opts.MaxSessions,
+		maxSize:     opts.MaxSize,
 		cache:       newCache(),
+		space:       space{raw: raw},
 		queue:       make(chan *op, maxBatch),
 		quit:        make(chan struct{}),
 		done:        make(chan struct{}),
@@ -69,14 +78,18 @@ func newFile(db *bolt.DB, opts Options, log *zap.Logger, count int64) *file {
 	}
 	f.flush.Stop()
 	f.count.Store(count)
+	if err := f.provide(growStep); err != nil {
+		log.Warn("there is little space for the file with the sessions", zap.String("file", f.path), zap.Error(err))
+	}
 	go f.write()
 	return f
 }
 
 // do runs an operation in the writer and returns its result. If ctx ends before
-// that, it may be run nonetheless.
-func (f *file) do(ctx context.Context, run func(*txn) error) error {
-	o := &op{run: run, done: make(chan error, 1)}
+// that, it may be run nonetheless. frees: it makes room, and may use the reserve.
+// An operation may be run more than once, and only the last time counts.
+func (f *file) do(ctx context.Context, frees bool, run func(*txn) error) error {
+	o := &op{run: run, frees: frees, done: make(chan error, 1)}
 	select {
 	case f.queue <- o:
 	case <-ctx.Done():

@@ -13,13 +13,15 @@ import (
 const format = 1
 
 var (
-	bucketMeta     = []byte("meta")
-	bucketSessions = []byte("sessions")
-	bucketExpiry   = []byte("expiry")
-	bucketIndex    = []byte("index")
+	bucketMeta      = []byte("meta")
+	bucketSessions  = []byte("sessions")
+	bucketExpiry    = []byte("expiry")
+	bucketUnclaimed = []byte("unclaimed")
+	bucketIndex     = []byte("index")
 
 	keyFormat = []byte("format")
 	keyCount  = []byte("count")
+	keyBytes  = []byte("bytes")
 )
 
 // expirySize is the size of an expiry, in keys and in values.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -16,7 +17,7 @@ import (
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	f, err := s.file(ctx)
 	if err != nil {
-		return session.Entry{}, fmt.Errorf("loading session %s: %w", id, err)
+		return session.Entry{}, fmt.Errorf("reading session %s: %w", id, err)
 	}
 	reading := f.cache.Begin(id)
 	// The touches first: when one has left the map, it is in the file already.
@@ -31,7 +32,7 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 		return nil
 	})
 	if err != nil {
-		return session.Entry{}, fmt.Errorf("loading session %s: %w", id, err)
+		return session.Entry{}, fmt.Errorf("reading session %s: %w", id, err)
 	}
 	if !found {
 		return session.Entry{}, session.ErrNotFound
@@ -63,6 +64,9 @@ func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Ent
 		expect: expect,
 		expiry: expiry,
 		stored: appendStored(expiry, e.Value), // the caller keeps e.Value
+
+		unclaimed: e.Unclaimed,
+		signedIn:  e.SignedIn,
 	}
 	if e.IndexKey != "" {
 		p.key = indexKey(e.IndexKey, id)
@@ -91,35 +95,85 @@ func (s *Store) Touch(ctx context.Context, id string, expect uint64, ttl time.Du
 // Delete implements session.Store. If the context ends while it waits, the
 // entry may have been removed all the same, or may yet be.
 func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
-	err := s.do(ctx, func(t *txn) error { return t.delete([]byte(id), expect) })
+	err := s.free(ctx, func(t *txn) error { return t.delete([]byte(id), expect) })
 	return wrap(err, "deleting session %s", id)
 }
 
 // Indexed implements session.Store.
-func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error) {
+func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) (filed []session.Indexed, next string, err error) {
 	f, err := s.file(ctx)
+	var late []int // whose expiry in the file has passed
 	if err == nil {
+		now := time.Now()
 		err = f.view(func(tx *bolt.Tx) error {
 			c := tx.Bucket(bucketIndex).Cursor()
 			prefix := indexKey(key, "")
 			start := indexKey(key, cursor)
+			var ids []string
 			ids, next = page(c, start, prefix, cursor != "", limit)
+			sessions := tx.Bucket(bucketSessions)
+			filed = make([]session.Indexed, len(ids))
+			for i, id := range ids {
+				filed[i].ID = id
+				switch expiry, value, ok := parseStored(sessions.Get([]byte(id))); {
+				case ok && alive(expiry, now):
+					filed[i].Header = append([]byte{}, value[:min(len(value), session.MaxHeader)]...) // not nil
+				case ok:
+					late = append(late, i)
+				}
+			}
 			return nil
 		})
+	}
+	for _, i := range late { // a touch may keep it alive
+		e, getErr := s.Get(ctx, filed[i].ID)
+		if getErr == nil {
+			filed[i].Header = e.Value
+		} else if getErr != session.ErrNotFound {
+			err = getErr
+		}
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("listing sessions of a subject: %w", err)
 	}
-	return ids, next, nil
+	return filed, next, nil
+}
+
+// DeleteMany implements session.Store, in one transaction; or in many, if the
+// disk is full. If the context ends while it waits, the entries may have been
+// removed all the same, or may yet be.
+func (s *Store) DeleteMany(ctx context.Context, key string, ids []string) error {
+	ids = slices.Sorted(slices.Values(ids)) // neighbours share a page
+	remove := func(ids []string) error {
+		return s.free(ctx, func(t *txn) error {
+			for _, id := range ids {
+				t.drop([]byte(id), t.load([]byte(id)))
+				if key != "" {
+					t.unfile(indexKey(key, id))
+				}
+			}
+			return nil
+		})
+	}
+	err := remove(ids)
+	if errors.Is(err, session.ErrNotDone) {
+		for slice := range slices.Chunk(ids, freeSlice) {
+			if err = remove(slice); err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("deleting %d sessions: %w", len(ids), err)
+	}
+	return nil
 }
 
 // Unindex implements session.Store.
 func (s *Store) Unindex(ctx context.Context, key, id string) error {
 	k := indexKey(key, id)
-	err := s.do(ctx, func(t *txn) error {
-		if t.index.Get(k) != nil {
-			t.remove(t.index, k)
-		}
+	err := s.free(ctx, func(t *txn) error {
+		t.unfile(k)
 		return nil
 	})
 	return wrap(err, "removing session %s from the index", id)
@@ -166,7 +220,16 @@ func (s *Store) do(ctx context.Context, run func(*txn) error) error {
 	if err != nil {
 		return err
 	}
-	return f.do(ctx, run)
+	return f.do(ctx, false, run)
+}
+
+// free is do for an operation that makes room.
+func (s *Store) free(ctx context.Context, run func(*txn) error) error {
+	f, err := s.file(ctx)
+	if err != nil {
+		return err
+	}
+	return f.do(ctx, true, run)
 }
 
 // wrap says what failed, unless that is the caller's to say: the sentinels are

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -25,18 +26,19 @@ func openFile(opts Options, log *zap.Logger, suspect, stuck bool) (*file, error)
 		return nil, fmt.Errorf("opening %s: %w", opts.Path, err)
 	}
 	var db *bolt.DB
+	var raw *os.File
 	var count int64
 	var err error
 	if stuck {
 		err = &damage{reason: errStuck}
 	} else {
-		db, count, err = openDB(opts.Path, suspect)
+		db, raw, count, err = openDB(opts.Path, suspect)
 	}
 	if d, ok := errors.AsType[*damage](err); ok {
 		if err := setAside(opts.Path, d, log); err != nil {
 			return nil, fmt.Errorf("opening %s: %w", opts.Path, err)
 		}
-		db, count, err = openDB(opts.Path, false)
+		db, raw, count, err = openDB(opts.Path, false)
 	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("opening %s: another process has it open; "+
@@ -47,24 +49,37 @@ func openFile(opts Options, log *zap.Logger, suspect, stuck bool) (*file, error)
 	}
 	log.Info("sessions are stored on this machine only",
 		zap.String("file", opts.Path), zap.Int64("sessions", count))
-	return newFile(db, opts, log, count), nil
+	warnIfOthersMay(opts.Path, log)
+	return newFile(db, raw, opts, log, count), nil
+}
+
+// warnIfOthersMay warns about a file that was there before, and that other users
+// of this machine may read or write.
+func warnIfOthersMay(path string, log *zap.Logger) {
+	if runtime.GOOS == "windows" {
+		return // modes say nothing there
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		log.Warn("other users of this machine have access to the file with the sessions: chmod 600",
+			zap.String("file", path), zap.Stringer("mode", info.Mode().Perm()))
+	}
 }
 
 // openDB looks at the file without changing it, and then opens it.
-func openDB(path string, suspect bool) (db *bolt.DB, count int64, err error) {
+func openDB(path string, suspect bool) (db *bolt.DB, raw *os.File, count int64, err error) {
 	if err := examine(path, suspect); err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
-	db, err = openBolt(path, false)
+	db, raw, err = openBolt(path, false)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
 	err = guard(func() error {
 		count, err = prepare(db)
 		return err
 	})
 	if err != nil {
-		return nil, 0, errors.Join(err, guard(db.Close))
+		return nil, nil, 0, errors.Join(err, guard(db.Close))
 	}
 	// The file is synced, but its name is not yet, if it is new. Not every
 	// system can sync a directory, so this may fail.
@@ -72,12 +87,12 @@ func openDB(path string, suspect bool) (db *bolt.DB, count int64, err error) {
 		_ = dir.Sync()
 		_ = dir.Close()
 	}
-	return db, count, nil
+	return db, raw, count, nil
 }
 
-// openBolt opens a file as bbolt does, but panics are errors.
-func openBolt(path string, readOnly bool) (db *bolt.DB, err error) {
-	var opened *os.File
+// openBolt opens a file as bbolt does, but panics are errors. It returns the
+// file that bbolt has opened, too.
+func openBolt(path string, readOnly bool) (db *bolt.DB, opened *os.File, err error) {
 	err = guard(func() error {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout:      lockTimeout,
@@ -102,7 +117,7 @@ func openBolt(path string, readOnly bool) (db *bolt.DB, err error) {
 		errors.Is(err, bolterrors.ErrVersionMismatch):
 		err = &damage{reason: err}
 	}
-	return db, err
+	return db, opened, err
 }
 
 // examine returns a damage error if the file is there, but can't be used, and
@@ -120,7 +135,7 @@ func examine(path string, all bool) error {
 	case info.Size() == 0:
 		return nil // bbolt makes a database of it
 	}
-	db, err := openBolt(path, true)
+	db, _, err := openBolt(path, true)
 	if err == nil {
 		err = guard(func() error {
 			return db.View(func(tx *bolt.Tx) error { return check(tx, path, all) })
@@ -169,7 +184,10 @@ func check(tx *bolt.Tx, path string, all bool) error {
 	if _, ok := parseNumber(meta.Get(keyCount)); !ok {
 		return &damage{reason: "it has no count of sessions"}
 	}
-	for _, name := range [][]byte{bucketSessions, bucketExpiry, bucketIndex} {
+	if _, ok := parseNumber(meta.Get(keyBytes)); !ok {
+		return &damage{reason: "it has no count of bytes"}
+	}
+	for _, name := range [][]byte{bucketSessions, bucketExpiry, bucketUnclaimed, bucketIndex} {
 		b := tx.Bucket(name)
 		if b == nil {
 			return &damage{reason: fmt.Sprintf("it has no bucket %s", name)}
@@ -207,7 +225,7 @@ func prepare(db *bolt.DB) (count int64, err error) {
 		return 0, err
 	}
 	return 0, db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketSessions, bucketExpiry, bucketIndex} {
+		for _, name := range [][]byte{bucketSessions, bucketExpiry, bucketUnclaimed, bucketIndex} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
@@ -217,6 +235,6 @@ func prepare(db *bolt.DB) (count int64, err error) {
 			return err
 		}
 		return errors.Join(meta.Put(keyFormat, appendNumber(nil, format)),
-			meta.Put(keyCount, appendNumber(nil, 0)))
+			meta.Put(keyCount, appendNumber(nil, 0)), meta.Put(keyBytes, appendNumber(nil, 0)))
 	})
 }

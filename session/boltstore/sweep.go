@@ -3,6 +3,8 @@ package boltstore
 import (
 	"bytes"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 const (
@@ -32,28 +34,31 @@ func (t *txn) sweep() (more bool) {
 // sweepSessions looks at up to limit sessions whose expiry in the file has
 // passed, and returns how many. Those that a touch keeps alive get it written.
 func (t *txn) sweepSessions(limit int) (n int) {
-	// Collected first: a cursor does not survive changes.
-	var keys [][]byte
-	c := t.expiry.Cursor()
-	for k, _ := c.First(); k != nil && len(keys) < limit; k, _ = c.Next() {
-		if expiry, ok := parseNumber(k[:min(len(k), expirySize)]); ok && alive(expiry, t.now) {
-			break
+	for _, bucket := range []*bolt.Bucket{t.expiry, t.unclaimed} {
+		// Collected first: a cursor does not survive changes.
+		var keys [][]byte
+		c := bucket.Cursor()
+		for k, _ := c.First(); k != nil && n < limit; k, _ = c.Next() {
+			if expiry, ok := parseNumber(k[:min(len(k), expirySize)]); ok && alive(expiry, t.now) {
+				break
+			}
+			keys = append(keys, bytes.Clone(k))
+			n++
 		}
-		keys = append(keys, bytes.Clone(k))
-	}
-	for _, k := range keys {
-		id := k[min(len(k), expirySize):]
-		r := t.load(id)
-		switch {
-		case !r.stored || !bytes.Equal(k, expiryKey(r.filed, id)):
-			t.remove(t.expiry, k) // nobody's
-		case t.alive(r):
-			t.retouch(id, r.touch)
-		default:
-			t.drop(id, r)
+		for _, k := range keys {
+			id := k[min(len(k), expirySize):]
+			r := t.load(id)
+			switch {
+			case !r.stored || !bytes.Equal(k, expiryKey(r.filed, id)):
+				t.remove(bucket, k) // nobody's
+			case t.alive(r):
+				t.retouch(id, r.touch)
+			default:
+				t.drop(id, r)
+			}
 		}
 	}
-	return len(keys)
+	return n
 }
 
 // sweepIndex looks at the next limit index entries and removes those past their

@@ -3,7 +3,6 @@ package boltstore
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -21,6 +20,7 @@ type txn struct {
 	file  *file
 	now   time.Time
 	count int64 // of sessions
+	bytes int64 // their weights
 	dirty bool
 	err   error
 
@@ -31,22 +31,26 @@ type txn struct {
 	// changed are the ids of the sessions that were written or removed.
 	changed []string
 
-	meta, sessions, expiry, index *bolt.Bucket
+	evicted int // unclaimed sessions that had to make room
+
+	meta, sessions, expiry, unclaimed, index *bolt.Bucket
 }
 
 func (f *file) begin(tx *bolt.Tx) *txn {
 	t := &txn{
-		file:     f,
-		now:      time.Now(),
-		settled:  map[string]touch{},
-		meta:     tx.Bucket(bucketMeta),
-		sessions: tx.Bucket(bucketSessions),
-		expiry:   tx.Bucket(bucketExpiry),
-		index:    tx.Bucket(bucketIndex),
+		file:      f,
+		now:       time.Now(),
+		settled:   map[string]touch{},
+		meta:      tx.Bucket(bucketMeta),
+		sessions:  tx.Bucket(bucketSessions),
+		expiry:    tx.Bucket(bucketExpiry),
+		unclaimed: tx.Bucket(bucketUnclaimed),
+		index:     tx.Bucket(bucketIndex),
 	}
 	// Not from memory: whether a commit that failed took place is only known
 	// to the file.
 	t.count, _ = parseNumber(t.meta.Get(keyCount))
+	t.bytes, _ = parseNumber(t.meta.Get(keyBytes))
 	return t
 }
 
@@ -54,6 +58,9 @@ func (f *file) begin(tx *bolt.Tx) *txn {
 func (t *txn) end() error {
 	if count, ok := parseNumber(t.meta.Get(keyCount)); !ok || count != t.count {
 		t.set(t.meta, keyCount, appendNumber(nil, t.count))
+	}
+	if bytes, ok := parseNumber(t.meta.Get(keyBytes)); !ok || bytes != t.bytes {
+		t.set(t.meta, keyBytes, appendNumber(nil, t.bytes))
 	}
 	if t.err == nil && !t.dirty {
 		return errUnchanged
@@ -68,6 +75,7 @@ type record struct {
 	expiry  int64 // its expiry, with the touch that is waiting
 	version uint64
 	value   []byte // valid until the next change
+	weight  int64  // 0 if it is not stored
 	touch   touch  // the touch that is waiting, good or not; zero if there is none
 }
 
@@ -77,7 +85,7 @@ func (t *txn) load(id []byte) record {
 	if !r.stored {
 		return record{}
 	}
-	r.expiry = r.filed
+	r.expiry, r.weight = r.filed, weight(expirySize+len(r.value))
 	r.version, _ = session.ParseHead(r.value)
 	if w, ok := t.file.waiting(string(id)); ok && w != t.settled[string(id)] {
 		r.touch = w
@@ -99,6 +107,8 @@ type put struct {
 	stored   []byte
 	key      []byte // in the index; nil for none
 	deadline int64
+
+	unclaimed, signedIn bool // as in session.Entry
 }
 
 func (t *txn) put(p *put) error {
@@ -110,13 +120,13 @@ func (t *txn) put(p *put) error {
 	} else if t.alive(r) {
 		return session.ErrConflict
 	}
-	if !r.stored && !t.room() {
-		return fmt.Errorf("there are %d sessions already, which is the most allowed", t.count)
+	if err := t.admit(r, p); err != nil {
+		return err
 	}
 	if p.key != nil {
 		t.fileUnder(p.key, p.deadline)
 	}
-	t.write(p.id, r, p.expiry, p.stored)
+	t.write(p.id, t.load(p.id), p.expiry, p.stored, p.unclaimed)
 	return nil
 }
 
@@ -142,15 +152,6 @@ func (t *txn) check(r record, version uint64) error {
 	return nil
 }
 
-// room reports whether there may be one more session. If not, it looks for dead
-// ones to remove first.
-func (t *txn) room() bool {
-	if t.count >= int64(t.file.maxSessions) {
-		t.sweepSessions(sweepSlice)
-	}
-	return t.count < int64(t.file.maxSessions)
-}
-
 // fileUnder puts an id into the index. The later deadline holds: the record
 // that an earlier one was for may still be alive.
 func (t *txn) fileUnder(key []byte, deadline int64) {
@@ -159,20 +160,37 @@ func (t *txn) fileUnder(key []byte, deadline int64) {
 	}
 }
 
+// unfile takes an id out of the index, if it is there.
+func (t *txn) unfile(key []byte) {
+	if t.index.Get(key) != nil {
+		t.remove(t.index, key)
+	}
+}
+
 // write stores a session over r, which was loaded from id.
-func (t *txn) write(id []byte, r record, expiry int64, stored []byte) {
+func (t *txn) write(id []byte, r record, expiry int64, stored []byte, unclaimed bool) {
 	t.overtake(id, r)
 	t.changed = append(t.changed, string(id))
-	if r.stored && r.filed != expiry {
-		t.remove(t.expiry, expiryKey(r.filed, id))
-	}
-	if !r.stored || r.filed != expiry {
+	t.unexpire(id, r)
+	if unclaimed {
+		t.set(t.unclaimed, expiryKey(expiry, id), nil)
+	} else {
 		t.set(t.expiry, expiryKey(expiry, id), nil)
 	}
 	if !r.stored {
 		t.count++
 	}
+	t.bytes += weight(len(stored)) - r.weight
 	t.set(t.sessions, id, stored)
+}
+
+// unexpire removes the key of r in expiry or unclaimed, if it is stored.
+func (t *txn) unexpire(id []byte, r record) {
+	if r.stored {
+		k := expiryKey(r.filed, id)
+		t.remove(t.expiry, k)
+		t.remove(t.unclaimed, k)
+	}
 }
 
 // drop removes the session r, which was loaded from id, if it is there.
@@ -182,9 +200,10 @@ func (t *txn) drop(id []byte, r record) {
 		return
 	}
 	t.changed = append(t.changed, string(id))
-	t.remove(t.expiry, expiryKey(r.filed, id))
+	t.unexpire(id, r)
 	t.remove(t.sessions, id)
 	t.count--
+	t.bytes -= r.weight
 }
 
 // overtake marks the touch that waits for r as overtaken.
@@ -202,7 +221,7 @@ func (t *txn) retouch(id []byte, w touch) {
 	r := t.load(id)
 	if r.stored && r.version == w.version && r.filed != w.expiry {
 		// A copy of the value: the file may be mapped anew before the commit.
-		t.write(id, r, w.expiry, appendStored(w.expiry, bytes.Clone(r.value)))
+		t.write(id, r, w.expiry, appendStored(w.expiry, bytes.Clone(r.value)), false)
 	}
 	t.settled[string(id)] = w
 }

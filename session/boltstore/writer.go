@@ -14,6 +14,10 @@ const (
 	// maxBatch is how many operations one transaction runs at most.
 	maxBatch = 256
 
+	// freeSlice is how many sessions one transaction deletes if the disk is full:
+	// so few that the reserve is enough, whatever is beside them on their pages.
+	freeSlice = 16
+
 	// complainEvery is the least time between two log lines about writes that
 	// nobody waits for.
 	complainEvery = time.Minute
@@ -87,9 +91,46 @@ func (f *file) drain(batch []*op) {
 }
 
 // commit runs operations in one transaction, takes waiting touches along and
-// sweeps, and answers. It reports whether there is more to sweep.
+// sweeps, and answers. It reports whether there is more to sweep. If there is no
+// space for all that, it does without what makes no room.
 func (f *file) commit(batch []*op, sweeping bool) (more bool, err error) {
 	due := f.due()
+	err = f.roomy(func() error {
+		more, err = f.transact(batch, due, sweeping)
+		return err
+	})
+	var free []*op
+	for _, o := range batch {
+		switch {
+		case err == nil:
+			o.done <- o.result
+		case o.frees && f.failure() == nil:
+			free = append(free, o)
+		default:
+			o.done <- fmt.Errorf("writing %s: %w", f.path, err)
+		}
+	}
+	if err == nil {
+		return more, nil
+	}
+	if sweeping && f.failure() == nil {
+		_ = f.tight(func() (err error) { more, err = f.transact(nil, nil, true); return err })
+	}
+	// One by one: each leaves the pages to the next that it has freed.
+	for _, o := range free {
+		freeErr := f.tight(func() error { _, err := f.transact([]*op{o}, nil, false); return err })
+		if freeErr != nil {
+			o.result = fmt.Errorf("writing %s: %w", f.path, freeErr)
+		}
+		o.done <- o.result
+	}
+	err = fmt.Errorf("writing %s: %w", f.path, err)
+	f.complain(err)
+	return more, err
+}
+
+// transact runs operations in one transaction, whose results they keep.
+func (f *file) transact(batch []*op, due map[string]touch, sweeping bool) (more bool, err error) {
 	var t *txn
 	err = f.guard(func() error {
 		return f.db.Update(func(tx *bolt.Tx) error {
@@ -112,21 +153,14 @@ func (f *file) commit(batch []*op, sweeping bool) (more bool, err error) {
 		err = nil
 	}
 	if err != nil {
-		err = fmt.Errorf("writing %s: %w", f.path, err)
-		f.complain(err)
 		f.settle(nil, false)
 	} else {
 		f.count.Store(t.count)
+		f.tellFull(t.evicted)
 		f.settle(t.settled, len(due) == flushSlice)
 	}
 	if t != nil {
 		f.forget(t.changed) // a commit that failed may have taken place
-	}
-	for _, o := range batch {
-		if err != nil {
-			o.result = err
-		}
-		o.done <- o.result
 	}
 	return more, err
 }

@@ -46,7 +46,7 @@ func New() *Store {
 // Get implements session.Store.
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	if err := s.lock(ctx); err != nil {
-		return session.Entry{}, fmt.Errorf("loading session %s: %w", id, err)
+		return session.Entry{}, fmt.Errorf("reading session %s: %w", id, err)
 	}
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -121,13 +121,36 @@ func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
 }
 
 // Indexed implements session.Store.
-func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) ([]string, string, error) {
+func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) ([]session.Indexed, string, error) {
 	if err := s.lock(ctx); err != nil {
 		return nil, "", fmt.Errorf("listing sessions of a subject: %w", err)
 	}
 	defer s.mu.Unlock()
+	now := time.Now()
 	ids, next := page(s.index[key], cursor, limit)
-	return ids, next, nil
+	filed := make([]session.Indexed, len(ids))
+	for i, id := range ids {
+		filed[i].ID = id
+		if r, ok := s.live(id, now); ok {
+			filed[i].Header = append([]byte{}, r.value...) // not nil
+		}
+	}
+	return filed, next, nil
+}
+
+// DeleteMany implements session.Store.
+func (s *Store) DeleteMany(ctx context.Context, key string, ids []string) error {
+	if err := s.lock(ctx); err != nil {
+		return fmt.Errorf("deleting %d sessions: %w", len(ids), err)
+	}
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		delete(s.sessions, id)
+		if key != "" {
+			s.unfile(key, id)
+		}
+	}
+	return nil
 }
 
 // Unindex implements session.Store.

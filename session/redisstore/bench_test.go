@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/redisstore"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
+	"github.com/caddy-session/caddy-session/session/storetest"
 )
 
 func benchStore(b *testing.B) (*redisstore.Store, *redistest.Server) {
@@ -98,6 +99,20 @@ func BenchmarkPut(b *testing.B) {
 			parallel64(b, func(pb *testing.PB) { update(b, pb.Next) })
 		})
 	})
+}
+
+func BenchmarkDeleteMany(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint("single/", n), func(b *testing.B) {
+			s, server := benchStore(b)
+			measured(b, server, func(b *testing.B) { storetest.BenchMany(b, s, n) })
+		})
+		b.Run(fmt.Sprint("cluster/", n), func(b *testing.B) {
+			cluster := redistest.StartCluster(b, "")
+			s := open(b, redisstore.Options{Addresses: cluster.Addrs(), Timeout: patient})
+			storetest.BenchMany(b, s, n)
+		})
+	}
 }
 
 // BenchmarkMemory tells what a session takes in Redis: bytes of its record, of

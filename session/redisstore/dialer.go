@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/caddy-session/caddy-session/session"
 )
 
 const (
@@ -74,9 +76,16 @@ func newDialer(ctx context.Context, cfg config) *dialer {
 	}
 }
 
-// dial returns a connection for a call. It does not wait longer than the call
-// or the timeout of one; an attempt that takes longer goes on, for the next.
+// dial returns a connection for a call. What a call that gets none was to write
+// was not sent.
 func (d *dialer) dial(call context.Context, address string, conf *tls.Config) (net.Conn, error) {
+	conn, err := d.await(call, address, conf)
+	return conn, session.NotDone(err)
+}
+
+// await does not wait longer than the call or the timeout of one; an attempt
+// that takes longer goes on, for the next.
+func (d *dialer) await(call context.Context, address string, conf *tls.Config) (net.Conn, error) {
 	conn, err := d.ready(address)
 	if conn != nil || err != nil {
 		return conn, err

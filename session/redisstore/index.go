@@ -21,7 +21,7 @@ var errCursor = errors.New("the cursor is not one of ours")
 // next one, and may exceed limit: that is how ZSCAN pages. It is used rather
 // than ranks or scores because it misses nobody when others come, go or get
 // another deadline between two pages.
-func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) ([]string, string, error) {
+func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) ([]session.Indexed, string, error) {
 	const doing = "reading index %s from redis %s: %w"
 	from, err := parseCursor(cursor)
 	if err != nil {
@@ -35,14 +35,19 @@ func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) ([]s
 
 	page, err := client.Do(ctx, client.B().Zscan().Key(s.indexKey(key)).Cursor(from).
 		Count(int64(max(limit, 1))).Build()).AsScanEntry()
+	filed := make([]session.Indexed, len(page.Elements)/2)
+	read := make([]*session.Indexed, len(filed))
+	for i := range filed {
+		filed[i].ID = page.Elements[2*i] // what follows is the score
+		read[i] = &filed[i]
+	}
+	if err == nil {
+		err = s.headers(ctx, client, read)
+	}
 	if err := s.done(&s.link.reads, err); err != nil {
 		return nil, "", fmt.Errorf(doing, key, s.addr, err)
 	}
-	ids := make([]string, 0, len(page.Elements)/2)
-	for i := 0; i+1 < len(page.Elements); i += 2 { // member, score
-		ids = append(ids, page.Elements[i])
-	}
-	return ids, formatCursor(page.Cursor), nil
+	return filed, formatCursor(page.Cursor), nil
 }
 
 // Unindex implements session.Store.

@@ -39,7 +39,7 @@ func inspectServer(ctx context.Context, client rueidis.Client, alone bool, wait 
 			parseInfo(text, info)
 		}
 	}
-	if info["redis_mode"] == "sentinel" {
+	if info["redis_mode"] == "sentinel" || info["server_mode"] == "sentinel" { // the latter of Valkey
 		log.Error("this is a Redis Sentinel, which keeps no sessions: give the name of its primary with sentinel")
 		return
 	}

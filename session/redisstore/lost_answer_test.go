@@ -22,16 +22,7 @@ func TestLostAnswerIsNoConfirmation(t *testing.T) {
 		Addresses: []string{network.Addr}, Timeout: patient,
 		Wait: redisstore.Wait{Replicas: 1, Timeout: 100 * time.Millisecond},
 	})
-	policy := session.DefaultPolicy()
-	protocol, err := session.NewProtocol("", nil, policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := session.NewManager(s, policy, protocol, session.Observer{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	site := session.Site{Scope: session.Scope{Name: "sid", Host: "example.com", Path: "/"}, Realm: "example.com"}
+	m, site := manager(t, s)
 
 	for name, patch := range map[string]*session.Patch{"destroy": {Destroy: true}, "renew": {Renew: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -70,5 +61,126 @@ func TestLostAnswerIsNoConfirmation(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// manager is a manager on a store, and the site of its sessions.
+func manager(t *testing.T, s session.Store) (*session.Manager, session.Site) {
+	t.Helper()
+	policy := session.DefaultPolicy()
+	protocol, err := session.NewProtocol("", nil, policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := session.NewManager(s, policy, protocol, session.Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, session.Site{Scope: session.Scope{Name: "sid", Host: "example.com", Path: "/"}, Realm: "example.com"}
+}
+
+// A commit that meets a frozen server is a success if the server goes on within
+// the time to find out, whatever the commit was.
+func TestServerFrozenForAMoment(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}})
+	m, site := manager(t, s)
+	set := func(key string) *session.Patch { return &session.Patch{Set: []map[string]any{{key: "1"}}} }
+	eventually(t, "the store works", func() bool { return works(s) })
+	var live *session.Session
+	eventually(t, "a session", func() bool {
+		r, err := m.Commit(t.Context(), site, nil, set("a"), time.Now())
+		live = r.Session
+		return err == nil
+	})
+	for name, patch := range map[string]*session.Patch{"update": set("b"), "renew": {Renew: true}, "create": set("user")} {
+		t.Run(name, func(t *testing.T) {
+			freezeAMoment(t, server, s)
+			was := live
+			if name == "create" {
+				was = nil
+			}
+			r, err := m.Commit(t.Context(), site, was, patch, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the store works", func() bool { return works(s) })
+			got, _, err := m.Load(t.Context(), site, []session.Token{r.Session.Token()}, time.Now())
+			if err != nil || got == nil || got.Version() != r.Session.Version() {
+				t.Errorf("what was committed as %+v is %+v, error %v", r.Session, got, err)
+			}
+			if name != "create" {
+				live = r.Session
+			}
+		})
+	}
+	freezeAMoment(t, server, s)
+	if _, err := m.Commit(t.Context(), site, live, &session.Patch{Destroy: true}, time.Now()); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the store works", func() bool { return works(s) })
+	if got, _, err := m.Load(t.Context(), site, []session.Token{live.Token()}, time.Now()); got != nil || err != nil {
+		t.Errorf("the session lives on: %v, error %v", got, err)
+	}
+}
+
+// freezeAMoment freezes a server for a moment longer than a call may take.
+func freezeAMoment(t *testing.T, server *redistest.Server, s *redisstore.Store) {
+	eventually(t, "the store works", func() bool { return works(s) })
+	server.Pause()
+	resume := time.AfterFunc(redisstore.DefaultTimeout+100*time.Millisecond, server.Resume)
+	t.Cleanup(func() {
+		if resume.Stop() {
+			server.Resume()
+		}
+	})
+}
+
+// The first sign-in on a connection that is dead, and nobody knows it yet,
+// succeeds: after a restart behind a firewall, say.
+func TestSignInOnAStaleConnection(t *testing.T) {
+	server := redistest.Start(t)
+	network := redistest.NewProxy(t, server.Addr)
+	s := open(t, redisstore.Options{Addresses: []string{network.Addr}})
+	m, site := manager(t, s)
+	eventually(t, "the store works", func() bool { return works(s) })
+	network.Drop() // what is sent now is lost, and the connection with it
+	restore := time.AfterFunc(redisstore.DefaultTimeout/2, network.Restore)
+	defer restore.Stop()
+	r, err := m.Commit(t.Context(), site, nil, &session.Patch{Set: []map[string]any{{"user": "alice"}}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := m.Load(t.Context(), site, []session.Token{r.Session.Token()}, time.Now())
+	if err != nil || got == nil || got.Subject() != "alice" {
+		t.Errorf("got %v, error %v", got, err)
+	}
+}
+
+// While a server is known to be down, a commit fails at once: nothing was sent,
+// so there is nothing to find out.
+func TestNothingIsDoneWhileTheServerIsDown(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, redisstore.Options{Addresses: []string{server.Addr}})
+	m, site := manager(t, s)
+	eventually(t, "the store works", func() bool { return works(s) })
+	server.Stop()
+	eventually(t, "it is known", func() bool { return !works(s) })
+	e := entry(1, "")
+	for name, err := range map[string]error{
+		"create": s.Put(t.Context(), newID(), 0, e),
+		"update": s.Put(t.Context(), newID(), 1, e),
+		"delete": s.Delete(t.Context(), newID(), 1),
+		"remove": s.Delete(t.Context(), newID(), 0),
+		"many":   s.DeleteMany(t.Context(), "k", []string{newID()}),
+	} {
+		if !errors.Is(err, session.ErrNotDone) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	start := time.Now()
+	_, err := m.Commit(t.Context(), site, nil, &session.Patch{Set: []map[string]any{{"a": "1"}}}, time.Now())
+	if took := time.Since(start); !errors.Is(err, session.ErrNotDone) || took > redisstore.DefaultTimeout {
+		t.Errorf("it took %v, error %v", took, err)
 	}
 }

@@ -57,7 +57,7 @@ func (o NearOptions) resolve() (NearOptions, error) {
 // Its promises, as long as all writers of the prefix go through the server:
 //
 //   - A process always reads its own commits: an entry is dropped when a Put,
-//     Touch or Delete begins and again before it returns.
+//     Touch, Delete or DeleteMany begins and again before it returns.
 //   - What others commit is seen as soon as the server's announcement is here,
 //     usually within a millisecond or two, and MaxAge after the entry was read
 //     at the latest.
@@ -129,6 +129,18 @@ func (s *NearStore) Delete(ctx context.Context, id string, expect uint64) error 
 	s.cache.Invalidate(id)
 	defer s.cache.Invalidate(id)
 	return s.Store.Delete(ctx, id, expect)
+}
+
+// DeleteMany implements session.Store.
+func (s *NearStore) DeleteMany(ctx context.Context, key string, ids []string) error {
+	invalidate := func() {
+		for _, id := range ids {
+			s.cache.Invalidate(id)
+		}
+	}
+	invalidate()
+	defer invalidate()
+	return s.Store.DeleteMany(ctx, key, ids)
 }
 
 // NearCacheStats tells how the cache is doing.

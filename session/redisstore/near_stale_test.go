@@ -20,10 +20,7 @@ import (
 func TestNearCacheStaleness(t *testing.T) {
 	server := redistest.Start(t)
 	other := open(t, redisstore.Options{Addresses: []string{server.Addr}, Timeout: patient})
-	revocations := 1000
-	if testing.Short() {
-		revocations = 100
-	}
+	const revocations = 1000
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "\nrevocations\tothers busy\tin memory on return\tseen after: p50\tp99\tmax\t")

@@ -41,14 +41,15 @@ func worksEverywhere(s *redisstore.Store) bool {
 	return true
 }
 
-// listened asserts that these servers have one tracking connection each.
+// listened asserts that these servers come to have one tracking connection each.
+// One may be missing for a moment, while the cache is off: the client closes the
+// connections to a server that an answer about a changing topology has left out,
+// five seconds later, and by then the server may be back in it.
 func listened(t *testing.T, want ...*redistest.Server) {
 	t.Helper()
 	for _, server := range want {
 		c := admin(t, server.Addr)
-		if n := len(trackers(t, c)); n != 1 {
-			t.Errorf("%s has %d tracking connections, want 1", server.Addr, n)
-		}
+		eventually(t, server.Addr+" has one tracking connection", func() bool { return len(trackers(t, c)) == 1 })
 		c.Close()
 	}
 }

@@ -71,8 +71,8 @@ type Store struct {
 	link    *link
 }
 
-// New returns a store that connects when it is first used. It fails on options
-// that can't work, never because of a server that is down.
+// New returns a store that connects when it is first used, or told to. It fails
+// on options that can't work, never because of a server that is down.
 func New(opts Options) (*Store, error) {
 	cfg, err := opts.resolve()
 	if err != nil {
@@ -85,6 +85,16 @@ func New(opts Options) (*Store, error) {
 		addr:    cfg.String(),
 		link:    newLink(cfg),
 	}, nil
+}
+
+// Connect begins to connect, so that the log tells of trouble, such as a wrong
+// password, before anybody needs a session. It neither waits nor fails.
+func (s *Store) Connect() {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+		defer cancel()
+		_, _ = s.link.get(ctx) // it logs what fails
+	}()
 }
 
 // Get implements session.Store. It is one round trip. A key that holds no
@@ -158,7 +168,7 @@ func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Ent
 	if e.IndexKey != "" {
 		if client.Mode() == rueidis.ClientModeCluster {
 			if err := client.Do(ctx, s.index(client, id, e)).Error(); err != nil {
-				return s.finish(err, indexing, id)
+				return session.NotDone(s.finish(err, indexing, id)) // the record was not sent
 			}
 		} else {
 			// The two share a connection, which keeps their order.
@@ -180,7 +190,8 @@ func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Ent
 	res, err := s.write(ctx, client, e.Durable, cmds...)
 	if len(cmds) == 2 {
 		if err := res[0].Error(); err != nil {
-			return s.finish(err, indexing, id)
+			s.link.learn(&s.link.writes, err)
+			return fmt.Errorf(indexing, id, s.addr, publicError(err)) // perhaps the record was written
 		}
 	}
 	if answer := outcome(res[len(cmds)-1]); answer != nil {
@@ -214,12 +225,14 @@ func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
 	key := s.key(id)
 	var cmd rueidis.Completed
 	switch {
-	case expect == 0:
+	case expect == 0 && !s.waits(true):
 		cmd = client.B().Del().Key(key).Build()
 	case !s.waits(true):
 		return s.finish(outcome(deleteLua.Exec(ctx, client, []string{key}, []string{head(expect)})), doing, id)
+	case expect == 0:
+		cmd = client.B().Eval().Script(removeDurably).Numkeys(1).Key(key).Build()
 	default:
-		cmd = client.B().Eval().Script(deleteScript).Numkeys(1).Key(key).Arg(head(expect)).Build()
+		cmd = client.B().Eval().Script(deleteDurablyScript).Numkeys(1).Key(key).Arg(head(expect)).Build()
 	}
 	res, err := s.write(ctx, client, true, cmd)
 	if expect == 0 {
@@ -259,14 +272,18 @@ func (s *Store) begin(ctx context.Context) (rueidis.Client, context.Context, con
 	client, err := s.link.get(call)
 	if err != nil {
 		cancel()
-		return nil, nil, nil, publicError(err)
+		return nil, nil, nil, session.NotDone(publicError(err))
 	}
 	return client, call, cancel, nil
 }
 
-// done notes the outcome of a call and returns err as it may be shown.
+// done notes the outcome of a call and returns err as it may be shown. A server
+// that answers with an error has not written.
 func (s *Store) done(kind *health, err error) error {
 	s.link.learn(kind, err)
+	if isAnswer(err) {
+		return session.NotDone(publicError(err))
+	}
 	return publicError(err)
 }
 

@@ -285,7 +285,9 @@ func TestWaitInCluster(t *testing.T) {
 // waitContract holds a store that waits for one replica to what it promises,
 // while there are replicas and while there are none.
 func waitContract(t *testing.T, s *redisstore.Store, pause, resume func()) {
-	ids := fill(t, s, 6)
+	// A replica that has just come says that it is linked before its primary does.
+	eventually(t, "replicas confirm", func() bool { return s.DeleteMany(t.Context(), "", nil) == nil })
+	ids := fill(t, s, 20)
 	renewal := func(version uint64) session.Entry {
 		e := entry(version, "renewed")
 		e.Durable = true
@@ -298,6 +300,9 @@ func waitContract(t *testing.T, s *redisstore.Store, pause, resume func()) {
 		s.Delete(t.Context(), ids[1], 1), // not found
 		s.Delete(t.Context(), ids[2], 0),
 		s.Delete(t.Context(), ids[2], 0),
+		s.DeleteMany(t.Context(), "k", ids[6:9]),
+		s.DeleteMany(t.Context(), "k", ids[6:9]),
+		s.DeleteMany(t.Context(), "", nil),
 	} {
 		if err != nil && !errors.Is(err, session.ErrConflict) && !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("with replicas: %v", err)
@@ -308,18 +313,28 @@ func waitContract(t *testing.T, s *redisstore.Store, pause, resume func()) {
 	}
 
 	pause()
-	for name, call := range map[string]func() error{
-		"update":      func() error { return s.Put(t.Context(), ids[3], 1, renewal(2)) },
-		"delete":      func() error { return s.Delete(t.Context(), ids[4], 1) },
-		"delete any":  func() error { return s.Delete(t.Context(), ids[5], 0) },
-		"delete gone": func() error { return s.Delete(t.Context(), ids[1], 0) }, // nobody knows whether replicas have that
+	for _, call := range []struct {
+		name string
+		call func() error
+	}{
+		// Nobody knows whether replicas have that. First, on connections that
+		// have written nothing but what the replicas have.
+		{"delete gone", func() error { return s.Delete(t.Context(), ids[1], 0) }},
+		{"delete gone version", func() error { return s.Delete(t.Context(), ids[1], 1) }},
+		{"delete many gone", func() error { return s.DeleteMany(t.Context(), "k", ids[6:9]) }},
+		{"delete none", func() error { return s.DeleteMany(t.Context(), "k", nil) }},
+
+		{"update", func() error { return s.Put(t.Context(), ids[3], 1, renewal(2)) }},
+		{"delete", func() error { return s.Delete(t.Context(), ids[4], 1) }},
+		{"delete any", func() error { return s.Delete(t.Context(), ids[5], 0) }},
+		{"delete many", func() error { return s.DeleteMany(t.Context(), "k", ids[9:]) }},
 	} {
 		start := time.Now()
-		if err := call(); !errors.Is(err, session.ErrNotReplicated) {
-			t.Errorf("%s without replicas: error %v", name, err)
+		if err := call.call(); !errors.Is(err, session.ErrNotReplicated) {
+			t.Errorf("%s without replicas: error %v", call.name, err)
 		}
 		if took := time.Since(start); took > 2*time.Second+slack {
-			t.Errorf("%s took %v", name, took)
+			t.Errorf("%s took %v", call.name, took)
 		}
 	}
 	if err := s.Put(t.Context(), newID(), 0, entry(1, "")); err != nil {
@@ -329,8 +344,15 @@ func waitContract(t *testing.T, s *redisstore.Store, pause, resume func()) {
 		t.Errorf("another change waits, or the update was not done: %v", err)
 	}
 	resume()
-	if err := s.Delete(t.Context(), ids[5], 0); err != nil {
-		t.Errorf("after that: %v", err)
+	for _, err := range []error{s.Delete(t.Context(), ids[5], 0), s.DeleteMany(t.Context(), "k", nil)} {
+		if err != nil {
+			t.Errorf("after that: %v", err)
+		}
+	}
+	for i, id := range ids {
+		if _, err := s.Get(t.Context(), id); (err == nil) != (i == 0 || i == 3) {
+			t.Errorf("session %d: %v", i, err)
+		}
 	}
 }
 

@@ -28,8 +28,9 @@ func (s *Store) waits(durable bool) bool { return durable && s.wait.Replicas > 0
 // for each. If the last one is to be durable it waits for the replicas; the
 // error is session.ErrNotReplicated if too few have confirmed it.
 //
-// WAIT counts the replicas that have all that the server has written up to
-// then, so it tells also about what an attempt before has written.
+// WAIT counts the replicas that have what the last write of its connection has
+// written and all that the server has written before, so it tells also about an
+// attempt before, if the last command does write (see markScript).
 func (s *Store) write(ctx context.Context, client rueidis.Client, durable bool, cmds ...rueidis.Completed) ([]rueidis.RedisResult, error) {
 	if !s.waits(durable) {
 		return client.DoMulti(ctx, cmds...), nil

@@ -243,6 +243,7 @@ func (t *env) callAll(ctx context.Context, id string) {
 	t.broken("Touch", t.Touch(ctx, id, 1, hour))
 	t.broken("Delete", t.Delete(ctx, id, 1))
 	t.broken("Delete of anything", t.Delete(ctx, id, 0))
+	t.broken("DeleteMany", t.DeleteMany(ctx, "key", []string{id}))
 	t.broken("Unindex", t.Unindex(ctx, "key", id))
 	_, _, err = t.Indexed(ctx, "key", "", 10)
 	t.broken("Indexed", err)

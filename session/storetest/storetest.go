@@ -1,4 +1,4 @@
-// Package storetest is the conformance suite of the session.Store contract:
+// Package storetest is the conformance suite of the [session.Store] contract:
 // what the contract says is tested here, once, for every store.
 //
 // The tests use fresh random ids and never expect an empty store, so stores
@@ -59,6 +59,9 @@ func Run(t *testing.T, open func(t *testing.T) session.Store, opts Options) {
 		{"IndexKeysAreApart", testIndexKeysAreApart},
 		{"IndexKeepsTheLaterDeadline", testIndexKeepsTheLaterDeadline},
 		{"IndexPages", testIndexPages},
+		{"IndexHeaders", testIndexHeaders},
+		{"DeleteMany", testDeleteMany},
+		{"DeleteThousands", testDeleteThousands},
 		{"ListPages", testListPages},
 		{"ListWhileOthersChange", testListWhileOthersChange},
 		{"RaceIncrement", testRaceIncrement},
@@ -66,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) session.Store, opts Options) {
 		{"RaceUpdateDelete", testRaceUpdateDelete},
 		{"RaceVersionedDelete", testRaceVersionedDelete},
 		{"RaceTouch", testRaceTouch},
+		{"RaceDeleteMany", testRaceDeleteMany},
 	}
 	if opts.PutRaw != nil { // else the store holds nothing but what Put gave it
 		tests = append(tests, test{"ForeignValue", testForeignValue})

@@ -46,7 +46,7 @@ type Server struct {
 // append-only file, so it has its data back after Restart.
 //
 // Without redis-server the test is skipped, but in CI, where the variable CI is
-// set, it fails.
+// set, it fails. With -short it is skipped in any case.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := configure(t, FreePort(t), args...)
@@ -73,6 +73,9 @@ func configure(t testing.TB, port int, args ...string) *Server {
 // prepare makes a server without a configuration.
 func prepare(t testing.TB, port int) *Server {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short leaves out what needs redis-server")
+	}
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)

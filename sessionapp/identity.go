@@ -1,0 +1,536 @@
+package sessionapp
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/internal/provenance"
+)
+
+// Who is signed in must not come from what a client may write. What follows holds
+// the directives that set data keys to that, in two steps: when a directive is
+// set up, by what it reads itself; and at the start of the configuration, when all
+// is known, by what that is made of.
+
+// SessionHandler is what the check asks the handler `session`.
+type SessionHandler interface {
+	caddy.Module
+	// SubjectKey returns the data key, or the path, of the subject.
+	SubjectKey() string
+	// StripsHeader reports whether clients can't send a request header.
+	StripsHeader(name string) bool
+	// ForwardedKey returns the data key that a request header shows the value
+	// of, "" for none.
+	ForwardedKey(header string) string
+	// StripsCookie reports whether clients can't choose what a cookie of the
+	// application says.
+	StripsCookie(name string) bool
+}
+
+// SessionSetter is what the check asks the handler `session_set`.
+type SessionSetter interface {
+	caddy.Module
+	// Assignments returns the values by their data keys; strings in them may
+	// have placeholders.
+	Assignments() map[string]any
+	// Position tells where a Caddyfile has it, "" if that is not known.
+	Position() string
+}
+
+// placed is a session handler, and the modules that it is in.
+type placed struct {
+	SessionHandler
+	within []caddy.Module
+	server any
+}
+
+// AddHandler tells of a session handler when it is provisioned.
+func (a *App) AddHandler(ctx caddy.Context, h SessionHandler) {
+	lineage := ctx.Modules()
+	a.handlers = append(a.handlers, placed{h, lineage[:max(len(lineage)-1, 0)], ctx.Value(caddyhttp.ServerCtxKey)})
+}
+
+// CheckSetter refuses a directive that would sign in whom a client names. It is
+// called when that is provisioned, so it knows the handlers that were before it,
+// and not yet what variables are made of: that is for the start.
+func (a *App) CheckSetter(ctx caddy.Context, s SessionSetter) error {
+	lineage := ctx.Modules()
+	c := &identityCheck{}
+	for _, h := range a.handlers {
+		if h.server == ctx.Value(caddyhttp.ServerCtxKey) && len(h.within) < len(lineage) && slices.Equal(h.within, lineage[:len(h.within)]) {
+			c.handlers, c.sure = append(c.handlers, h), append(c.sure, h)
+		}
+	}
+	return c.check(s)
+}
+
+// checkIdentity looks at all of the routes of an app. The error is that of the
+// first directive that would sign in whom a client names. What can't be told is a
+// warning.
+func checkIdentity(app *caddyhttp.App, log *zap.Logger) error {
+	var all error
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		server := app.Servers[name]
+		w := &identityWalk{server: server, log: log}
+		w.list(server.Routes, nil, before{})
+		if server.Errors != nil {
+			w.list(server.Errors.Routes, &place{routes: server.Routes, at: -1}, before{})
+		}
+		all = errors.Join(all, w.err)
+	}
+	return all
+}
+
+// before is the session handlers that may run before a directive, and those that
+// surely do.
+type before struct{ maybe, sure []SessionHandler }
+
+func (b before) with(h SessionHandler) before {
+	return before{append(slices.Clip(b.maybe), h), append(slices.Clip(b.sure), h)}
+}
+
+// place is where a walk is: at a handler of a route of a list, which is itself in
+// a place, nil for a server's.
+type place struct {
+	routes  caddyhttp.RouteList
+	at      int // -1: after the list
+	handler int
+	up      *place
+}
+
+// identityWalk follows the routes of a server to the directives that set data
+// keys.
+type identityWalk struct {
+	server *caddyhttp.Server
+	log    *zap.Logger
+	depth  int
+	err    error
+}
+
+// list follows a list of routes, and returns what may run before what comes after
+// it.
+func (w *identityWalk) list(routes caddyhttp.RouteList, up *place, b before) before {
+	for i := range routes {
+		after := w.route(routes, i, up, b)
+		if routes[i].Terminal {
+			continue // nothing comes after it
+		}
+		if routes[i].Group != "" || len(routes[i].MatcherSets) > 0 {
+			after.sure = b.sure
+		}
+		b = after
+	}
+	return b
+}
+
+func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b before) before {
+	if w.depth++; w.depth > maxDepth {
+		return b
+	}
+	defer func() { w.depth-- }()
+	for k, handler := range routes[i].Handlers {
+		here := &place{routes, i, k, up}
+		switch h := handler.(type) {
+		case SessionHandler:
+			b = b.with(h)
+		case SessionSetter:
+			w.check(h, here, b)
+		case *caddyhttp.Subroute:
+			within := w.list(h.Routes, here, b)
+			if h.Errors != nil {
+				w.list(h.Errors.Routes, here, b)
+			}
+			b = within
+		case *caddyhttp.Invoke:
+			for _, inner := range routesOf(h, w.server) {
+				b = w.list(inner, here, b)
+			}
+		default: // with routes for some responses
+			for _, inner := range routesOf(handler, w.server) {
+				b.maybe = w.list(inner, here, b).maybe
+			}
+		}
+	}
+	return b
+}
+
+// maxDepth bounds how deep routes are followed: named routes may invoke each
+// other.
+const maxDepth = 100
+
+func (w *identityWalk) check(s SessionSetter, here *place, b before) {
+	c := &identityCheck{handlers: b.maybe, sure: b.sure, defined: definitions{}, server: w.server}
+	c.warn = func(what string) {
+		w.log.Warn("who is signed in may come from what a client writes: "+what, zap.String("at", s.Position()))
+	}
+	for p := here; p != nil; p = p.up {
+		for j := range p.routes {
+			switch {
+			case j == p.at:
+				c.defined.matchers(p.routes[j].MatcherSets)
+				for k, handler := range p.routes[j].Handlers {
+					if k != p.handler || p == here {
+						c.defined.handler(handler, w.server, 0)
+					}
+				}
+			case p.at < 0, // it has all run
+				j < p.at && !p.routes[j].Terminal && !alternatives(p.routes[j], p.routes[p.at]),
+				j > p.at && !p.routes[p.at].Terminal && !alternatives(p.routes[j], p.routes[p.at]):
+				c.defined.route(p.routes[j], w.server, 0)
+			}
+		}
+	}
+	if err := c.check(s); err != nil && w.err == nil {
+		w.err = err
+	}
+}
+
+// alternatives reports whether no request runs both routes.
+func alternatives(a, b caddyhttp.Route) bool { return a.Group != "" && a.Group == b.Group }
+
+// routesOf returns the lists of routes in a handler.
+func routesOf(handler caddyhttp.MiddlewareHandler, server *caddyhttp.Server) (all []caddyhttp.RouteList) {
+	responses := func(handlers []caddyhttp.ResponseHandler) {
+		for _, h := range handlers {
+			all = append(all, h.Routes)
+		}
+	}
+	switch h := handler.(type) {
+	case *caddyhttp.Subroute:
+		all = append(all, h.Routes)
+		if h.Errors != nil {
+			all = append(all, h.Errors.Routes)
+		}
+	case *caddyhttp.Invoke:
+		if named := server.NamedRoutes[h.Name]; named != nil {
+			all = append(all, caddyhttp.RouteList{*named})
+		}
+	case *reverseproxy.Handler:
+		responses(h.HandleResponse)
+	case *intercept.Intercept:
+		responses(h.HandleResponse)
+	}
+	return all
+}
+
+// definitions are the texts that placeholders are made of by directives of the
+// site, by the placeholders' names.
+type definitions map[string][]string
+
+func (d definitions) route(route caddyhttp.Route, server *caddyhttp.Server, depth int) {
+	d.matchers(route.MatcherSets)
+	for _, handler := range route.Handlers {
+		d.handler(handler, server, depth)
+	}
+}
+
+func (d definitions) handler(handler caddyhttp.MiddlewareHandler, server *caddyhttp.Server, depth int) {
+	switch h := handler.(type) {
+	case *caddyhttp.VarsMiddleware:
+		for name, value := range *h {
+			text, _ := value.(string)
+			d.add("http.vars."+name, text)
+			if name == "http.auth.user.id" { // a special case of vars
+				d.add(name, text)
+			}
+		}
+	case *maphandler.Handler:
+		for i, name := range h.Destinations {
+			d.add(name, h.Source)
+			for _, m := range h.Mappings {
+				if i < len(m.Outputs) {
+					text, _ := m.Outputs[i].(string)
+					d.add(name, text)
+				}
+			}
+			if i < len(h.Defaults) {
+				d.add(name, h.Defaults[i])
+			}
+		}
+	case *headers.Handler:
+		d.headers(h.Request)
+	case SessionSetter:
+		for key, value := range h.Assignments() {
+			for _, text := range textsIn(value) {
+				d.add("session.data."+key, text)
+			}
+		}
+	}
+	if depth < maxDepth {
+		for _, routes := range routesOf(handler, server) {
+			for _, route := range routes {
+				d.route(route, server, depth+1)
+			}
+		}
+	}
+}
+
+func (d definitions) headers(ops *headers.HeaderOps) {
+	if ops == nil {
+		return
+	}
+	for _, fields := range []map[string][]string{ops.Add, ops.Set} {
+		for name, values := range fields {
+			for _, value := range values {
+				d.add(headerPlaceholder(name), value)
+			}
+		}
+	}
+	for name, replacements := range ops.Replace {
+		for _, r := range replacements {
+			d.add(headerPlaceholder(name), r.Replace)
+		}
+	}
+}
+
+func headerPlaceholder(name string) string {
+	return provenance.HeaderPrefix + textproto.CanonicalMIMEHeaderKey(name)
+}
+
+// matchers adds what regular expressions find.
+func (d definitions) matchers(sets caddyhttp.MatcherSets) {
+	add := func(re *caddyhttp.MatchRegexp, of string) {
+		d.add("http.regexp.", of)
+		if re.Name != "" {
+			d.add("http.regexp."+re.Name, of)
+		}
+	}
+	for _, set := range sets {
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchPathRE:
+				add(&m.MatchRegexp, "{http.request.uri.path}")
+			case *caddyhttp.MatchHeaderRE:
+				for name, re := range *m {
+					add(re, "{"+headerPlaceholder(name)+"}")
+				}
+			case *caddyhttp.MatchVarsRE:
+				for name, re := range *m {
+					if !strings.HasPrefix(name, "{") {
+						name = "{http.vars." + name + "}"
+					}
+					add(re, name)
+				}
+			}
+		}
+	}
+}
+
+func (d definitions) add(name, text string) { d[name] = append(d[name], text) }
+
+// of returns what a placeholder is made of, and whether the site defines it.
+func (d definitions) of(placeholder string) (texts []string, ok bool) {
+	if path, isData := strings.CutPrefix(strings.TrimPrefix(placeholder, "http."), "session.data."); isData {
+		for name, values := range d {
+			key, isData := strings.CutPrefix(name, "session.data.")
+			if isData && (path == key || strings.HasPrefix(path, key+".")) {
+				texts, ok = append(texts, values...), true
+			}
+		}
+		return texts, ok
+	}
+	if group, isFound := strings.CutPrefix(placeholder, "http.regexp."); isFound {
+		if name, _, named := strings.Cut(group, "."); named {
+			texts, ok = d["http.regexp."+name]
+		} else {
+			texts, ok = d["http.regexp."]
+		}
+		return texts, ok
+	}
+	if name, isHeader := strings.CutPrefix(placeholder, provenance.HeaderPrefix); isHeader {
+		placeholder = headerPlaceholder(name)
+	}
+	texts, ok = d[placeholder]
+	return texts, ok
+}
+
+// identityCheck holds a directive to the handlers that run before it.
+type identityCheck struct {
+	handlers []SessionHandler // that may have the session
+	sure     []SessionHandler // those of them that run in any case
+	defined  definitions      // nil: not known yet
+	server   *caddyhttp.Server
+	warn     func(what string)
+}
+
+func (c *identityCheck) check(s SessionSetter) error {
+	for _, h := range c.handlers {
+		subject := h.SubjectKey()
+		for _, text := range subjectTexts(s.Assignments(), subject) {
+			found := c.text(text, map[string]bool{})
+			if found.writer == provenance.Trusted {
+				continue
+			}
+			what := fmt.Sprintf("session_set %s reads %s, %s", subject, found.via, found.what)
+			if found.writer == provenance.Visitor {
+				if at := s.Position(); at != "" {
+					what = at + ": " + what
+				}
+				return fmt.Errorf("%s, so anybody could sign in as anybody: %s", what, found.remedy(subject))
+			}
+			if c.warn != nil {
+				c.warn(what)
+			}
+		}
+	}
+	return nil
+}
+
+// finding is who can write a value. Visitor is worse than Unknown, which is worse
+// than Trusted; there are no others.
+type finding struct {
+	writer provenance.Writer
+	key    string // the placeholder that is read in the end
+	via    string // the way to it
+	what   string
+}
+
+func (f finding) worseThan(other finding) bool {
+	return f.writer == provenance.Visitor && other.writer != provenance.Visitor ||
+		f.writer == provenance.Unknown && other.writer == provenance.Trusted
+}
+
+// remedy says what to write instead.
+func (f finding) remedy(subject string) string {
+	if name, ok := strings.CutPrefix(f.key, provenance.HeaderPrefix); ok {
+		return fmt.Sprintf("write forward %s %s into the block of session, which removes that header from what clients send", subject, name)
+	}
+	if strings.HasPrefix(f.key, "http.request.cookie.") {
+		return "keep, seal or sign that cookie in the block cookies of session"
+	}
+	return "take it from what has been checked, such as {http.auth.user.id}, or set another key"
+}
+
+// text returns the worst of the placeholders in a text.
+func (c *identityCheck) text(text string, seen map[string]bool) finding {
+	worst := finding{writer: provenance.Trusted}
+	for _, key := range provenance.In(text) {
+		if f := c.placeholder(key, seen); f.worseThan(worst) {
+			worst = f
+		}
+	}
+	return worst
+}
+
+// placeholder looks into one. seen has those that are being looked into.
+func (c *identityCheck) placeholder(key string, seen map[string]bool) finding {
+	f := finding{key: key, via: "{" + key + "}"}
+	if seen[key] {
+		f.writer = provenance.Trusted // by itself it is nothing
+		return f
+	}
+	seen[key] = true
+	defer delete(seen, key)
+
+	writer, what := provenance.Of(key)
+	f.what = what
+	texts, defined := c.defined.of(key)
+	switch writer {
+	case provenance.Header:
+		name := strings.TrimPrefix(key, provenance.HeaderPrefix)
+		writer = c.unless(func(h SessionHandler) bool { return h.StripsHeader(name) })
+		for _, h := range c.handlers {
+			if shown := h.ForwardedKey(name); shown != "" {
+				texts = append(slices.Clip(texts), "{session.data."+shown+"}")
+			}
+		}
+	case provenance.Cookie:
+		writer = c.unless(func(h SessionHandler) bool { return h.StripsCookie(strings.TrimPrefix(key, "http.request.cookie.")) })
+	case provenance.Certificate:
+		writer = provenance.Trusted
+		if c.server != nil && !verifiesClients(c.server) {
+			writer = provenance.Unknown
+		}
+	case provenance.Defined:
+		switch {
+		case defined, c.defined == nil, strings.Contains(key, "session.data."):
+			writer = provenance.Trusted
+		case strings.HasPrefix(key, "http.regexp."):
+			writer = provenance.Visitor
+		default:
+			writer = provenance.Unknown
+		}
+	case provenance.Unknown:
+		if defined || c.defined == nil {
+			writer = provenance.Trusted
+		}
+	}
+	f.writer = writer
+	for _, text := range texts {
+		if inner := c.text(text, seen); inner.worseThan(f) {
+			inner.via = f.via + ", which is made of " + inner.via
+			f = inner
+		}
+	}
+	return f
+}
+
+// unless returns Visitor unless a handler that runs in any case says so.
+func (c *identityCheck) unless(strips func(SessionHandler) bool) provenance.Writer {
+	if slices.ContainsFunc(c.sure, strips) {
+		return provenance.Trusted
+	}
+	return provenance.Visitor
+}
+
+// verifiesClients reports whether certificates of clients are verified by an
+// authority where any are asked for.
+func verifiesClients(server *caddyhttp.Server) bool {
+	for _, policy := range server.TLSConnPolicies {
+		if policy.TLSConfig == nil {
+			continue
+		}
+		switch policy.TLSConfig.ClientAuth {
+		case tls.RequestClientCert, tls.RequireAnyClientCert:
+			return false
+		}
+	}
+	return true
+}
+
+// subjectTexts returns the strings in an object at a path: a key, or keys of
+// nested objects joined by dots.
+func subjectTexts(object map[string]any, path string) (texts []string) {
+	for key, value := range object {
+		rest, below := strings.CutPrefix(path, key+".")
+		inner, isObject := value.(map[string]any)
+		switch {
+		case key == path, below && !isObject:
+			texts = append(texts, textsIn(value)...)
+		case below:
+			texts = append(texts, subjectTexts(inner, rest)...)
+		}
+	}
+	slices.Sort(texts) // the message does not depend on the order of a map
+	return texts
+}
+
+// textsIn returns the strings in a value.
+func textsIn(value any) (texts []string) {
+	switch v := value.(type) {
+	case string:
+		texts = append(texts, v)
+	case []any:
+		for _, element := range v {
+			texts = append(texts, textsIn(element)...)
+		}
+	case map[string]any:
+		for _, member := range v {
+			texts = append(texts, textsIn(member)...)
+		}
+	}
+	return texts
+}
