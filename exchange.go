@@ -108,15 +108,15 @@ func (x *exchange) load(w http.ResponseWriter) error {
 			x.site.Client = session.Client{IP: ip, UserAgent: r.UserAgent()}
 		}
 	}
-	if len(x.visit.cookies.Lines) == 0 {
-		h.manager.Count(session.EventNone)
-		return nil
-	}
 	tokens, tags, err := x.readTokens(name)
 	if err != nil {
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, err)
 	}
-	if len(tokens) == 0 || !x.hasSite() {
+	if len(tokens) == 0 {
+		x.site.NoAnonymous = x.from.MayHoldBack()
+		return nil
+	}
+	if !x.hasSite() {
 		return nil
 	}
 	ctx, span := x.span("session.load")
@@ -126,7 +126,7 @@ func (x *exchange) load(w http.ResponseWriter) error {
 	}
 	var stale bool
 	x.came.session, stale, err = load(ctx, x.site, tokens, x.started)
-	x.site.NoAnonymous = x.site.NoAnonymous || stale
+	x.site.NoAnonymous = stale
 	if span != nil {
 		endLoad(span, x.came.session, err)
 	}
@@ -157,6 +157,10 @@ func (x *exchange) load(w http.ResponseWriter) error {
 // readTokens returns the different well-formed tokens in the Cookie lines, with
 // their tags, and none if there are more than anybody has by honest means.
 func (x *exchange) readTokens(name string) (tokens []session.Token, tags []string, err error) {
+	if len(x.visit.cookies.Lines) == 0 {
+		x.h.manager.Count(session.EventNone)
+		return nil, nil, nil
+	}
 	var room [cookiejar.MaxCandidates + 1]string
 	tokens, tags = x.room.tokens[:0], x.room.tags[:0]
 	malformed := false

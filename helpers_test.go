@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -129,7 +130,11 @@ func (s *testStore) sessions(t *testing.T) int {
 	}
 	n := 0
 	for _, id := range ids {
-		if e, err := s.Get(t.Context(), id); err == nil && !session.Replaced(e.Value) {
+		e, err := s.Get(t.Context(), id)
+		if err == nil {
+			_, err = session.Inspect(id, e, time.Now())
+		}
+		if err == nil {
 			n++
 		}
 	}

@@ -13,7 +13,7 @@ import (
 func (h *Handler) originOf(r *http.Request) origin.Origin {
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	from := origin.Of(r, origin.Settings{
-		TrustedProxy: trusted, AlwaysHTTPS: h.cookie.SecureFor(false), HeldBack: h.Cookie.SameSite != "none"})
+		TrustedProxy: trusted, AlwaysHTTPS: h.cookie.SecureFor(false), HeldBack: h.Cookie.SameSite != "none", Strict: h.Cookie.SameSite == "strict"})
 	if !from.HTTPS && !trusted && origin.SaysHTTPS(r.Header) {
 		h.forwardedHTTPS.Do(func() {
 			h.logger.Warn("a peer that is not trusted says that browsers speak HTTPS with it, so the session cookie is not Secure: "+

@@ -61,7 +61,6 @@ var errNoSession = errors.New("it is to be kept, and the matcher leaves the requ
 
 // The rest of [response.Hooks].
 func (p *passing) Sent()             {}
-func (p *passing) Flushed()          {}
 func (p *passing) Hijacked(net.Conn) {}
 
 func (p *passing) strip(header http.Header) {

@@ -15,3 +15,9 @@ func (t Token) Renew() Token { return t.renew() }
 func (p Policy) TTL(now, deadline time.Time, remembered bool) time.Duration {
 	return p.ttl(now, deadline, remembered)
 }
+
+// Replaced reports whether a stored value is a tombstone.
+func Replaced(value []byte) bool {
+	r, _, _, err := decodeRecord(value)
+	return err == nil && r.replaced
+}

@@ -225,13 +225,6 @@ func (r *record) tombstone(t Token, now time.Time) Entry {
 	return Entry{Version: next.version, Value: next.encode(Token{}), TTL: staleFor, Durable: true}
 }
 
-// Replaced reports whether a stored value is a tombstone: that of a session which
-// was replaced a moment ago and is no more.
-func Replaced(value []byte) bool {
-	r, _, _, err := decodeRecord(value)
-	return err == nil && r.replaced
-}
-
 // newerFormat recognises "cs2 ", "cs10 " and so on.
 func newerFormat(value []byte) bool {
 	name, _, ok := bytes.Cut(value[:min(len(value), 8)], []byte(" "))

@@ -40,8 +40,8 @@ type Settings struct {
 
 	// HeldBack tells that browsers send our cookie with no request that
 	// another site has caused, links that are followed aside: it is
-	// SameSite=Lax or Strict.
-	HeldBack bool
+	// SameSite=Lax or Strict. Strict tells that not even links are an exception.
+	HeldBack, Strict bool
 }
 
 // Origin is where a request comes from.
@@ -149,6 +149,13 @@ func (o Origin) Safe() bool {
 func (o Origin) Preflight() bool {
 	h := o.request.Header
 	return o.request.Method == http.MethodOptions && len(h["Origin"]) > 0 && len(h["Access-Control-Request-Method"]) > 0
+}
+
+// MayHoldBack reports whether the browser may have our cookie and yet have sent the
+// request without it. Where one with another cookie is its answer, that takes the
+// place of the one that was held back.
+func (o Origin) MayHoldBack() bool {
+	return o.Preflight() || o.settings.HeldBack && (o.settings.Strict || !o.Safe()) && o.Site(false) == Cross
 }
 
 // CookieContext returns what the request is to cookies, but for the session's id

@@ -153,3 +153,32 @@ func TestCookieContext(t *testing.T) {
 		}
 	}
 }
+
+func TestMayHoldBack(t *testing.T) {
+	const cross, link = "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"
+	lax, strict, none := Settings{HeldBack: true}, Settings{HeldBack: true, Strict: true}, Settings{}
+	preflight := []string{"Origin: https://evil.example", "Access-Control-Request-Method: PUT"}
+	for _, tt := range []struct {
+		why      string
+		settings Settings
+		method   string
+		lines    []string
+		want     bool
+	}{
+		{"a form elsewhere", lax, "POST", []string{cross}, true},
+		{"a form elsewhere, by Origin", lax, "POST", []string{"Origin: https://evil.example"}, true},
+		{"a form here", lax, "POST", []string{"Sec-Fetch-Site: same-origin"}, false},
+		{"a form, and nothing is said", lax, "POST", nil, false},
+		{"a hidden origin", lax, "POST", []string{"Origin: null"}, false},
+		{"a link elsewhere", lax, "GET", []string{cross, link}, false},
+		{"a link elsewhere, strict", strict, "GET", []string{cross, link}, true},
+		{"a bookmark, strict", strict, "GET", []string{"Sec-Fetch-Site: none", link}, false},
+		{"a form elsewhere, and the cookie goes with it", none, "POST", []string{cross}, false},
+		{"a preflight", none, "OPTIONS", preflight, true},
+		{"a preflight of this site", lax, "OPTIONS", []string{"Origin: http://app.example.com", preflight[1]}, true},
+	} {
+		if got := Of(request(tt.method, tt.lines...), tt.settings).MayHoldBack(); got != tt.want {
+			t.Errorf("%s: %t", tt.why, got)
+		}
+	}
+}
