@@ -64,6 +64,7 @@ func (h *Handler) policy() (session.Policy, error) {
 	override(&p.Remember, h.Remember)
 	override(&p.Unclaimed, h.Unclaimed)
 	override(&p.Touch, h.Touch)
+	p.RememberedUntil = appcookies.RememberedUntil
 	if h.MaxData != 0 {
 		p.MaxData = h.MaxData
 	}

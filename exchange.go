@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,7 @@ type exchange struct {
 	// Memory for what most requests need once.
 	room struct {
 		tokens [1]session.Token
+		tags   [1]string
 		before [2]response.Field
 		lines  caching.Room
 	}
@@ -68,6 +70,7 @@ type exchange struct {
 // anonymous.
 type visitor struct {
 	session *session.Session // nil unless live
+	tag     string           // that came with its token
 	unknown bool
 }
 
@@ -105,7 +108,7 @@ func (x *exchange) load(w http.ResponseWriter) error {
 			x.site.Client = session.Client{IP: ip, UserAgent: r.UserAgent()}
 		}
 	}
-	tokens, err := x.readTokens(name)
+	tokens, tags, err := x.readTokens(name)
 	if err != nil {
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, err)
 	}
@@ -128,7 +131,12 @@ func (x *exchange) load(w http.ResponseWriter) error {
 		endLoad(span, x.came.session, err)
 	}
 	if err == nil {
-		x.logID(x.came.session)
+		if s := x.came.session; s != nil {
+			if i := slices.Index(tokens, s.Token()); i >= 0 {
+				x.came.tag = tags[i]
+			}
+			x.logID(s)
+		}
 		return nil
 	}
 	if errors.Is(err, context.Canceled) {
@@ -146,36 +154,36 @@ func (x *exchange) load(w http.ResponseWriter) error {
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
-// readTokens returns the different well-formed tokens in the Cookie lines, and
-// none if there are more than anybody has by honest means.
-func (x *exchange) readTokens(name string) ([]session.Token, error) {
+// readTokens returns the different well-formed tokens in the Cookie lines, with
+// their tags, and none if there are more than anybody has by honest means.
+func (x *exchange) readTokens(name string) (tokens []session.Token, tags []string, err error) {
 	if len(x.visit.cookies.Lines) == 0 {
 		x.h.manager.Count(session.EventNone)
-		return nil, nil
+		return nil, nil, nil
 	}
 	var room [cookiejar.MaxCandidates + 1]string
-	tokens := x.room.tokens[:0]
+	tokens, tags = x.room.tokens[:0], x.room.tags[:0]
 	malformed := false
 	values, err := cookiejar.Values(room[:0], x.visit.cookies.Lines, name, func(value string) bool {
-		t, ok := session.ParseToken(value)
-		if ok {
-			tokens = append(tokens, t)
+		t, tag, ok := session.ParseCookie(value)
+		if ok && !slices.Contains(tokens, t) { // or one with two tags would be two
+			tokens, tags = append(tokens, t), append(tags, tag)
 		}
 		malformed = malformed || !ok
 		return ok
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tooMany := len(values) > cookiejar.MaxCandidates
 	switch {
 	case tooMany || malformed && len(tokens) == 0:
 		x.h.manager.Count(session.EventMalformed)
-		return nil, nil
+		return nil, nil, nil
 	case len(tokens) == 0:
 		x.h.manager.Count(session.EventNone)
 	}
-	return tokens, nil
+	return tokens, tags, nil
 }
 
 // mayBeCached reports whether a session from a near-cache is good enough: the
@@ -253,7 +261,7 @@ func (x *exchange) abandoned(header http.Header) {
 	x.h.appCookies.StripTrailers(header)
 	// Another page for everybody with this cookie, and caches may keep a 404:
 	// what error routes send depends on the session, too.
-	caching.Protect(header, 0, x.visit.hasCookie(header), !x.came.anonymous(), &x.room.lines)
+	caching.Protect(header, 0, x.visit.hasCookie(header), !x.came.anonymous(), false, &x.room.lines)
 }
 
 // Final implements [response.Hooks].
@@ -387,24 +395,58 @@ func (x *exchange) answer(header http.Header, status int, result session.Result)
 	x.left = result.Session
 	x.belong(result)
 	x.cookies.Send(header, x.visit.line, result)
+	if status != clientClosedRequest {
+		x.refreshCookie(header, &result)
+	}
+	secret := x.visit.hasCookie(header) // from before an error
 	if line := x.setCookie(result); line != "" {
 		x.visit.setCookie(header, line)
+		secret = secret || result.Cookie != session.CookieAgain
 	}
-	caching.Protect(header, status, x.visit.hasCookie(header), !x.came.anonymous() || x.left != nil, &x.room.lines)
-	if x.private || x.cookies.Private() {
+	same := !x.came.unknown && !shows(x.came.session) && !shows(x.left) && caching.IsAsset(x.request.Header, header, status)
+	caching.Protect(header, status, secret, !x.came.anonymous() || x.left != nil, same, &x.room.lines)
+	if x.private || x.cookies.Private() || result.Cookie == session.CookieAgain {
 		caching.MakePrivate(header)
 	}
+}
+
+// shows reports whether a session shows the application anything that may make
+// its responses differ. Kept cookies do not count: without us, it would have these
+// as well, and say itself what varies by them.
+func shows(s *session.Session) bool {
+	return s != nil && (s.Subject() != "" || len(s.Data()) > len("{}"))
+}
+
+// refreshCookie has the cookie sent again if the tag that came with it is not the
+// one of the kept cookies as they are now.
+func (x *exchange) refreshCookie(header http.Header, result *session.Result) {
+	if x.cookies == nil || result.Cookie != session.CookieKeep || result.Session == nil || x.cookies.Tag(result.Session) == x.came.tag {
+		return
+	}
+	if !result.Committed {
+		// What asks for nothing must not set a cookie in a cache, nor put an
+		// old secret in the place of one that a parallel response has sent.
+		if caching.Shareable(header) || caching.FromCache(header) {
+			return
+		}
+		current, err := x.h.manager.Reload(context.WithoutCancel(x.request.Context()), result.Session, time.Now())
+		if err != nil || current == nil || x.cookies.Tag(current) == x.came.tag {
+			return
+		}
+		result.Session = current
+	}
+	result.Cookie = session.CookieAgain
 }
 
 // setCookie returns the Set-Cookie line that a result calls for, or "".
 func (x *exchange) setCookie(result session.Result) string {
 	switch result.Cookie {
-	case session.CookieSet:
+	case session.CookieSet, session.CookieAgain:
 		var age time.Duration // until the browser closes
-		if s := result.Session; s.Remembered() || x.h.Cookie.Persistent {
+		if s := result.Session; x.h.Cookie.Persistent || x.h.manager.Persistent(s, time.Now()) {
 			age = max(time.Until(s.Deadline()), time.Second)
 		}
-		return x.h.cookie.SetLine(result.Session.Token().Bearer(), x.secure, age)
+		return x.h.cookie.SetLine(result.Session.Token().Cookie(x.cookies.Tag(result.Session)), x.secure, age)
 	case session.CookieExpire:
 		return x.h.cookie.ExpireLine(x.secure)
 	}

@@ -66,6 +66,25 @@ func (k *jarCookie) same(other *jarCookie) bool {
 	return k.host == other.host && k.name == other.name && k.domain == other.domain && k.path == other.path
 }
 
+// PersistentUntil returns when the last of the persistent cookies of a jar expires,
+// those that a user agent has after it was closed and opened again; the zero time if
+// there are none, or all have expired. jar is its JSON text.
+func PersistentUntil(jar string, now time.Time) time.Time {
+	if jar == "" {
+		return time.Time{}
+	}
+	var room [12]jarCookie
+	all := readJar(room[:0], jar)
+	last := int64(0)
+	for i := range all {
+		last = max(last, all[i].expires)
+	}
+	if last <= now.Unix() {
+		return time.Time{}
+	}
+	return time.Unix(last, 0)
+}
+
 // readJar appends the cookies of a jar to dst. What can't be read is left out.
 func readJar(dst []jarCookie, jar string) []jarCookie {
 	old := len(dst)

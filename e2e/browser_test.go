@@ -39,7 +39,13 @@ type message struct {
 const pageTimeout = 60 * time.Second
 
 // browse starts a browser with a profile of its own.
-func browse(t *testing.T) *browser {
+func browse(t *testing.T, flags ...string) *browser {
+	t.Helper()
+	return browseIn(t, t.TempDir(), flags...)
+}
+
+// browseIn starts a browser with a profile that it may have had before.
+func browseIn(t *testing.T, profile string, flags ...string) *browser {
 	t.Helper()
 	path := program(t, "chromium", "chromium-browser", "google-chrome")
 	toRead, toWrite, err := os.Pipe()
@@ -50,10 +56,9 @@ func browse(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	profile := t.TempDir()
-	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--user-data-dir="+profile, "--disable-gpu",
+	cmd := exec.Command(path, append(flags, "--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--user-data-dir="+profile, "--disable-gpu",
 		"--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-extensions",
-		"--disable-sync", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "about:blank")
+		"--disable-sync", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", "about:blank")...)
 	cmd.ExtraFiles = []*os.File{toRead, fromWrite} // descriptors 3 and 4
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -100,6 +105,23 @@ func browse(t *testing.T) *browser {
 	b.do("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached)
 	b.session = attached.SessionID
 	return b
+}
+
+// quit closes the browser as its user does, so that it keeps what it should.
+func (b *browser) quit() {
+	b.t.Helper()
+	b.session = "" // the browser's own
+	b.do("Browser.close", nil, nil)
+	for deadline := time.After(pageTimeout); ; {
+		select {
+		case _, ok := <-b.out:
+			if !ok {
+				return
+			}
+		case <-deadline:
+			b.t.Fatal("the browser does not end")
+		}
+	}
 }
 
 // do runs a command and decodes its result.
@@ -184,6 +206,14 @@ func (b *browser) settled(before string) {
 			b.t.Fatalf("no page after %s", before)
 		}
 	}
+}
+
+// back presses the browser's Back button.
+func (b *browser) back() {
+	b.t.Helper()
+	loaded := b.script("performance.timeOrigin + location.href")
+	b.script("setTimeout(() => history.back()), ''")
+	b.settled(loaded)
 }
 
 // fill sets the value of an input.

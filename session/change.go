@@ -13,6 +13,7 @@ type change struct {
 	renewed   bool     // next has another secret
 	signedIn  bool     // a subject appeared
 	cookie    bool     // the browser has to learn of it
+	again     bool     // it has to know that the cookie lasts for another time
 	index     bool     // the index entry has to be written
 	noTouch   bool     // the store's TTL stays as it is
 	edited    any      // what Patch.Edit has returned
@@ -65,6 +66,11 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 			next.deadline = earlier(deadline, next.deadline)
 		}
 	}
+	before, until := m.policy.rememberedUntil(was.private, now), m.policy.rememberedUntil(next.private, now)
+	asked := !until.Equal(before)
+	if asked || moved {
+		m.rememberUntil(next, before, until, now)
+	}
 	switch {
 	case s == nil || c.replaced:
 		next.token = NewToken()
@@ -83,9 +89,25 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 		m.setMaxAge(next, *p.MaxAge, now)
 	}
 	next.ends = m.policy.deadline(&next.record)
+	if s != nil {
+		persistent := next.remembered || !until.IsZero()
+		c.again = persistent != (s.remembered || !before.IsZero()) || persistent && !next.ends.Equal(s.ends)
+	}
+	c.noTouch = c.noTouch && !asked
 	c.index = content.subject != "" && (c.signedIn || !next.deadline.Equal(s.deadline))
 	c.next = next
 	return c, nil
+}
+
+// rememberUntil has a session last as its private object asks for, which was
+// before until now. What the application has asked for by max-age stays if it is more.
+func (m *Manager) rememberUntil(s *Session, before, until, now time.Time) {
+	if s.remembered && !before.Before(s.deadline) {
+		s.last(now, m.policy.Lifetime, false)
+	}
+	if end := earlier(until, now.Add(m.policy.Remember)); end.After(m.policy.deadline(&s.record)) {
+		s.last(now, end.Sub(now), true)
+	}
 }
 
 func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
@@ -103,7 +125,8 @@ func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 
 // entry returns what to store.
 func (c *change) entry(policy Policy, now time.Time) Entry {
-	ttl := policy.ttl(now, c.next.since, c.next.ends, c.next.remembered)
+	since, end, remembered := policy.limits(c.next, now)
+	ttl := policy.ttl(now, since, end, remembered)
 	if c.noTouch && !c.signedIn {
 		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
 	}

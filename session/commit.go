@@ -20,6 +20,7 @@ const (
 	CookieKeep   CookieChange = iota // nothing
 	CookieSet                        // send Result.Session's token
 	CookieExpire                     // make the browser forget it
+	CookieAgain                      // send the token once more, which the browser has, with another tag or for another time
 )
 
 // Result is what became of a patch.
@@ -205,8 +206,11 @@ func (m *Manager) done(ctx context.Context, c change) Result {
 		m.evict(ctx, c.next)
 	}
 	r := Result{Session: c.next, Committed: true, Edited: c.edited, Outcome: event}
-	if c.cookie {
+	switch {
+	case c.cookie:
 		r.Cookie = CookieSet
+	case c.again:
+		r.Cookie = CookieAgain
 	}
 	return r
 }
@@ -286,6 +290,18 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 			return Result{Committed: true, Outcome: EventDestroyed}, nil
 		}
 	}
+}
+
+// Reload returns a session as it is now: nil if it has ended or was renewed since
+// it was loaded.
+func (m *Manager) Reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	current, err := m.reload(ctx, s, now)
+	if errors.Is(err, ErrNotFound) || current != nil && !now.Before(current.ends) {
+		return nil, nil
+	}
+	return current, err
 }
 
 // reload reads a session again: nil if it was renewed since or can't be read,

@@ -7,18 +7,19 @@ import (
 
 func FuzzToken(f *testing.F) {
 	f.Add(goldenToken)
+	f.Add(goldenToken + ".AAAAAAAA")
 	f.Add("")
 	f.Add("AAAAAAAAAAAAAAAAAAAAAA.\r\nBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA")
 	f.Fuzz(func(t *testing.T, s string) {
-		token, ok := ParseToken(s)
+		token, tag, ok := ParseCookie(s)
 		if !ok {
-			if token != (Token{}) {
+			if token != (Token{}) || tag != "" {
 				t.Error("a token though it is none")
 			}
 			return
 		}
-		if token.Bearer() != s || !ValidID(token.ID) {
-			t.Errorf("%q is accepted, and written as %q", s, token.Bearer())
+		if token.Cookie(tag) != s || !ValidID(token.ID) {
+			t.Errorf("%q is accepted, and written as %q", s, token.Cookie(tag))
 		}
 	})
 }

@@ -207,11 +207,13 @@ func (m *Manager) Touch(s *Session, now time.Time) {
 }
 
 func (m *Manager) touchDue(s *Session, now time.Time) bool {
-	return m.policy.touchDue(now, s.since, s.ends, s.remembered, s.expires.Sub(now))
+	since, end, remembered := m.policy.limits(s, now)
+	return m.policy.touchDue(now, since, end, remembered, s.expires.Sub(now))
 }
 
 func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
-	err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, s.since, s.ends, s.remembered))
+	since, end, remembered := m.policy.limits(s, now)
+	err := m.store.Touch(ctx, s.ID(), s.version, m.policy.ttl(now, since, end, remembered))
 	switch {
 	case err == nil:
 		m.count(EventTouched)
@@ -240,6 +242,12 @@ func (m *Manager) KeepAlive(s *Session, now time.Time) {
 	if !ok {
 		m.count(EventTouchError)
 	}
+}
+
+// Persistent reports whether a session is to outlive the browser's closing: the
+// application asked for max-age, or the private object asks for it.
+func (m *Manager) Persistent(s *Session, now time.Time) bool {
+	return s.remembered || !m.policy.rememberedUntil(s.private, now).IsZero()
 }
 
 // inBackground runs f on a goroutine of its own, and reports false if there

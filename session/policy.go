@@ -19,6 +19,11 @@ type Policy struct {
 	Lifetime time.Duration
 	// Remember is the most that max-age may ask for.
 	Remember time.Duration
+	// RememberedUntil, unless it is nil, returns until when a session is to be
+	// remembered by what is in its private object, the zero time for not, or not
+	// any more at now. A change of that is to a session what max-age is, but
+	// that it does not end one before its time.
+	RememberedUntil func(private []byte, now time.Time) time.Time
 	// Unclaimed ends a session in which nobody is signed in this long after its
 	// creation, unless its cookie comes back before: most visitors that take no
 	// cookies are robots. It is never more than half of what Idle allows.
@@ -97,6 +102,27 @@ func (p Policy) deadline(r *record) time.Time {
 		return earlier(r.deadline, r.since.Add(p.Remember))
 	}
 	return earlier(r.deadline, r.since.Add(p.Lifetime))
+}
+
+// rememberedUntil is RememberedUntil where that may be nil.
+func (p Policy) rememberedUntil(private []byte, now time.Time) time.Time {
+	if p.RememberedUntil == nil || len(private) == 0 {
+		return time.Time{}
+	}
+	return p.RememberedUntil(private, now)
+}
+
+// limits returns until when a session lasts that is not used any more after now,
+// and whether that is without the idle limit, for ttl and touchDue. since is when
+// the time to that began to count, or now where nothing is to be told by it.
+func (p Policy) limits(s *Session, now time.Time) (since, end time.Time, remembered bool) {
+	if s.remembered {
+		return s.since, s.ends, true
+	}
+	if until := earlier(p.rememberedUntil(s.private, now), s.since.Add(p.Remember)); until.After(now.Add(p.Idle)) {
+		return now, earlier(until, s.ends), true // the record must not stay beyond that
+	}
+	return s.since, s.ends, false
 }
 
 // ttl returns how long the store keeps a session that is used now: Idle, cut

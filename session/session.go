@@ -57,7 +57,8 @@ func (s *Session) Deadline() time.Time { return s.ends }
 // Expires returns when the session ends if it is not used any more.
 func (s *Session) Expires() time.Time { return earlier(s.expires, s.ends) }
 
-// Remembered reports whether the application asked for max-age.
+// Remembered reports whether the session has no idle limit: the application asked
+// for max-age, or keeps a cookie that lasts longer than the lifetime.
 func (s *Session) Remembered() bool { return s.remembered }
 
 // Token returns what the browser's cookie has to carry.

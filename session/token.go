@@ -13,17 +13,20 @@ import (
 const (
 	idBytes     = 16
 	secretBytes = 32
+	tagBytes    = 6
 
 	// idSize is the length of a session id: 16 random bytes in base64url.
 	idSize = (idBytes*8 + 5) / 6
 	// tokenSize is the length of a token in bearer form.
 	tokenSize = idSize + 1 + (secretBytes*8+5)/6
+	// taggedSize is the length of one with a tag.
+	taggedSize = tokenSize + 1 + (tagBytes*8+5)/6
 )
 
 var base64url = base64.RawURLEncoding.Strict()
 
 // Token is the split token (selector and verifier) that a cookie carries:
-// "<id>.<secret>". The id is public. The secret is known to the browser only:
+// "<id>.<secret>", see ParseCookie for what may follow. The id is public. The secret is known to the browser only:
 // the store holds a hash of it, and no formatting verb prints it.
 // The zero Token belongs to no session.
 type Token struct {
@@ -57,6 +60,32 @@ func ParseToken(s string) (t Token, ok bool) {
 	}
 	t.ID = s[:idSize]
 	return t, true
+}
+
+// ParseCookie reads the value of a cookie: a token in bearer form, and perhaps "."
+// and a tag of 8 characters of base64url. The tag tells caches apart what requests
+// with the same token get. It is no secret, and what it says is not checked.
+func ParseCookie(value string) (t Token, tag string, ok bool) {
+	if len(value) == taggedSize && value[tokenSize] == '.' {
+		value, tag = value[:tokenSize], value[tokenSize+1:]
+		var b [tagBytes]byte
+		if n, err := base64url.Decode(b[:], []byte(tag)); err != nil || n != tagBytes {
+			return Token{}, "", false
+		}
+	}
+	if t, ok = ParseToken(value); !ok {
+		tag = ""
+	}
+	return t, tag, ok
+}
+
+// Cookie returns the value of a cookie that carries the token and a tag, ""
+// for none. It is as secret as [Token.Bearer].
+func (t Token) Cookie(tag string) string {
+	if tag == "" {
+		return t.Bearer()
+	}
+	return t.Bearer() + "." + tag
 }
 
 // ValidID reports whether s is the canonical form of a session id.

@@ -95,6 +95,33 @@ func TestTokenParsingIsStrict(t *testing.T) {
 	}
 }
 
+func TestCookieParsingIsStrict(t *testing.T) {
+	token := NewToken()
+	bearer := token.Bearer()
+	for _, tag := range []string{"", "AAAAAAAA", "Zz09-_aB"} {
+		value := token.Cookie(tag)
+		if got, gotTag, ok := ParseCookie(value); !ok || got != token || gotTag != tag {
+			t.Errorf("the tag %q comes back as %q, or the token does not: %t", tag, gotTag, ok)
+		}
+		if want := bearer + strings.TrimSuffix("."+tag, "."); value != want {
+			t.Errorf("with the tag %q the value is %q", tag, value)
+		}
+	}
+	for _, s := range []string{
+		"", ".", bearer + ".", bearer + ".AAAA", bearer + ".AAAAAAA", bearer + ".AAAAAAAAA", bearer + ".AAAAAAA=", bearer + ".AAAAAA==",
+		bearer + ".AAAA AAA", bearer + ".AAAA+AAA", bearer + ".AAAA/AAA", bearer + ".AAAA.AAA", bearer + ".AAAA\r\nAA", bearer + ".AAAAAAA\n",
+		bearer + ".AAAAAA\u00e9", bearer + "-AAAAAAAA", bearer + "AAAAAAAAA", bearer + ".AAAAAAAA.AAAAAAAA", ".AAAAAAAA" + bearer,
+		bearer[1:] + "A.AAAAAAAA", bearer[:len(bearer)-1] + "B.AAAAAAAA", bearer[:22] + "-" + bearer[23:] + ".AAAAAAAA",
+	} {
+		if got, tag, ok := ParseCookie(s); ok || got != (Token{}) || tag != "" {
+			t.Errorf("%q is accepted", s)
+		}
+	}
+	if _, ok := ParseToken(token.Cookie("AAAAAAAA")); ok {
+		t.Error("a cookie's value with a tag is no token")
+	}
+}
+
 func TestSecretsAreNotPrinted(t *testing.T) {
 	token := NewToken()
 	s := &Session{token: token, record: record{content: content{data: []byte(`{"password":"hunter2"}`)}}}

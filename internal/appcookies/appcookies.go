@@ -5,6 +5,7 @@
 package appcookies
 
 import (
+	"crypto/rand"
 	"net/http"
 	"strings"
 	"time"
@@ -19,8 +20,12 @@ import (
 	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
-// jarKey is the key of the session's private object that holds the kept cookies.
-const jarKey = "jar"
+// jarKey is the key of the session's private object that holds the kept cookies,
+// and saltKey that of the salt of their tag.
+const (
+	jarKey  = "jar"
+	saltKey = "salt"
+)
 
 // Rules are what a handler does with the application's cookies. A nil *Rules
 // leaves them alone.
@@ -176,6 +181,9 @@ func (c *Cookies) edit(private []byte) (changes map[string]any, stored any) {
 	s := cookiejar.StoreKept(session.PrivateValue(private, jarKey), c.context, c.kept, c.rules.Slack)
 	if s.Changes != nil {
 		changes = map[string]any{jarKey: s.Changes}
+		if session.PrivateValue(private, saltKey) == "" {
+			changes[saltKey] = rand.Text()
+		}
 	}
 	return changes, s
 }
@@ -216,6 +224,20 @@ func (c *Cookies) Send(header http.Header, own string, result session.Result) {
 		c.rules.evicted.Log(c.rules.Log.Warn, "a session has more cookies than it may keep: removing the one written longest ago", c.request.URL.Path, logging.Request(c.request),
 			zap.String("name", name), zap.Int("most", cookiejar.MaxKept))
 	}
+}
+
+// Tag returns the tag of the kept cookies in s, nil for no session: see
+// cookiejar.Tag. Without rules it is "".
+func (c *Cookies) Tag(s *session.Session) string {
+	if c == nil || s == nil {
+		return ""
+	}
+	return cookiejar.Tag(s.PrivateValue(jarKey), s.PrivateValue(saltKey), time.Now())
+}
+
+// RememberedUntil is the [session.Policy.RememberedUntil] of kept cookies.
+func RememberedUntil(private []byte, now time.Time) time.Time {
+	return cookiejar.PersistentUntil(session.PrivateValue(private, jarKey), now)
 }
 
 // Private reports whether the response must not get into shared caches, because

@@ -15,11 +15,12 @@ type Room [2]string
 
 // Protect keeps shared caches from giving one user's pages, or cookie, to
 // another. withCookie: the response sets our cookie. live: the request or the
-// response has a session.
+// response has a session. same: nobody gets another response for a session, or
+// for having none.
 //
 // What the application says about caching is left alone, unless our cookie
 // goes out with it. room is used once.
-func Protect(header http.Header, status int, withCookie, live bool, room *Room) {
+func Protect(header http.Header, status int, withCookie, live, same bool, room *Room) {
 	switch {
 	case withCookie:
 		for name, lines := range header {
@@ -30,7 +31,9 @@ func Protect(header http.Header, status int, withCookie, live bool, room *Room) 
 		header["Cache-Control"] = []string{"no-store"}
 	case status == http.StatusSwitchingProtocols:
 	case !saysCaching(header):
-		if header["Vary"] == nil {
+		if same {
+			// Vary would have browsers fetch it again whenever any cookie changes.
+		} else if header["Vary"] == nil {
 			room[0] = "Cookie"
 			header["Vary"] = room[0:1:1]
 		} else {

@@ -58,10 +58,83 @@ func TestProtect(t *testing.T) {
 		{"101 with our cookie", header(), 101, true, true, "Cache-Control: no-store"},
 	}
 	for _, tt := range tests {
-		Protect(tt.header, tt.status, tt.withCookie, tt.live, new(Room))
+		Protect(tt.header, tt.status, tt.withCookie, tt.live, false, new(Room))
 		if got := cachingLines(tt.header); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.why, got, tt.want)
 		}
+	}
+}
+
+func TestProtectWhatIsTheSame(t *testing.T) {
+	for _, tt := range []struct {
+		header           http.Header
+		withCookie, live bool
+		want             string
+	}{
+		{header(), false, false, ""},
+		{header("Vary: Accept-Encoding"), false, false, "Vary: Accept-Encoding"},
+		{header(), false, true, "Cache-Control: private"},
+		{header(), true, true, "Cache-Control: no-store"},
+		{header("Cache-Control: max-age=60"), false, true, "Cache-Control: max-age=60"},
+	} {
+		Protect(tt.header, 200, tt.withCookie, tt.live, true, new(Room))
+		if got := cachingLines(tt.header); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+}
+
+func TestIsAsset(t *testing.T) {
+	for _, tt := range []struct {
+		destination, kind string // "": no such line
+		status            int
+		want              bool
+	}{
+		{"script", "text/javascript", 200, true},
+		{"script", "application/x-javascript; charset=utf-8", 200, true},
+		{"style", "Text/CSS;charset=UTF-8", 200, true},
+		{"image", "image/png", 200, true},
+		{"font", "font/woff2", 200, true},
+		{"font", "application/font-woff", 200, true},
+		{"font", "application/vnd.ms-fontobject", 200, true},
+		{"video", "video/mp4", 206, true},
+		{"audio", "audio/ogg", 200, true},
+		{"track", "text/vtt", 200, true},
+		{"", "text/css", 200, true}, // an old browser, or plain HTTP
+		{"", "image/svg+xml", 200, true},
+		{"empty", "image/png", 200, false}, // a script that asks for data
+		{"document", "image/png", 200, false},
+		{"iframe", "text/css", 200, false},
+		{"worker", "text/javascript", 200, false},
+		// Anybody can say that a page is a script, and have a cache store it.
+		{"script", "text/html", 200, false},
+		{"image", "application/json", 200, false},
+		{"image", "", 200, false},
+		{"script", "text/css, text/html", 200, false},
+		{"", "", 200, false},
+		{"", "text/html", 200, false},
+		{"", "text/plain", 200, false},
+		{"", "image", 200, false},
+		// Not modified: it has no type.
+		{"style", "", 304, true},
+		{"document", "", 304, false},
+		{"", "", 304, false},
+		{"style", "text/html", 304, false},
+	} {
+		request, response := http.Header{}, http.Header{}
+		if tt.destination != "" {
+			request.Set("Sec-Fetch-Dest", tt.destination)
+		}
+		if tt.kind != "" {
+			response.Set("Content-Type", tt.kind)
+		}
+		if got := IsAsset(request, response, tt.status); got != tt.want {
+			t.Errorf("Sec-Fetch-Dest: %s, Content-Type: %s, %d: %v", tt.destination, tt.kind, tt.status, got)
+		}
+	}
+	request := http.Header{"Sec-Fetch-Dest": {"document", "image"}}
+	if IsAsset(request, http.Header{"Content-Type": {"image/png"}}, 200) {
+		t.Error("two destinations count as one")
 	}
 }
 
@@ -189,7 +262,7 @@ func TestProtectAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		delete(h, "Vary")
 		delete(h, "Cache-Control")
-		Protect(h, 200, false, true, room)
+		Protect(h, 200, false, true, false, room)
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -201,6 +274,6 @@ func BenchmarkProtect(b *testing.B) {
 	for b.Loop() {
 		delete(h, "Vary")
 		delete(h, "Cache-Control")
-		Protect(h, 200, false, true, room)
+		Protect(h, 200, false, true, false, room)
 	}
 }
