@@ -137,6 +137,15 @@ func TestIdentityOfClients(t *testing.T) {
 		{"named route", "session\ninvoke who\n" + proxy, refused, "the query"},
 		{"unknown", "session\nsession_set user {http.of_another_module.user}\n" + proxy, doubtful, "{http.of_another_module.user}"},
 		{"unknown vars", "session\nsession_set user {vars.user}\n" + proxy, doubtful, "{http.vars.user}"},
+		{"data of a visitor, set in an alternative", "session\nhandle /nick {\nsession_set nick {query.nick}\nrespond x\n}\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}", refused, "which is made of {http.request.uri.query.nick}"},
+		{"header of the response", "session\nheader X-Who {query.name}\nsession_set user {http.response.header.X-Who}\n" + proxy, refused, "the query"},
+		{"header of the response, by intercept", "session\nheader x-who {query.name}\nintercept {\n@ok status 200\nhandle_response @ok {\nsession_set user {http.intercept.header.X-Who}\n}\n}\n" + proxy, refused, "the query"},
+		{"header of the response, by header_down", "session\nsession_set user {http.response.header.x-who}\nreverse_proxy " + a.host() + " {\nheader_down X-Who {query.name}\n}", refused, "the query"},
+		{"header of the application", "session\nheader X-Lang {query.lang}\nsession_set user {http.response.header.X-Who}\n" + proxy, fine, ""},
+		{"data of a visitor on another host", "session\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://other.example {\nsession\nsession_set nick {query.nick}\n" + proxy, fine, ""},
+		{"data of a visitor on a host that shares the cookie", "session {\ncookie {\ndomain example.com\n}\n}\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://other.example {\nsession\nsession_set nick {query.nick}\n" + proxy, refused, "{http.request.uri.query.nick}"},
+		{"data of a visitor on another port", "session\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://127.0.0.1:1 {\nsession\nsession_set nick {query.nick}\n" + proxy, refused, "{http.request.uri.query.nick}"},
+		{"path_regexp of an expression beside another one", "session\n@g vars_regexp u {http.auth.user.id} ^(.*)@\nheader @g A b\n@u expression `path_regexp('u', '^/u/(.*)$')`\nsession_set @u user {re.u.1}\n" + proxy, refused, "the request"},
 		{"unknown, another key", "session\nsession_set key {http.of_another_module.user}\n" + proxy, fine, ""},
 	}
 	for _, test := range tests {
