@@ -73,6 +73,43 @@ func TestForwardAuthIsNotTheClient(t *testing.T) {
 	}
 }
 
+// Once somebody is signed in, the auth server is not asked, and nobody takes away
+// what the client itself sends in the header that it sets.
+func TestHeaderOfTheAuthServerFromTheClient(t *testing.T) {
+	auth := authServer(t)
+	a := app(t, func(w http.ResponseWriter, r *http.Request) {
+		user := r.Header.Get("Remote-User")
+		w.Header().Set("X-Saw", user)
+		if r.Header.Get("X-Session-User") == "" {
+			w.Header().Set("X-Session-Set", "user="+user)
+		}
+	})
+	ask := func(matcher string) string {
+		return "forward_auth " + matcher + " " + auth.host() + " {\nuri /verify\ncopy_headers Remote-User\n}\n"
+	}
+	proxy := "reverse_proxy " + a.host()
+	for _, test := range []struct {
+		site   string
+		forged string // what the application believes of a user who sends root
+	}{
+		{"session\n@a not session user\n" + ask("@a") + proxy, "root"},
+		{"session\n@a expression `{session.user} == \"\"`\n" + ask("@a") + proxy, "root"},
+		{"session\n@a not session user\nroute @a {\n" + ask("") + "}\n" + proxy, "root"},
+		{"session {\nforward user Remote-User\n}\n@a not session user\n" + ask("@a") + proxy, "alice"},
+		{"session\nroute {\nrequest_header -Remote-User\n@a not session user\n" + ask("@a") + proxy + "\n}", ""},
+	} {
+		s := serve(t, storeOption("memory"), test.site)
+		cookie := s.get("/", "", "Authorization: Basic YWxpY2U6aGljY3Vw").cookie()
+		if r := s.get("/", cookie, "Remote-User: root"); cookie == "" || r.Header.Get("X-Saw") != test.forged {
+			t.Errorf("%s\n%q", test.site, r.raw)
+		}
+		warnings := s.logged(`"warn"`, "forward KEY Remote-User")
+		if want := test.forged == "root"; (warnings != nil) != want {
+			t.Errorf("%s\nwarnings: %q", test.site, warnings)
+		}
+	}
+}
+
 // Who is signed in must not come from what a client may write: such a site does
 // not start, and the one that was running goes on.
 func TestIdentityOfClients(t *testing.T) {

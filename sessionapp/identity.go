@@ -162,6 +162,9 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 				b = w.list(inner, here, b)
 			}
 		default: // with routes for some responses
+			if proxy, ok := handler.(*reverseproxy.Handler); ok {
+				w.checkCopied(proxy, here, b)
+			}
 			for _, inner := range routesOf(handler, w.server) {
 				b.maybe = w.list(inner, here, b).maybe
 			}
