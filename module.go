@@ -254,6 +254,9 @@ func (h *Handler) StripsCookie(name string) bool {
 	return h.appCookies != nil && h.appCookies.Keeper.Manages(name)
 }
 
+// SetHeader implements [sessionapp.SessionHandler].
+func (h *Handler) SetHeader() string { return h.protocol.HeaderName("Set", "", "") }
+
 // SpansHosts implements [sessionapp.SessionHandler].
 func (h *Handler) SpansHosts() bool { return h.Cookie.Domain != "" }
 

@@ -270,7 +270,7 @@ func TestDocsOwnSid(t *testing.T) {
 	a := app(t, scripted)
 	const set = "/?set=user%3Dalice&h.Set-Cookie=sid%3Dmine%3B+Path%3D/"
 	s := serve(t, storeOption("memory"), "session\nreverse_proxy "+a.host())
-	if r := s.get(set, ""); strings.Contains(r.raw, "sid=mine") || len(s.logged(`"level":"warn"`, `"name":"sid"`)) != 1 {
+	if r := s.get(set, ""); strings.Contains(r.raw, "sid=mine") || len(s.logged(`"level":"warn"`, `"names":["sid"]`)) != 1 {
 		t.Errorf("%q", r.raw)
 	}
 	s.load(storeOption("memory"), "session {\ncookie {\nname shop\n}\n}\nreverse_proxy "+a.host())

@@ -183,6 +183,11 @@ func TestIdentityOfClients(t *testing.T) {
 		{"data of a visitor on a host that shares the cookie", "session {\ncookie {\ndomain example.com\n}\n}\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://other.example {\nsession\nsession_set nick {query.nick}\n" + proxy, refused, "{http.request.uri.query.nick}"},
 		{"data of a visitor on another port", "session\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://127.0.0.1:1 {\nsession\nsession_set nick {query.nick}\n" + proxy, refused, "{http.request.uri.query.nick}"},
 		{"path_regexp of an expression beside another one", "session\n@g vars_regexp u {http.auth.user.id} ^(.*)@\nheader @g A b\n@u expression `path_regexp('u', '^/u/(.*)$')`\nsession_set @u user {re.u.1}\n" + proxy, refused, "the request"},
+		{"set by header", "session\nheader X-Session-Set user={query.name}\n" + proxy, refused, "header X-Session-Set reads {http.request.uri.query.name}"},
+		{"another key by header, and what goes on behind it", "session\nheader x-session-set lang={query.lang}\n" + proxy, refused, "header X-Session-Set reads"},
+		{"set by header_down", "session {\nheader_prefix X-My-\n}\nreverse_proxy " + a.host() + " {\nheader_down X-My-Set user={query.name}\n}", refused, "header X-My-Set reads"},
+		{"set by header, and trusted", "session\nheader X-Session-Set via={http.auth.user.id}\n" + proxy, fine, ""},
+		{"set by header, and nobody's", "session\nheader X-Other-Set user={query.name}\n" + proxy, fine, ""},
 		{"unknown, another key", "session\nsession_set key {http.of_another_module.user}\n" + proxy, fine, ""},
 	}
 	for _, test := range tests {

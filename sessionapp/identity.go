@@ -38,6 +38,8 @@ type SessionHandler interface {
 	// StripsCookie reports whether clients can't choose what a cookie of the
 	// application says.
 	StripsCookie(name string) bool
+	// SetHeader returns the response header that sets data keys.
+	SetHeader() string
 	// SpansHosts reports whether hosts of other names have the same sessions.
 	SpansHosts() bool
 }
@@ -91,6 +93,7 @@ func checkIdentity(app *caddyhttp.App, log *zap.Logger) error {
 		if server.Errors != nil {
 			w.list(server.Errors.Routes, &place{routes: server.Routes, at: -1}, before{})
 		}
+		w.checkHeaders()
 		all = errors.Join(all, w.err)
 	}
 	return all
@@ -121,6 +124,17 @@ type identityWalk struct {
 	log    *zap.Logger
 	depth  int
 	err    error
+
+	handlers []SessionHandler
+	headers  []headerOps
+}
+
+// headerOps are what the site makes of response headers at a place. Where it has
+// set them before a session handler runs, that finds them all the same.
+type headerOps struct {
+	ops *headers.HeaderOps
+	at  *place
+	b   before
 }
 
 // list follows a list of routes, and returns what may run before what comes after
@@ -149,6 +163,7 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 		switch h := handler.(type) {
 		case SessionHandler:
 			b = b.with(h)
+			w.handlers = append(w.handlers, h)
 		case SessionSetter:
 			w.check(h, here, b)
 		case *caddyhttp.Subroute:
@@ -161,9 +176,16 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 			for _, inner := range routesOf(h, w.server) {
 				b = w.list(inner, here, b)
 			}
+		case *headers.Handler:
+			if h.Response != nil {
+				w.headers = append(w.headers, headerOps{h.Response.HeaderOps, here, b})
+			}
 		default: // with routes for some responses
 			if proxy, ok := handler.(*reverseproxy.Handler); ok {
 				w.checkCopied(proxy, here, b)
+				if proxy.Headers != nil && proxy.Headers.Response != nil {
+					w.headers = append(w.headers, headerOps{proxy.Headers.Response.HeaderOps, here, b})
+				}
 			}
 			for _, inner := range routesOf(handler, w.server) {
 				b.maybe = w.list(inner, here, b).maybe
@@ -253,6 +275,34 @@ func disjoint(a, b []string) bool {
 	return !slices.ContainsFunc(a, func(host string) bool {
 		return slices.ContainsFunc(b, func(other string) bool { return strings.EqualFold(host, other) })
 	})
+}
+
+// headerSetter is a line X-Session-Set that the site itself adds to responses. A
+// value in it can go on with another key, so each may be that of the subject.
+type headerSetter struct {
+	SessionSetter
+	header  string
+	subject string
+	values  []any
+}
+
+func (s headerSetter) Assignments() map[string]any { return map[string]any{s.subject: s.values} }
+func (headerSetter) Position() string              { return "" }
+
+func (w *identityWalk) checkHeaders() {
+	for _, one := range w.headers {
+		lines := definitions{}
+		lines.headers("", one.ops)
+		for _, h := range w.handlers {
+			s := headerSetter{header: h.SetHeader(), subject: h.SubjectKey()}
+			for _, text := range lines[s.header] {
+				s.values = append(s.values, text)
+			}
+			if s.values != nil {
+				w.check(s, one.at, before{[]SessionHandler{h}, one.b.sure})
+			}
+		}
+	}
 }
 
 // alternatives reports whether no request runs both routes.
@@ -461,7 +511,11 @@ func (c *identityCheck) check(s SessionSetter) error {
 			if found.writer == provenance.Trusted {
 				continue
 			}
-			what := fmt.Sprintf("session_set %s reads %s, %s", subject, found.via, found.what)
+			directive := "session_set " + subject
+			if h, ok := s.(headerSetter); ok {
+				directive = "header " + h.header
+			}
+			what := fmt.Sprintf("%s reads %s, %s", directive, found.via, found.what)
 			if found.writer == provenance.Visitor {
 				if at := s.Position(); at != "" {
 					what = at + ": " + what
