@@ -254,6 +254,12 @@ func (h *Handler) StripsCookie(name string) bool {
 	return h.appCookies != nil && h.appCookies.Keeper.Manages(name)
 }
 
+// SetHeader implements [sessionapp.SessionHandler].
+func (h *Handler) SetHeader() string { return h.protocol.HeaderName("Set", "", "") }
+
+// SpansHosts implements [sessionapp.SessionHandler].
+func (h *Handler) SpansHosts() bool { return h.Cookie.Domain != "" }
+
 // ServeHTTP serves one request: it strips what clients must not send, loads the
 // session, shows it to the application, and commits what the response says.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {

@@ -96,8 +96,8 @@ func (h *Handler) stripUpgrade(r *http.Request, managed func(string) bool) func(
 // for a WebSocket (RFC 8441, RFC 9220), as reverse_proxy knows it.
 func refuseMethod(w http.ResponseWriter, r *http.Request) error {
 	switch {
-	case r.Method == http.MethodTrace:
-	case r.Method == http.MethodConnect &&
+	case strings.EqualFold(r.Method, http.MethodTrace): // some servers know no case
+	case strings.EqualFold(r.Method, http.MethodConnect) &&
 		!(r.ProtoMajor == 2 && r.Header.Get(":protocol") == websocket) && !(r.ProtoMajor == 3 && r.Proto == websocket):
 	default:
 		return nil

@@ -75,6 +75,43 @@ func TestForwardAuthIsNotTheClient(t *testing.T) {
 	}
 }
 
+// Once somebody is signed in, the auth server is not asked, and nobody takes away
+// what the client itself sends in the header that it sets.
+func TestHeaderOfTheAuthServerFromTheClient(t *testing.T) {
+	auth := authServer(t)
+	a := app(t, func(w http.ResponseWriter, r *http.Request) {
+		user := r.Header.Get("Remote-User")
+		w.Header().Set("X-Saw", user)
+		if r.Header.Get("X-Session-User") == "" {
+			w.Header().Set("X-Session-Set", "user="+user)
+		}
+	})
+	ask := func(matcher string) string {
+		return "forward_auth " + matcher + " " + auth.host() + " {\nuri /verify\ncopy_headers Remote-User\n}\n"
+	}
+	proxy := "reverse_proxy " + a.host()
+	for _, test := range []struct {
+		site   string
+		forged string // what the application believes of a user who sends root
+	}{
+		{"session\n@a not session user\n" + ask("@a") + proxy, "root"},
+		{"session\n@a expression `{session.user} == \"\"`\n" + ask("@a") + proxy, "root"},
+		{"session\n@a not session user\nroute @a {\n" + ask("") + "}\n" + proxy, "root"},
+		{"session {\nforward user Remote-User\n}\n@a not session user\n" + ask("@a") + proxy, "alice"},
+		{"session\nroute {\nrequest_header -Remote-User\n@a not session user\n" + ask("@a") + proxy + "\n}", ""},
+	} {
+		s := serve(t, storeOption("memory"), test.site)
+		cookie := s.get("/", "", "Authorization: Basic YWxpY2U6aGljY3Vw").cookie()
+		if r := s.get("/", cookie, "Remote-User: root"); cookie == "" || r.Header.Get("X-Saw") != test.forged {
+			t.Errorf("%s\n%q", test.site, r.raw)
+		}
+		warnings := s.logged(`"warn"`, "forward KEY Remote-User")
+		if want := test.forged == "root"; (warnings != nil) != want {
+			t.Errorf("%s\nwarnings: %q", test.site, warnings)
+		}
+	}
+}
+
 // Who is signed in must not come from what a client may write: such a site does
 // not start, and the one that was running goes on.
 func TestIdentityOfClients(t *testing.T) {
@@ -139,6 +176,20 @@ func TestIdentityOfClients(t *testing.T) {
 		{"named route", "session\ninvoke who\n" + proxy, refused, "the query"},
 		{"unknown", "session\nsession_set user {http.of_another_module.user}\n" + proxy, doubtful, "{http.of_another_module.user}"},
 		{"unknown vars", "session\nsession_set user {vars.user}\n" + proxy, doubtful, "{http.vars.user}"},
+		{"data of a visitor, set in an alternative", "session\nhandle /nick {\nsession_set nick {query.nick}\nrespond x\n}\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}", refused, "which is made of {http.request.uri.query.nick}"},
+		{"header of the response", "session\nheader X-Who {query.name}\nsession_set user {http.response.header.X-Who}\n" + proxy, refused, "the query"},
+		{"header of the response, by intercept", "session\nheader x-who {query.name}\nintercept {\n@ok status 200\nhandle_response @ok {\nsession_set user {http.intercept.header.X-Who}\n}\n}\n" + proxy, refused, "the query"},
+		{"header of the response, by header_down", "session\nsession_set user {http.response.header.x-who}\nreverse_proxy " + a.host() + " {\nheader_down X-Who {query.name}\n}", refused, "the query"},
+		{"header of the application", "session\nheader X-Lang {query.lang}\nsession_set user {http.response.header.X-Who}\n" + proxy, fine, ""},
+		{"data of a visitor on another host", "session\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://other.example {\nsession\nsession_set nick {query.nick}\n" + proxy, fine, ""},
+		{"data of a visitor on a host that shares the cookie", "session {\ncookie {\ndomain example.com\n}\n}\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://other.example {\nsession\nsession_set nick {query.nick}\n" + proxy, refused, "{http.request.uri.query.nick}"},
+		{"data of a visitor on another port", "session\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://127.0.0.1:1 {\nsession\nsession_set nick {query.nick}\n" + proxy, refused, "{http.request.uri.query.nick}"},
+		{"path_regexp of an expression beside another one", "session\n@g vars_regexp u {http.auth.user.id} ^(.*)@\nheader @g A b\n@u expression `path_regexp('u', '^/u/(.*)$')`\nsession_set @u user {re.u.1}\n" + proxy, refused, "the request"},
+		{"set by header", "session\nheader X-Session-Set user={query.name}\n" + proxy, refused, "header X-Session-Set reads {http.request.uri.query.name}"},
+		{"another key by header, and what goes on behind it", "session\nheader x-session-set lang={query.lang}\n" + proxy, refused, "header X-Session-Set reads"},
+		{"set by header_down", "session {\nheader_prefix X-My-\n}\nreverse_proxy " + a.host() + " {\nheader_down X-My-Set user={query.name}\n}", refused, "header X-My-Set reads"},
+		{"set by header, and trusted", "session\nheader X-Session-Set via={http.auth.user.id}\n" + proxy, fine, ""},
+		{"set by header, and nobody's", "session\nheader X-Other-Set user={query.name}\n" + proxy, fine, ""},
 		{"unknown, another key", "session\nsession_set key {http.of_another_module.user}\n" + proxy, fine, ""},
 	}
 	for _, test := range tests {

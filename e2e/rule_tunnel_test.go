@@ -111,7 +111,7 @@ func TestRule1OnlyWebSocketsLeaveHTTP(t *testing.T) {
 				}
 			})
 		}
-		for _, method := range []string{"CONNECT", "TRACE"} {
+		for _, method := range []string{"CONNECT", "connect", "TRACE", "trace", "Trace"} {
 			t.Run(site.name+"/"+method, func(t *testing.T) {
 				target := "/"
 				if method == "CONNECT" {

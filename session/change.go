@@ -131,6 +131,7 @@ func (c *change) entry(policy Policy, now time.Time) Entry {
 		ttl = max(min(ttl, c.was.expires.Sub(now)), time.Millisecond)
 	}
 	e := Entry{Version: c.next.version, SignedIn: c.next.subject != "", Unclaimed: c.was == nil && c.next.subject == ""}
+	e.SignedIn = e.SignedIn || c.was != nil && c.was.subject != "" // or a flood of visitors would fail sign-outs
 	if e.Unclaimed {
 		ttl = policy.unclaimed(ttl)
 	}

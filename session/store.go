@@ -66,8 +66,9 @@ type Entry struct {
 	// an update or a touch claims it. Get leaves it unset.
 	Unclaimed bool
 
-	// SignedIn: somebody is. A store with limits keeps a tenth of its room for
-	// such entries. Get leaves it unset.
+	// SignedIn: somebody is, or was until now. A store with limits keeps a tenth of
+	// its room for such entries, so signing out does not fail for want of it. Get
+	// leaves it unset.
 	SignedIn bool
 
 	// Durable asks for what an update writes to survive a failover, since it

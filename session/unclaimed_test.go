@@ -76,8 +76,8 @@ func TestWhatTheStoreLearnsOfUsers(t *testing.T) {
 		e.commit(gone, set(`{"a":2}`))
 		e.create(`{"user":"bob"}`)
 		type about struct{ unclaimed, signedIn bool }
-		want := []about{{true, false}, {false, true}, {false, true}, {false, false}, {false, false}, {false, false}, {false, true}}
-		// The fourth is a tombstone.
+		want := []about{{true, false}, {false, true}, {false, true}, {false, false}, {false, true}, {false, false}, {false, true}}
+		// The fourth is a tombstone, and the fifth what a user goes on with who signs out.
 		if len(notes.put) != len(want) {
 			e.Fatalf("%d entries were put, want %d", len(notes.put), len(want))
 		}

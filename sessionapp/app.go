@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
 )
@@ -48,6 +49,7 @@ type App struct {
 	handlers  []placed
 	ctx       caddy.Context
 	logger    *zap.Logger
+	lost      *logging.Repeated // the line about lost events
 }
 
 // StoreModule is what modules in the namespace session.stores implement. Equal
@@ -148,7 +150,7 @@ func (s *sharedStore) Destruct() error {
 
 // Provision gets the store, from the configuration before if it is the same.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.ctx, a.logger = ctx, ctx.Logger()
+	a.ctx, a.logger, a.lost = ctx, ctx.Logger(), new(logging.Repeated)
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"module":"embedded"}`)
 	}

@@ -62,7 +62,7 @@ func (a *App) emit(name, id, reason string) {
 	select {
 	case a.emissions <- e:
 	default:
-		a.logger.Warn("an event is lost: its handlers are too slow", zap.String("name", name), zap.String("session", id))
+		a.lost.Log(a.logger.Warn, "an event is lost: its handlers are too slow", name, zap.String("name", name), zap.String("session", id))
 	}
 }
 

@@ -38,6 +38,10 @@ type SessionHandler interface {
 	// StripsCookie reports whether clients can't choose what a cookie of the
 	// application says.
 	StripsCookie(name string) bool
+	// SetHeader returns the response header that sets data keys.
+	SetHeader() string
+	// SpansHosts reports whether hosts of other names have the same sessions.
+	SpansHosts() bool
 }
 
 // SessionSetter is what the check asks the handler `session_set`.
@@ -82,11 +86,12 @@ func checkIdentity(app *caddyhttp.App, log *zap.Logger) error {
 	var all error
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
-		w := &identityWalk{server: server, log: log}
+		w := &identityWalk{app: app, server: server, log: log}
 		w.list(server.Routes, nil, before{})
 		if server.Errors != nil {
 			w.list(server.Errors.Routes, &place{routes: server.Routes, at: -1}, before{})
 		}
+		w.checkHeaders()
 		all = errors.Join(all, w.err)
 	}
 	return all
@@ -112,10 +117,22 @@ type place struct {
 // identityWalk follows the routes of a server to the directives that set data
 // keys.
 type identityWalk struct {
+	app    *caddyhttp.App
 	server *caddyhttp.Server
 	log    *zap.Logger
 	depth  int
 	err    error
+
+	handlers []SessionHandler
+	headers  []headerOps
+}
+
+// headerOps are what the site makes of response headers at a place. Where it has
+// set them before a session handler runs, that finds them all the same.
+type headerOps struct {
+	ops *headers.HeaderOps
+	at  *place
+	b   before
 }
 
 // list follows a list of routes, and returns what may run before what comes after
@@ -144,6 +161,7 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 		switch h := handler.(type) {
 		case SessionHandler:
 			b = b.with(h)
+			w.handlers = append(w.handlers, h)
 		case SessionSetter:
 			w.check(h, here, b)
 		case *caddyhttp.Subroute:
@@ -156,7 +174,17 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 			for _, inner := range routesOf(h, w.server) {
 				b = w.list(inner, here, b)
 			}
+		case *headers.Handler:
+			if h.Response != nil {
+				w.headers = append(w.headers, headerOps{h.Response.HeaderOps, here, b})
+			}
 		default: // with routes for some responses
+			if proxy, ok := handler.(*reverseproxy.Handler); ok {
+				w.checkCopied(proxy, here, b)
+				if proxy.Headers != nil && proxy.Headers.Response != nil {
+					w.headers = append(w.headers, headerOps{proxy.Headers.Response.HeaderOps, here, b})
+				}
+			}
 			for _, inner := range routesOf(handler, w.server) {
 				b.maybe = w.list(inner, here, b).maybe
 			}
@@ -174,7 +202,9 @@ func (w *identityWalk) check(s SessionSetter, here *place, b before) {
 	c.warn = func(what string) {
 		w.log.Warn("who is signed in may come from what a client writes: "+what, zap.String("at", sourceOf(s)))
 	}
+	top := here
 	for p := here; p != nil; p = p.up {
+		top = p
 		for j := range p.routes {
 			switch {
 			case j == p.at:
@@ -191,8 +221,85 @@ func (w *identityWalk) check(s SessionSetter, here *place, b before) {
 			}
 		}
 	}
+	var hosts []string
+	if top.at >= 0 && !slices.ContainsFunc(b.maybe, SessionHandler.SpansHosts) {
+		hosts = hostsOf(top.routes[top.at])
+	}
+	c.defined.data(w.app, hosts)
 	if err := c.check(s); err != nil && w.err == nil {
 		w.err = err
+	}
+}
+
+// data adds what other requests may have set in the same session: anywhere in the
+// app, but for other hosts, if hosts is not nil.
+func (d definitions) data(app *caddyhttp.App, hosts []string) {
+	for _, server := range app.Servers {
+		all, routes := definitions{}, slices.Clip(server.Routes)
+		if server.Errors != nil {
+			routes = append(routes, server.Errors.Routes...)
+		}
+		for _, route := range routes {
+			if !disjoint(hosts, hostsOf(route)) {
+				all.route(route, server, 0)
+			}
+		}
+		for name, texts := range all {
+			if strings.HasPrefix(name, dataPrefix) {
+				d[name] = append(d[name], texts...)
+			}
+		}
+	}
+}
+
+// hostsOf returns the hosts that a route is for, nil for any.
+func hostsOf(route caddyhttp.Route) (hosts []string) {
+	for _, set := range route.MatcherSets {
+		i := slices.IndexFunc(set, func(m any) bool { _, ok := m.(*caddyhttp.MatchHost); return ok })
+		if i < 0 {
+			return nil
+		}
+		hosts = append(hosts, *set[i].(*caddyhttp.MatchHost)...)
+	}
+	return hosts
+}
+
+// disjoint reports whether no host fits both lists.
+func disjoint(a, b []string) bool {
+	open := func(host string) bool { return strings.ContainsAny(host, "*{") }
+	if a == nil || b == nil || slices.ContainsFunc(a, open) || slices.ContainsFunc(b, open) {
+		return false
+	}
+	return !slices.ContainsFunc(a, func(host string) bool {
+		return slices.ContainsFunc(b, func(other string) bool { return strings.EqualFold(host, other) })
+	})
+}
+
+// headerSetter is a line X-Session-Set that the site itself adds to responses. A
+// value in it can go on with another key, so each may be that of the subject.
+type headerSetter struct {
+	SessionSetter
+	header  string
+	subject string
+	values  []any
+}
+
+func (s headerSetter) Assignments() map[string]any { return map[string]any{s.subject: s.values} }
+func (headerSetter) Position() string              { return "" }
+
+func (w *identityWalk) checkHeaders() {
+	for _, one := range w.headers {
+		lines := definitions{}
+		lines.headers("", one.ops)
+		for _, h := range w.handlers {
+			s := headerSetter{header: h.SetHeader(), subject: h.SubjectKey()}
+			for _, text := range lines[s.header] {
+				s.values = append(s.values, text)
+			}
+			if s.values != nil {
+				w.check(s, one.at, before{[]SessionHandler{h}, one.b.sure})
+			}
+		}
 	}
 }
 
@@ -223,6 +330,9 @@ func routesOf(handler caddyhttp.MiddlewareHandler, server *caddyhttp.Server) (al
 	}
 	return all
 }
+
+// anyRegexp is for regular expressions whose names are not looked for.
+const anyRegexp = "http.regexp.*"
 
 // definitions are the texts that placeholders are made of by directives of the
 // site, by the placeholders' names.
@@ -259,11 +369,18 @@ func (d definitions) handler(handler caddyhttp.MiddlewareHandler, server *caddyh
 			}
 		}
 	case *headers.Handler:
-		d.headers(h.Request)
+		d.headers(provenance.HeaderPrefix, h.Request)
+		if h.Response != nil {
+			d.headers(responsePrefix, h.Response.HeaderOps)
+		}
+	case *reverseproxy.Handler:
+		if h.Headers != nil && h.Headers.Response != nil {
+			d.headers(responsePrefix, h.Headers.Response.HeaderOps)
+		}
 	case SessionSetter:
 		for key, value := range h.Assignments() {
 			for _, text := range textsIn(value) {
-				d.add("session.data."+key, text)
+				d.add(dataPrefix+key, text)
 			}
 		}
 	}
@@ -276,26 +393,37 @@ func (d definitions) handler(handler caddyhttp.MiddlewareHandler, server *caddyh
 	}
 }
 
-func (d definitions) headers(ops *headers.HeaderOps) {
+func (d definitions) headers(prefix string, ops *headers.HeaderOps) {
 	if ops == nil {
 		return
 	}
 	for _, fields := range []map[string][]string{ops.Add, ops.Set} {
 		for name, values := range fields {
 			for _, value := range values {
-				d.add(headerPlaceholder(name), value)
+				d.add(prefix+textproto.CanonicalMIMEHeaderKey(name), value)
 			}
 		}
 	}
 	for name, replacements := range ops.Replace {
 		for _, r := range replacements {
-			d.add(headerPlaceholder(name), r.Replace)
+			d.add(prefix+textproto.CanonicalMIMEHeaderKey(name), r.Replace)
 		}
 	}
 }
 
-func headerPlaceholder(name string) string {
-	return provenance.HeaderPrefix + textproto.CanonicalMIMEHeaderKey(name)
+// dataPrefix and responsePrefix are how the names of placeholders of session data
+// and of response headers begin here, whatever else they are called by.
+const (
+	dataPrefix     = "session.data."
+	responsePrefix = "http.response.header."
+)
+
+// headerPrefixes are how the placeholders of headers begin, by what they begin
+// with here.
+var headerPrefixes = map[string]string{
+	provenance.HeaderPrefix:  provenance.HeaderPrefix,
+	responsePrefix:           responsePrefix,
+	"http.intercept.header.": responsePrefix,
 }
 
 // matchers adds what regular expressions find.
@@ -313,7 +441,7 @@ func (d definitions) matchers(sets caddyhttp.MatcherSets) {
 				add(&m.MatchRegexp, "{http.request.uri.path}")
 			case *caddyhttp.MatchHeaderRE:
 				for name, re := range *m {
-					add(re, "{"+headerPlaceholder(name)+"}")
+					add(re, "{"+provenance.HeaderPrefix+name+"}")
 				}
 			case *caddyhttp.MatchVarsRE:
 				for name, re := range *m {
@@ -322,6 +450,12 @@ func (d definitions) matchers(sets caddyhttp.MatcherSets) {
 					}
 					add(re, name)
 				}
+			case *caddyhttp.MatchExpression:
+				if strings.Contains(m.Expr, "_regexp") { // under any name
+					d.add(anyRegexp, "{http.request.uri}")
+				}
+			case *caddyhttp.MatchNot:
+				d.matchers(m.MatcherSets)
 			}
 		}
 	}
@@ -331,9 +465,9 @@ func (d definitions) add(name, text string) { d[name] = append(d[name], text) }
 
 // of returns what a placeholder is made of, and whether the site defines it.
 func (d definitions) of(placeholder string) (texts []string, ok bool) {
-	if path, isData := strings.CutPrefix(strings.TrimPrefix(placeholder, "http."), "session.data."); isData {
+	if path, isData := strings.CutPrefix(strings.TrimPrefix(placeholder, "http."), dataPrefix); isData {
 		for name, values := range d {
-			key, isData := strings.CutPrefix(name, "session.data.")
+			key, isData := strings.CutPrefix(name, dataPrefix)
 			if isData && (path == key || strings.HasPrefix(path, key+".")) {
 				texts, ok = append(texts, values...), true
 			}
@@ -346,10 +480,13 @@ func (d definitions) of(placeholder string) (texts []string, ok bool) {
 		} else {
 			texts, ok = d["http.regexp."]
 		}
-		return texts, ok
+		return append(slices.Clip(texts), d[anyRegexp]...), ok
 	}
-	if name, isHeader := strings.CutPrefix(placeholder, provenance.HeaderPrefix); isHeader {
-		placeholder = headerPlaceholder(name)
+	for prefix, here := range headerPrefixes {
+		if name, isHeader := strings.CutPrefix(placeholder, prefix); isHeader {
+			placeholder = here + textproto.CanonicalMIMEHeaderKey(name)
+			break
+		}
 	}
 	texts, ok = d[placeholder]
 	return texts, ok
@@ -372,7 +509,11 @@ func (c *identityCheck) check(s SessionSetter) error {
 			if found.writer == provenance.Trusted {
 				continue
 			}
-			what := fmt.Sprintf("session_set %s reads %s, %s", subject, found.via, found.what)
+			directive := "session_set " + subject
+			if h, ok := s.(headerSetter); ok {
+				directive = "header " + h.header
+			}
+			what := fmt.Sprintf("%s reads %s, %s", directive, found.via, found.what)
 			if found.writer == provenance.Visitor {
 				if at := sourceOf(s); at != "" {
 					what = at + ": " + what

@@ -207,21 +207,13 @@ func directives(lines []string) map[string]bool {
 	return names
 }
 
-// hitHeaders are those in which caches say whether they have answered, before
-// Cache-Status came: with words such as HIT, TCP_MEM_HIT, or "Hit from cloudfront".
-var hitHeaders = []string{"X-Cache", "X-Cache-Status", "X-Proxy-Cache", "Cf-Cache-Status", "X-Litespeed-Cache"}
-
 // FromCache reports whether a cache says that it has answered (Age: RFC 9111,
-// section 5.1; Cache-Status: RFC 9211; X-Cache and others). What can't be read in
-// the first two counts as such.
+// section 5.1; Cache-Status: RFC 9211; X-Cache and others, with words such as HIT,
+// TCP_MEM_HIT, or "Hit from cloudfront"). What can't be read in the first two
+// counts as such.
 func FromCache(header http.Header) bool {
-	for _, age := range header["Age"] {
-		if strings.Trim(age, " \t0") != "" || age == "" {
-			return true
-		}
-	}
-	for _, name := range hitHeaders {
-		if slices.ContainsFunc(header[name], saysHit) {
+	for name, lines := range header {
+		if slices.ContainsFunc(lines, teller(name)) {
 			return true
 		}
 	}
@@ -243,6 +235,26 @@ func FromCache(header http.Header) bool {
 	return false
 }
 
+// teller returns what reports whether a line of a header says that a cache has
+// answered.
+func teller(name string) func(line string) bool {
+	switch name = strings.ToLower(name); {
+	case name == "age":
+		return func(age string) bool { return strings.Trim(age, " \t0") != "" || age == "" }
+	case name == "x-varnish": // the number of the request, and of the one that was kept
+		return func(line string) bool { return len(strings.Fields(line)) > 1 }
+	case !strings.Contains(name, "cache"), name == "cache-status", kindOf(name) != none,
+		strings.HasSuffix(name, "-lookup"): // what Squid finds before it asks, nevertheless
+	case strings.HasSuffix(name, "-hit"), strings.HasSuffix(name, "-hits"):
+		return func(line string) bool {
+			return !slices.Contains([]string{"", "no", "false", "miss"}, strings.Trim(strings.ToLower(line), " \t,0"))
+		}
+	default:
+		return saysHit
+	}
+	return func(string) bool { return false }
+}
+
 // saysHit looks at the words of a line. What a cache has asked the origin about
 // and then kept, or serves though it is old, is from the cache, too.
 func saysHit(line string) bool {
@@ -250,7 +262,7 @@ func saysHit(line string) bool {
 	for element := range strings.SplitSeq(strings.ToLower(line), ",") {
 		element, _, _ = strings.Cut(element, " from ") // a host
 		for word := range strings.FieldsFuncSeq(element, isPart) {
-			if strings.HasSuffix(word, "hit") || word == "stale" || word == "updating" || word == "revalidated" {
+			if strings.HasSuffix(word, "hit") || word == "fresh" || word == "stale" || word == "updating" || word == "revalidated" {
 				return true
 			}
 		}

@@ -45,8 +45,8 @@ var placeholders = []struct {
 	// What has been checked, or can't be chosen.
 	{"http.auth.user.", Trusted, "whom an authentication handler, or the session, has let in"},
 	{"http.reverse_proxy.", Trusted, "the response of the upstream that handle_response looks at, such as an auth server"},
-	{"http.intercept.", Trusted, "the application's response"},
-	{"http.response.", Trusted, "the response so far, which the application and the site have made"},
+	{"http.intercept.", Trusted, "the application's response, but for what header makes of it"},
+	{"http.response.", Trusted, "the response so far, but for what header makes of it"},
 	{"http.request.remote", Trusted, "the address of the connection, which answers arrive at"},
 	{"http.request.remote.", Trusted, "the address of the connection, which answers arrive at"},
 	{"http.request.remote.host/", Trusted, "the network of the connection's address"},
