@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-session/caddy-session/internal/provenance"
+	"github.com/caddy-session/caddy-session/internal/placeholders"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/sessionapp"
 )
@@ -113,7 +113,7 @@ func (a *SessionSet) compile() error {
 	}
 	a.placeholders = map[string]bool{}
 	for key, value := range a.Set {
-		a.placeholders[key] = len(provenance.In(string(value))) > 0
+		a.placeholders[key] = len(placeholders.In(string(value))) > 0
 	}
 	return nil
 }

@@ -8,19 +8,19 @@
 // Two configurations compile to what serves requests: [Cookie] to a [SessionCookie],
 // and [Rules] to a [Keeper].
 //
-// Reading order, for the session cookie: cookie.go (what one cookie is configured
-// to be), validate.go (which configurations contradict themselves),
-// sessioncookie.go (what the cookie looks like), read.go (which values a request
-// carries), strip.go (what the application gets to see), setcookie.go (which
+// Reading order, for the session cookie: sessioncookie_config.go (what one cookie is configured
+// to be), sessioncookie_validate.go (which configurations contradict themselves),
+// sessioncookie.go (what the cookie looks like), values.go (which values a request
+// carries), strip.go (what the application gets to see), setcookie_drop.go (which
 // cookies the application may not set), header.go (how both headers are edited),
 // host.go (one spelling for every host).
 //
 // For the application's cookies: rules.go (what becomes of which name),
 // rules_validate.go and table.go (which rules contradict each other, and which one
-// counts), keeper.go (what a request looks like then) and response.go (what a
-// response does), parse.go and date.go (what a Set-Cookie line says), jar.go and
+// counts), rules_request.go (what a request looks like then) and rules_response.go (what a
+// response does), setcookie_parse.go and date.go (what a Set-Cookie line says), jar.go and
 // jarstore.go (the cookies that are kept), context.go and match.go (which go with a
-// request), wrap.go and cookieparser.go (sealed and signed values), harden.go
+// request), wrap.go and express.go (sealed and signed values), harden.go
 // (attributes). Which names servers find in a header is in names.go for both.
 //
 // Two rules hold the package together. Reading is strict and removing is

@@ -35,7 +35,7 @@ func TestDocsAreComplete(t *testing.T) {
 		{"sessionapp/app.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
 		{"stores/embedded.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
 		{"stores/redis.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 15},
-		{"stores/near.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
+		{"stores/redis_near.go", "setting", `"([a-z_]+)":\s+func\(\) error`, 1},
 		{"session/control.go", "directive", `(?m)^\t+case "([a-z-]+)":$`, 7},
 	} {
 		words := regexp.MustCompile(c.pattern).FindAllStringSubmatch(repoFile(t, c.file), -1)

@@ -11,9 +11,9 @@
 //
 // Reading order: token.go (what the browser holds), session.go and path.go (what
 // a request sees), policy.go (how long it lives), json.go and patch.go (what a
-// response may change), headers.go, names.go, encode.go and control.go (how
-// applications see and say it), record.go, fields.go, client.go, head.go,
-// seal.go and compact.go (what is stored), store.go and optional.go (where), verdict.go (what a
+// response may change), headers.go, headernames.go, headervalue.go and control.go (how
+// applications see and say it), record.go, record_fields.go, client.go, record_head.go,
+// seal.go and json_compact.go (what is stored), store.go and store_optional.go (where), verdict.go (what a
 // token is worth against it), manager.go and near.go (loading), commit.go,
 // change.go, fits.go, subject.go and stripes.go (committing), certain.go (writes whose
 // answer got lost), ender.go, event.go and observer.go (ending and telling),

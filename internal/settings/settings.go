@@ -1,5 +1,5 @@
 // Package settings reads what a site's configuration says: the blocks of a
-// Caddyfile (block.go), which of their lines a mistake is in (check.go), and the
+// Caddyfile (block.go), which of their lines a mistake is in (mistake.go), and the
 // placeholders in values. It knows what words, durations and sizes look like and
 // how mistakes in them are reported, but no setting.
 package settings

@@ -1,6 +1,6 @@
-// Package provenance tells who can write what a placeholder of Caddy shows: the
+// Package placeholders tells who can write what a placeholder of Caddy shows: the
 // visitor, or somebody who may say who is signed in.
-package provenance
+package placeholders
 
 import (
 	"slices"

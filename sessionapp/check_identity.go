@@ -17,7 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
-	"github.com/caddy-session/caddy-session/internal/provenance"
+	"github.com/caddy-session/caddy-session/internal/placeholders"
 )
 
 // Who is signed in must not come from what a client may write. What follows holds
@@ -369,7 +369,7 @@ func (d definitions) handler(handler caddyhttp.MiddlewareHandler, server *caddyh
 			}
 		}
 	case *headers.Handler:
-		d.headers(provenance.HeaderPrefix, h.Request)
+		d.headers(placeholders.HeaderPrefix, h.Request)
 		if h.Response != nil {
 			d.headers(responsePrefix, h.Response.HeaderOps)
 		}
@@ -421,9 +421,9 @@ const (
 // headerPrefixes are how the placeholders of headers begin, by what they begin
 // with here.
 var headerPrefixes = map[string]string{
-	provenance.HeaderPrefix:  provenance.HeaderPrefix,
-	responsePrefix:           responsePrefix,
-	"http.intercept.header.": responsePrefix,
+	placeholders.HeaderPrefix: placeholders.HeaderPrefix,
+	responsePrefix:            responsePrefix,
+	"http.intercept.header.":  responsePrefix,
 }
 
 // matchers adds what regular expressions find.
@@ -441,7 +441,7 @@ func (d definitions) matchers(sets caddyhttp.MatcherSets) {
 				add(&m.MatchRegexp, "{http.request.uri.path}")
 			case *caddyhttp.MatchHeaderRE:
 				for name, re := range *m {
-					add(re, "{"+provenance.HeaderPrefix+name+"}")
+					add(re, "{"+placeholders.HeaderPrefix+name+"}")
 				}
 			case *caddyhttp.MatchVarsRE:
 				for name, re := range *m {
@@ -506,7 +506,7 @@ func (c *identityCheck) check(s SessionSetter) error {
 		subject := h.SubjectKey()
 		for _, text := range subjectTexts(s.Assignments(), subject) {
 			found := c.text(text, map[string]bool{})
-			if found.writer == provenance.Trusted {
+			if found.writer == placeholders.Trusted {
 				continue
 			}
 			directive := "session_set " + subject
@@ -514,7 +514,7 @@ func (c *identityCheck) check(s SessionSetter) error {
 				directive = "header " + h.header
 			}
 			what := fmt.Sprintf("%s reads %s, %s", directive, found.via, found.what)
-			if found.writer == provenance.Visitor {
+			if found.writer == placeholders.Visitor {
 				if at := sourceOf(s); at != "" {
 					what = at + ": " + what
 				}
@@ -531,20 +531,20 @@ func (c *identityCheck) check(s SessionSetter) error {
 // finding is who can write a value. Visitor is worse than Unknown, which is worse
 // than Trusted; there are no others.
 type finding struct {
-	writer provenance.Writer
+	writer placeholders.Writer
 	key    string // the placeholder that is read in the end
 	via    string // the way to it
 	what   string
 }
 
 func (f finding) worseThan(other finding) bool {
-	return f.writer == provenance.Visitor && other.writer != provenance.Visitor ||
-		f.writer == provenance.Unknown && other.writer == provenance.Trusted
+	return f.writer == placeholders.Visitor && other.writer != placeholders.Visitor ||
+		f.writer == placeholders.Unknown && other.writer == placeholders.Trusted
 }
 
 // remedy says what to write instead.
 func (f finding) remedy(subject string) string {
-	if name, ok := strings.CutPrefix(f.key, provenance.HeaderPrefix); ok {
+	if name, ok := strings.CutPrefix(f.key, placeholders.HeaderPrefix); ok {
 		return fmt.Sprintf("write forward %s %s into the block of session, which removes that header from what clients send", subject, name)
 	}
 	if strings.HasPrefix(f.key, "http.request.cookie.") {
@@ -555,8 +555,8 @@ func (f finding) remedy(subject string) string {
 
 // text returns the worst of the placeholders in a text.
 func (c *identityCheck) text(text string, seen map[string]bool) finding {
-	worst := finding{writer: provenance.Trusted}
-	for _, key := range provenance.In(text) {
+	worst := finding{writer: placeholders.Trusted}
+	for _, key := range placeholders.In(text) {
 		if f := c.placeholder(key, seen); f.worseThan(worst) {
 			worst = f
 		}
@@ -568,43 +568,43 @@ func (c *identityCheck) text(text string, seen map[string]bool) finding {
 func (c *identityCheck) placeholder(key string, seen map[string]bool) finding {
 	f := finding{key: key, via: "{" + key + "}"}
 	if seen[key] {
-		f.writer = provenance.Trusted // by itself it is nothing
+		f.writer = placeholders.Trusted // by itself it is nothing
 		return f
 	}
 	seen[key] = true
 	defer delete(seen, key)
 
-	writer, what := provenance.Of(key)
+	writer, what := placeholders.Of(key)
 	f.what = what
 	texts, defined := c.defined.of(key)
 	switch writer {
-	case provenance.Header:
-		name := strings.TrimPrefix(key, provenance.HeaderPrefix)
+	case placeholders.Header:
+		name := strings.TrimPrefix(key, placeholders.HeaderPrefix)
 		writer = c.unless(func(h SessionHandler) bool { return h.StripsHeader(name) })
 		for _, h := range c.handlers {
 			if shown := h.ForwardedKey(name); shown != "" {
 				texts = append(slices.Clip(texts), "{session.data."+shown+"}")
 			}
 		}
-	case provenance.Cookie:
+	case placeholders.Cookie:
 		writer = c.unless(func(h SessionHandler) bool { return h.StripsCookie(strings.TrimPrefix(key, "http.request.cookie.")) })
-	case provenance.Certificate:
-		writer = provenance.Trusted
+	case placeholders.Certificate:
+		writer = placeholders.Trusted
 		if c.server != nil && !verifiesClients(c.server) {
-			writer = provenance.Unknown
+			writer = placeholders.Unknown
 		}
-	case provenance.Defined:
+	case placeholders.Defined:
 		switch {
 		case defined, c.defined == nil, strings.Contains(key, "session.data."):
-			writer = provenance.Trusted
+			writer = placeholders.Trusted
 		case strings.HasPrefix(key, "http.regexp."):
-			writer = provenance.Visitor
+			writer = placeholders.Visitor
 		default:
-			writer = provenance.Unknown
+			writer = placeholders.Unknown
 		}
-	case provenance.Unknown:
+	case placeholders.Unknown:
 		if defined || c.defined == nil {
-			writer = provenance.Trusted
+			writer = placeholders.Trusted
 		}
 	}
 	f.writer = writer
@@ -618,11 +618,11 @@ func (c *identityCheck) placeholder(key string, seen map[string]bool) finding {
 }
 
 // unless returns Visitor unless a handler that runs in any case says so.
-func (c *identityCheck) unless(strips func(SessionHandler) bool) provenance.Writer {
+func (c *identityCheck) unless(strips func(SessionHandler) bool) placeholders.Writer {
 	if slices.ContainsFunc(c.sure, strips) {
-		return provenance.Trusted
+		return placeholders.Trusted
 	}
-	return provenance.Visitor
+	return placeholders.Visitor
 }
 
 // verifiesClients reports whether certificates of clients are verified by an

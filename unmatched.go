@@ -13,9 +13,9 @@ import (
 	"github.com/caddy-session/caddy-session/session"
 )
 
-// passing is a request that a handler does not own, and its response: without a
+// unmatched is a request that a handler does not own, and its response: without a
 // session, but with everything removed that is ours.
-type passing struct {
+type unmatched struct {
 	h       *Handler
 	visit   *visit
 	owner   *Handler            // the handler around this one that has the session, or nil
@@ -25,33 +25,33 @@ type passing struct {
 
 // pass serves a request that this handler does not own.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visit) error {
-	p := &passing{h: h, visit: v, owner: v.owner()}
-	if p.owner == nil {
+	u := &unmatched{h: h, visit: v, owner: v.owner()}
+	if u.owner == nil {
 		v.session = nil // that of the route before the error
-		p.cookies = h.appCookies.Enter(r, &v.cookies, nil, h.originOf(r), browserPath(r))
-		p.cookies.Show()
+		u.cookies = h.appCookies.Enter(r, &v.cookies, nil, h.originOf(r), browserPath(r))
+		u.cookies.Show()
 	}
-	p.writer.Wrap(w, p)
-	defer func() { p.strip(w.Header()) }() // of trailers; and the access log shows it, after a panic too
-	err := next.ServeHTTP(&p.writer, r)
-	p.writer.End()
+	u.writer.Wrap(w, u)
+	defer func() { u.strip(w.Header()) }() // of trailers; and the access log shows it, after a panic too
+	err := next.ServeHTTP(&u.writer, r)
+	u.writer.End()
 	return err
 }
 
 // Interim implements [response.Hooks].
-func (p *passing) Interim(header http.Header) {
-	p.strip(header)
-	p.cookies.Clean(header, p.visit.line)
+func (u *unmatched) Interim(header http.Header) {
+	u.strip(header)
+	u.cookies.Clean(header, u.visit.line)
 }
 
 // Final implements [response.Hooks].
-func (p *passing) Final(header http.Header, _ int) error {
-	p.strip(header)
-	if p.cookies.Take(header, p.visit.line) {
-		p.cookies.Refuse(errNoSession)
+func (u *unmatched) Final(header http.Header, _ int) error {
+	u.strip(header)
+	if u.cookies.Take(header, u.visit.line) {
+		u.cookies.Refuse(errNoSession)
 	}
-	p.cookies.Send(header, p.visit.line, session.Result{})
-	if p.cookies.Private() {
+	u.cookies.Send(header, u.visit.line, session.Result{})
+	if u.cookies.Private() {
 		caching.MakePrivate(header)
 	}
 	return nil
@@ -60,20 +60,20 @@ func (p *passing) Final(header http.Header, _ int) error {
 var errNoSession = errors.New("it is to be kept, and the matcher leaves the request without a session")
 
 // The rest of [response.Hooks].
-func (p *passing) Sent()             {}
-func (p *passing) Hijacked(net.Conn) {}
+func (u *unmatched) Sent()             {}
+func (u *unmatched) Hijacked(net.Conn) {}
 
-func (p *passing) strip(header http.Header) {
-	managed := p.h.protocol.ManagesResponse
-	if p.owner != nil { // it obeys its own headers after us
+func (u *unmatched) strip(header http.Header) {
+	managed := u.h.protocol.ManagesResponse
+	if u.owner != nil { // it obeys its own headers after us
 		managed = func(name string) bool {
-			return p.h.protocol.ManagesResponse(name) && !p.owner.protocol.ManagesResponse(name)
+			return u.h.protocol.ManagesResponse(name) && !u.owner.protocol.ManagesResponse(name)
 		}
 	}
 	session.Strip(header, managed)
 	session.StripList(header, "Trailer", managed)
-	p.h.dropCookies(header, p.visit.line)
-	p.h.appCookies.StripTrailers(header)
+	u.h.dropCookies(header, u.visit.line)
+	u.h.appCookies.StripTrailers(header)
 }
 
-var _ response.Hooks = (*passing)(nil)
+var _ response.Hooks = (*unmatched)(nil)

@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 
-	"github.com/caddy-session/caddy-session/internal/provenance"
+	"github.com/caddy-session/caddy-session/internal/placeholders"
 )
 
 // Which strings of what is set can become the subject.
@@ -39,12 +39,12 @@ func TestSubjectTexts(t *testing.T) {
 // A certificate says who somebody is where an authority has been asked.
 func TestIdentityOfCertificates(t *testing.T) {
 	const certificate = "{http.request.tls.client.subject}"
-	for mode, want := range map[tls.ClientAuthType]provenance.Writer{
-		tls.NoClientCert:               provenance.Trusted, // it is empty
-		tls.VerifyClientCertIfGiven:    provenance.Trusted,
-		tls.RequireAndVerifyClientCert: provenance.Trusted,
-		tls.RequestClientCert:          provenance.Unknown,
-		tls.RequireAnyClientCert:       provenance.Unknown,
+	for mode, want := range map[tls.ClientAuthType]placeholders.Writer{
+		tls.NoClientCert:               placeholders.Trusted, // it is empty
+		tls.VerifyClientCertIfGiven:    placeholders.Trusted,
+		tls.RequireAndVerifyClientCert: placeholders.Trusted,
+		tls.RequestClientCert:          placeholders.Unknown,
+		tls.RequireAnyClientCert:       placeholders.Unknown,
 	} {
 		server := &caddyhttp.Server{TLSConnPolicies: caddytls.ConnectionPolicies{
 			{TLSConfig: &tls.Config{ClientAuth: tls.NoClientCert}}, {}, {TLSConfig: &tls.Config{ClientAuth: mode}},
