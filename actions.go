@@ -185,9 +185,9 @@ func act(a action, name string, w http.ResponseWriter, r *http.Request, next cad
 	return next.ServeHTTP(w, r)
 }
 
-// act adds the actions of the site to a patch of the application, which may
+// withActions adds the actions of the site to a patch of the application, which may
 // be nil. The result is nil if there is nothing to do.
-func (x *exchange) act(patch *session.Patch) (*session.Patch, error) {
+func (x *exchange) withActions(patch *session.Patch) (*session.Patch, error) {
 	if len(x.actions) == 0 || patch != nil && patch.Destroy {
 		return patch, nil
 	}

@@ -34,7 +34,7 @@ type exchange struct {
 	request *http.Request
 	started time.Time
 
-	site    session.Site // the zero value where there can't be a session: see hasSite
+	site    session.Site // its Scope is zero where there can't be a session: see hasSite
 	from    origin.Origin
 	secure  bool // the session cookie is Secure on this request
 	came    visitor
@@ -43,7 +43,7 @@ type exchange struct {
 	visitor map[string]any // what they set of what the visitor has sent
 	private bool           // shared caches must not store the response, though it says so
 
-	left   *session.Session // as the response leaves it
+	after  *session.Session // as the response leaves it
 	touch  bool             // the session was used and not written
 	writer response.Writer
 
@@ -90,8 +90,8 @@ func (x *exchange) begin(w http.ResponseWriter) error {
 	return err
 }
 
-// end is called when the handler is done with the request.
-func (x *exchange) end() { x.visit.exchange = nil }
+// release is called when the handler is done with the request.
+func (x *exchange) release() { x.visit.exchange = nil }
 
 func (x *exchange) load(w http.ResponseWriter) error {
 	h, r := x.h, x.request
@@ -264,7 +264,8 @@ func (x *exchange) abandoned(header http.Header) {
 	caching.Protect(header, 0, x.visit.hasCookie(header), !x.came.anonymous(), false, &x.room.lines)
 }
 
-// Final implements [response.Hooks].
+// Final implements [response.Hooks]: before the first byte goes out, it takes what
+// the application asks for, commits it, and answers.
 func (x *exchange) Final(header http.Header, status int) error {
 	patch, err := x.take(header, status)
 	if err != nil {
@@ -280,7 +281,7 @@ func (x *exchange) Final(header http.Header, status int) error {
 	used := (patch == nil || !patch.NoTouch) && status != clientClosedRequest
 	x.touch = used && !result.Committed
 	if used {
-		x.keepAlive(x.left)
+		x.keepAlive(x.after)
 	} else {
 		x.keepAlive(nil)
 	}
@@ -316,7 +317,7 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 		x.h.lines.shareable.Log(x.h.logger.Warn, "making a response private: it has session headers, and says that shared caches may store it, which would give one user's session to others; send Cache-Control: no-store or private", x.request.URL.Path, x.where())
 	}
 	if status != clientClosedRequest {
-		if patch, err = x.act(patch); err != nil {
+		if patch, err = x.withActions(patch); err != nil {
 			return nil, err
 		}
 	}
@@ -392,7 +393,7 @@ func (x *exchange) refuse(err error) error {
 
 // answer puts into a response's header what the browser and caches have to know.
 func (x *exchange) answer(header http.Header, status int, result session.Result) {
-	x.left = result.Session
+	x.after = result.Session
 	x.belong(result)
 	x.cookies.Send(header, x.visit.line, result)
 	if status != clientClosedRequest {
@@ -403,8 +404,8 @@ func (x *exchange) answer(header http.Header, status int, result session.Result)
 		x.visit.setCookie(header, line)
 		secret = secret || result.Cookie != session.CookieAgain
 	}
-	same := !x.came.unknown && !shows(x.came.session) && !shows(x.left) && caching.IsAsset(x.request.Header, header, status)
-	caching.Protect(header, status, secret, !x.came.anonymous() || x.left != nil, same, &x.room.lines)
+	same := !x.came.unknown && !shows(x.came.session) && !shows(x.after) && caching.IsAsset(x.request.Header, header, status)
+	caching.Protect(header, status, secret, !x.came.anonymous() || x.after != nil, same, &x.room.lines)
 	if x.private || x.cookies.Private() || result.Cookie == session.CookieAgain {
 		caching.MakePrivate(header)
 	}
@@ -460,7 +461,7 @@ func (x *exchange) Sent() {
 	}
 	channel := x.request.Method == http.MethodConnect || isEventStream(x.writer.Header())
 	if channel {
-		x.keepAlive(nil) // which is no use
+		x.keepAlive(nil) // which does not count as use
 	}
 	x.sending(channel)
 }

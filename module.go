@@ -278,7 +278,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.pass(w, r, next, v)
 	}
 	x := v.newExchange(h, r)
-	defer x.end()
+	defer x.release()
 	if err := x.begin(w); err != nil {
 		return h.explain(w, r, err)
 	}

@@ -87,7 +87,7 @@ func (x *exchange) sending(channel bool) {
 
 // Hijacked implements [response.Hooks].
 func (x *exchange) Hijacked(conn net.Conn) {
-	x.keepAlive(nil) // a channel, which is no use
+	x.keepAlive(nil) // a channel does not count as use
 	x.conn.Store(&conn)
 	x.sending(true)
 }

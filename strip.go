@@ -38,7 +38,7 @@ func (h *Handler) stripRequest(r *http.Request, v *visit) (odd bool) {
 	session.StripList(r.Header, "Trailer", managed)
 	switch {
 	case r.Trailer == nil:
-	case v.trailers != nil && (v.trailers.left || v.trailers.started.Load()):
+	case v.trailers != nil && (v.trailers.returned || v.trailers.started.Load()):
 		// A proxy that has given up may still be reading the body, and
 		// net/http be writing the trailers: the map is out of bounds.
 		r.Trailer = nil
@@ -131,7 +131,7 @@ type trailerGuard struct {
 	trailer http.Header
 	managed func(string) bool
 	started atomic.Bool // the body is being read
-	left    bool        // a session handler has returned: what comes now is an error route
+	returned    bool        // a session handler has returned: what comes now is an error route
 }
 
 func (g *trailerGuard) Read(p []byte) (int, error) {

@@ -27,7 +27,7 @@ func TestTrailersAreLeftAloneOnceTheBodyIsRead(t *testing.T) {
 	}{
 		{"nested", func(*visit, *http.Request) {}, true},
 		{"in handle_response", func(_ *visit, r *http.Request) { r.Body.Read(make([]byte, 1)) }, false},
-		{"in handle_errors", func(s *visit, _ *http.Request) { s.trailers.left = true }, false},
+		{"in handle_errors", func(s *visit, _ *http.Request) { s.trailers.returned = true }, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {

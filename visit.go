@@ -89,7 +89,7 @@ func (v *visit) enter(h *Handler, r *http.Request) (odd bool) {
 func (v *visit) leave(h *Handler, r *http.Request, err error) {
 	v.depth--
 	if v.trailers != nil {
-		v.trailers.left = true
+		v.trailers.returned = true
 	}
 	if err == nil || v.exchange != nil { // which has the session still
 		return
@@ -99,7 +99,7 @@ func (v *visit) leave(h *Handler, r *http.Request, err error) {
 }
 
 // newExchange begins the exchange of a handler that has the session. The caller
-// calls its end.
+// calls its release.
 func (v *visit) newExchange(h *Handler, r *http.Request) *exchange {
 	x := &v.first
 	if x.h != nil {

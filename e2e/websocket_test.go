@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,12 +62,13 @@ func readFrame(r io.Reader) (text string, err error) {
 // when its connection is.
 func webSocketApp(t *testing.T, lines string, before func()) (a *application, ended chan struct{}) {
 	ended = make(chan struct{})
+	end := sync.OnceFunc(func() { close(ended) })
 	a = app(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "websocket" {
 			scripted(w, r)
 			return
 		}
-		defer close(ended)
+		defer end()
 		c, buf, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)

@@ -64,8 +64,11 @@ func sessionOf(app *sessionapp.App, i session.Info) adminSession {
 	// The store's TTL was set to idle when another one was last used, unless
 	// something else cuts it off.
 	if idle := app.Idle(); idle > 0 && !i.Remembered && i.Expires.Before(i.Deadline) {
-		if seen = i.Expires.Add(-idle); seen.Before(i.Created) {
+		switch seen = i.Expires.Add(-idle); {
+		case seen.Before(i.Created):
 			seen = i.Created
+		case seen.After(time.Now()): // it is kept for longer than idle, for its kept cookies
+			seen = time.Time{}
 		}
 	}
 	return adminSession{

@@ -45,7 +45,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	next := &Session{}
 	if s == nil {
 		next.created = now
-		next.last(now, m.policy.Lifetime, false)
+		next.lastFor(now, m.policy.Lifetime, false)
 		next.client = site.Client.clipped()
 	} else {
 		next.record = s.record
@@ -58,11 +58,11 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	case c.signedIn:
 		next.signedIn = now
 		next.signInClient = site.Client.clipped()
-		next.last(now, m.policy.Lifetime, false)
+		next.lastFor(now, m.policy.Lifetime, false)
 	case signedOut:
 		next.signedIn, next.signInClient = time.Time{}, Client{}
 		if deadline := next.deadline; next.remembered { // which was the wish of the user, who is gone
-			next.last(now, m.policy.Lifetime, false)
+			next.lastFor(now, m.policy.Lifetime, false)
 			next.deadline = earlier(deadline, next.deadline)
 		}
 	}
@@ -103,16 +103,16 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 // before until now. What the application has asked for by max-age stays if it is more.
 func (m *Manager) rememberUntil(s *Session, before, until, now time.Time) {
 	if s.remembered && !before.Before(s.deadline) {
-		s.last(now, m.policy.Lifetime, false)
+		s.lastFor(now, m.policy.Lifetime, false)
 	}
 	if end := earlier(until, now.Add(m.policy.Remember)); end.After(m.policy.deadline(&s.record)) {
-		s.last(now, end.Sub(now), true)
+		s.lastFor(now, end.Sub(now), true)
 	}
 }
 
 func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 	if age == 0 {
-		s.last(now, m.policy.Lifetime, false)
+		s.lastFor(now, m.policy.Lifetime, false)
 		return
 	}
 	if age > m.policy.Remember {
@@ -120,7 +120,7 @@ func (m *Manager) setMaxAge(s *Session, age time.Duration, now time.Time) {
 			zap.Duration("max_age", age), zap.Duration("remember", m.policy.Remember))
 		age = m.policy.Remember
 	}
-	s.last(now, age, true)
+	s.lastFor(now, age, true)
 }
 
 // entry returns what to store.

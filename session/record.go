@@ -124,8 +124,8 @@ func ifElse(condition bool, yes, no string) string {
 	return no
 }
 
-// last has the session end this long after now.
-func (r *record) last(now time.Time, d time.Duration, remembered bool) {
+// lastFor has the session end this long after now.
+func (r *record) lastFor(now time.Time, d time.Duration, remembered bool) {
 	r.since, r.deadline, r.remembered = now, now.Add(d), remembered
 }
 
