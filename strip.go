@@ -128,10 +128,10 @@ func (h *Handler) stripCookies(r *http.Request, odd bool) {
 // which is when net/http adds all that the client sent, announced or not.
 type trailerGuard struct {
 	io.ReadCloser
-	trailer http.Header
-	managed func(string) bool
-	started atomic.Bool // the body is being read
-	returned    bool        // a session handler has returned: what comes now is an error route
+	trailer  http.Header
+	managed  func(string) bool
+	started  atomic.Bool // the body is being read
+	returned bool        // a session handler has returned: what comes now is an error route
 }
 
 func (g *trailerGuard) Read(p []byte) (int, error) {
