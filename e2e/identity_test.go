@@ -185,6 +185,13 @@ func TestIdentityOfClients(t *testing.T) {
 		{"data of a visitor on a host that shares the cookie", "session {\ncookie {\ndomain example.com\n}\n}\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://other.example {\nsession\nsession_set nick {query.nick}\n" + proxy, refused, "{http.request.uri.query.nick}"},
 		{"data of a visitor on another port", "session\nhandle {\nsession_set user {session.data.nick}\n" + proxy + "\n}\n}\nhttp://127.0.0.1:1 {\nsession\nsession_set nick {query.nick}\n" + proxy, refused, "{http.request.uri.query.nick}"},
 		{"path_regexp of an expression beside another one", "session\n@g vars_regexp u {http.auth.user.id} ^(.*)@\nheader @g A b\n@u expression `path_regexp('u', '^/u/(.*)$')`\nsession_set @u user {re.u.1}\n" + proxy, refused, "the request"},
+		{"vars before session", "session {\nforward user Remote-User\n}\nvars who {header.Remote-User}\nsession_set user {vars.who}\n" + proxy, refused, "which is made of " + header},
+		{"vars after session", "session {\nforward user Remote-User\n}\nroute {\nvars who {header.Remote-User}\nsession_set user {vars.who}\n" + proxy + "\n}", fine, ""},
+		{"map before session", "session {\nforward user Remote-User\n}\nmap {header.Remote-User} {who} {\n~(.*) $1\n}\nsession_set user {who}\n" + proxy, fine, ""}, // it waits until it is asked
+		{"header before session", "session {\nforward user Remote-User\n}\nheader X-Who {header.Remote-User}\nsession_set user {http.response.header.X-Who}\n" + proxy, refused, "which is made of " + header},
+		{"regexp before session", "@u header_regexp u Remote-User (.*)\nheader @u X-A b\nsession {\nforward user Remote-User\n}\nsession_set user {re.u.1}\n" + proxy, refused, "which is made of " + header},
+		{"regexp after session", "session {\nforward user Remote-User\n}\n@u header_regexp u Remote-User (.*)\nsession_set @u user {re.u.1}\n" + proxy, fine, ""},
+		{"kept cookie before session", "session {\ncookies {\nkeep name\n}\n}\nvars who {cookie.name}\nsession_set user {vars.who}\n" + proxy, refused, "which is made of {http.request.cookie.name}"},
 		{"set by header", "session\nheader X-Session-Set user={query.name}\n" + proxy, refused, "header X-Session-Set reads {http.request.uri.query.name}"},
 		{"another key by header, and what goes on behind it", "session\nheader x-session-set lang={query.lang}\n" + proxy, refused, "header X-Session-Set reads"},
 		{"set by header_down", "session {\nheader_prefix X-My-\n}\nreverse_proxy " + a.host() + " {\nheader_down X-My-Set user={query.name}\n}", refused, "header X-My-Set reads"},

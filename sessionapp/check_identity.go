@@ -86,10 +86,13 @@ func checkIdentity(app *caddyhttp.App, log *zap.Logger) error {
 	var all error
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
-		w := &identityWalk{app: app, server: server, log: log}
+		w := &identityWalk{app: app, server: server, log: log, sureAt: sureAt{}}
 		w.list(server.Routes, nil, before{})
 		if server.Errors != nil {
 			w.list(server.Errors.Routes, &place{routes: server.Routes, at: -1}, before{})
+		}
+		for _, s := range w.setters {
+			w.check(s.SessionSetter, s.at, s.b)
 		}
 		w.checkHeaders()
 		all = errors.Join(all, w.err)
@@ -124,7 +127,27 @@ type identityWalk struct {
 	err    error
 
 	handlers []SessionHandler
+	setters  []setterAt
 	headers  []headerOps
+	sureAt   sureAt
+}
+
+// setterAt is a directive at a place, which is checked when all is known.
+type setterAt struct {
+	SessionSetter
+	at *place
+	b  before
+}
+
+// sureAt is which session handlers have surely run when a handler or matcher does
+// that takes values as they are then. What vars, say, takes before the session is
+// there is what the client has sent.
+type sureAt map[any][]SessionHandler
+
+func (s sureAt) note(module any, sure []SessionHandler) {
+	if old, ok := s[module]; !ok || len(sure) < len(old) {
+		s[module] = sure
+	}
 }
 
 // headerOps are what the site makes of response headers at a place. Where it has
@@ -156,14 +179,19 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 		return b
 	}
 	defer func() { w.depth-- }()
+	eachMatcher(routes[i].MatcherSets, func(m any) { w.sureAt.note(m, b.sure) })
 	for k, handler := range routes[i].Handlers {
+		switch handler.(type) {
+		case *caddyhttp.VarsMiddleware, *headers.Handler, *reverseproxy.Handler:
+			w.sureAt.note(handler, b.sure)
+		}
 		here := &place{routes, i, k, up}
 		switch h := handler.(type) {
 		case SessionHandler:
 			b = b.with(h)
 			w.handlers = append(w.handlers, h)
 		case SessionSetter:
-			w.check(h, here, b)
+			w.setters = append(w.setters, setterAt{h, here, b})
 		case *caddyhttp.Subroute:
 			within := w.list(h.Routes, here, b)
 			if h.Errors != nil {
@@ -198,7 +226,7 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 const maxDepth = 100
 
 func (w *identityWalk) check(s SessionSetter, here *place, b before) {
-	c := &identityCheck{handlers: b.maybe, sure: b.sure, defined: definitions{}, server: w.server}
+	c := &identityCheck{handlers: b.maybe, sure: b.sure, defined: newDefinitions(w.sureAt), server: w.server}
 	c.warn = func(what string) {
 		w.log.Warn("who is signed in may come from what a client writes: "+what, zap.String("at", sourceOf(s)))
 	}
@@ -233,9 +261,9 @@ func (w *identityWalk) check(s SessionSetter, here *place, b before) {
 
 // data adds what other requests may have set in the same session: anywhere in the
 // app, but for other hosts, if hosts is not nil.
-func (d definitions) data(app *caddyhttp.App, hosts []string) {
+func (d *definitions) data(app *caddyhttp.App, hosts []string) {
 	for _, server := range app.Servers {
-		all, routes := definitions{}, slices.Clip(server.Routes)
+		all, routes := newDefinitions(d.sureAt), slices.Clip(server.Routes)
 		if server.Errors != nil {
 			routes = append(routes, server.Errors.Routes...)
 		}
@@ -244,9 +272,9 @@ func (d definitions) data(app *caddyhttp.App, hosts []string) {
 				all.route(route, server, 0)
 			}
 		}
-		for name, texts := range all {
+		for name, values := range all.made {
 			if strings.HasPrefix(name, dataPrefix) {
-				d[name] = append(d[name], texts...)
+				d.made[name] = append(d.made[name], values...)
 			}
 		}
 	}
@@ -289,12 +317,12 @@ func (headerSetter) Position() string              { return "" }
 
 func (w *identityWalk) checkHeaders() {
 	for _, one := range w.headers {
-		lines := definitions{}
+		lines := newDefinitions(nil)
 		lines.headers("", one.ops)
 		for _, h := range w.handlers {
 			s := headerSetter{header: h.SetHeader(), subject: h.SubjectKey()}
-			for _, text := range lines[s.header] {
-				s.values = append(s.values, text)
+			for _, value := range lines.made[s.header] {
+				s.values = append(s.values, value.text)
 			}
 			if s.values != nil {
 				w.check(s, one.at, before{[]SessionHandler{h}, one.b.sure})
@@ -334,20 +362,38 @@ func routesOf(handler caddyhttp.MiddlewareHandler, server *caddyhttp.Server) (al
 // anyRegexp is for regular expressions whose names are not looked for.
 const anyRegexp = "http.regexp.*"
 
-// definitions are the texts that placeholders are made of by directives of the
-// site, by the placeholders' names.
-type definitions map[string][]string
+// definitions are what placeholders are made of by directives of the site, by the
+// placeholders' names.
+type definitions struct {
+	made map[string][]made
+	sureAt
+	module any // that add is about, nil for one that takes values when it is asked
+}
 
-func (d definitions) route(route caddyhttp.Route, server *caddyhttp.Server, depth int) {
+// made is a text that a placeholder is made of. If early, its own placeholders are
+// replaced where only the session handlers in sure have run in any case.
+type made struct {
+	text  string
+	early bool
+	sure  []SessionHandler
+}
+
+func newDefinitions(at sureAt) *definitions {
+	return &definitions{made: map[string][]made{}, sureAt: at}
+}
+
+func (d *definitions) route(route caddyhttp.Route, server *caddyhttp.Server, depth int) {
 	d.matchers(route.MatcherSets)
 	for _, handler := range route.Handlers {
 		d.handler(handler, server, depth)
 	}
 }
 
-func (d definitions) handler(handler caddyhttp.MiddlewareHandler, server *caddyhttp.Server, depth int) {
+func (d *definitions) handler(handler caddyhttp.MiddlewareHandler, server *caddyhttp.Server, depth int) {
+	d.module = nil
 	switch h := handler.(type) {
 	case *caddyhttp.VarsMiddleware:
+		d.module = h
 		for name, value := range *h {
 			text, _ := value.(string)
 			d.add("http.vars."+name, text)
@@ -369,11 +415,13 @@ func (d definitions) handler(handler caddyhttp.MiddlewareHandler, server *caddyh
 			}
 		}
 	case *headers.Handler:
+		d.module = h
 		d.headers(placeholders.HeaderPrefix, h.Request)
 		if h.Response != nil {
 			d.headers(responsePrefix, h.Response.HeaderOps)
 		}
 	case *reverseproxy.Handler:
+		d.module = h
 		if h.Headers != nil && h.Headers.Response != nil {
 			d.headers(responsePrefix, h.Headers.Response.HeaderOps)
 		}
@@ -393,7 +441,7 @@ func (d definitions) handler(handler caddyhttp.MiddlewareHandler, server *caddyh
 	}
 }
 
-func (d definitions) headers(prefix string, ops *headers.HeaderOps) {
+func (d *definitions) headers(prefix string, ops *headers.HeaderOps) {
 	if ops == nil {
 		return
 	}
@@ -427,60 +475,76 @@ var headerPrefixes = map[string]string{
 }
 
 // matchers adds what regular expressions find.
-func (d definitions) matchers(sets caddyhttp.MatcherSets) {
+func (d *definitions) matchers(sets caddyhttp.MatcherSets) {
 	add := func(re *caddyhttp.MatchRegexp, of string) {
 		d.add("http.regexp.", of)
 		if re.Name != "" {
 			d.add("http.regexp."+re.Name, of)
 		}
 	}
+	eachMatcher(sets, func(matcher any) {
+		d.module = matcher
+		switch m := matcher.(type) {
+		case *caddyhttp.MatchPathRE:
+			add(&m.MatchRegexp, "{http.request.uri.path}")
+		case *caddyhttp.MatchHeaderRE:
+			for name, re := range *m {
+				add(re, "{"+placeholders.HeaderPrefix+name+"}")
+			}
+		case *caddyhttp.MatchVarsRE:
+			for name, re := range *m {
+				if !strings.HasPrefix(name, "{") {
+					name = "{http.vars." + name + "}"
+				}
+				add(re, name)
+			}
+		case *caddyhttp.MatchExpression:
+			if strings.Contains(m.Expr, "_regexp") { // under any name
+				d.add(anyRegexp, "{http.request.uri}")
+			}
+		}
+	})
+}
+
+// eachMatcher calls f for the matchers that may have regular expressions.
+func eachMatcher(sets caddyhttp.MatcherSets, f func(any)) {
 	for _, set := range sets {
 		for _, matcher := range set {
 			switch m := matcher.(type) {
-			case *caddyhttp.MatchPathRE:
-				add(&m.MatchRegexp, "{http.request.uri.path}")
-			case *caddyhttp.MatchHeaderRE:
-				for name, re := range *m {
-					add(re, "{"+placeholders.HeaderPrefix+name+"}")
-				}
-			case *caddyhttp.MatchVarsRE:
-				for name, re := range *m {
-					if !strings.HasPrefix(name, "{") {
-						name = "{http.vars." + name + "}"
-					}
-					add(re, name)
-				}
-			case *caddyhttp.MatchExpression:
-				if strings.Contains(m.Expr, "_regexp") { // under any name
-					d.add(anyRegexp, "{http.request.uri}")
-				}
+			case *caddyhttp.MatchPathRE, *caddyhttp.MatchHeaderRE, *caddyhttp.MatchVarsRE, *caddyhttp.MatchExpression:
+				f(m)
 			case *caddyhttp.MatchNot:
-				d.matchers(m.MatcherSets)
+				eachMatcher(m.MatcherSets, f)
 			}
 		}
 	}
 }
 
-func (d definitions) add(name, text string) { d[name] = append(d[name], text) }
+func (d *definitions) add(name, text string) {
+	d.made[name] = append(d.made[name], made{text, d.module != nil, d.sureAt[d.module]})
+}
 
 // of returns what a placeholder is made of, and whether the site defines it.
-func (d definitions) of(placeholder string) (texts []string, ok bool) {
+func (d *definitions) of(placeholder string) (all []made, ok bool) {
+	if d == nil {
+		return nil, false
+	}
 	if path, isData := strings.CutPrefix(strings.TrimPrefix(placeholder, "http."), dataPrefix); isData {
-		for name, values := range d {
+		for name, values := range d.made {
 			key, isData := strings.CutPrefix(name, dataPrefix)
 			if isData && (path == key || strings.HasPrefix(path, key+".")) {
-				texts, ok = append(texts, values...), true
+				all, ok = append(all, values...), true
 			}
 		}
-		return texts, ok
+		return all, ok
 	}
 	if group, isFound := strings.CutPrefix(placeholder, "http.regexp."); isFound {
 		if name, _, named := strings.Cut(group, "."); named {
-			texts, ok = d["http.regexp."+name]
+			all, ok = d.made["http.regexp."+name]
 		} else {
-			texts, ok = d["http.regexp."]
+			all, ok = d.made["http.regexp."]
 		}
-		return append(slices.Clip(texts), d[anyRegexp]...), ok
+		return append(slices.Clip(all), d.made[anyRegexp]...), ok
 	}
 	for prefix, here := range headerPrefixes {
 		if name, isHeader := strings.CutPrefix(placeholder, prefix); isHeader {
@@ -488,15 +552,15 @@ func (d definitions) of(placeholder string) (texts []string, ok bool) {
 			break
 		}
 	}
-	texts, ok = d[placeholder]
-	return texts, ok
+	all, ok = d.made[placeholder]
+	return all, ok
 }
 
 // identityCheck holds a directive to the handlers that run before it.
 type identityCheck struct {
 	handlers []SessionHandler // that may have the session
 	sure     []SessionHandler // those of them that run in any case
-	defined  definitions      // nil: not known yet
+	defined  *definitions     // nil: not known yet
 	server   *caddyhttp.Server
 	warn     func(what string)
 }
@@ -576,14 +640,14 @@ func (c *identityCheck) placeholder(key string, seen map[string]bool) finding {
 
 	writer, what := placeholders.Of(key)
 	f.what = what
-	texts, defined := c.defined.of(key)
+	values, defined := c.defined.of(key)
 	switch writer {
 	case placeholders.Header:
 		name := strings.TrimPrefix(key, placeholders.HeaderPrefix)
 		writer = c.unless(func(h SessionHandler) bool { return h.StripsHeader(name) })
 		for _, h := range c.handlers {
 			if shown := h.ForwardedKey(name); shown != "" {
-				texts = append(slices.Clip(texts), "{session.data."+shown+"}")
+				values = append(slices.Clip(values), made{text: "{" + dataPrefix + shown + "}"})
 			}
 		}
 	case placeholders.Cookie:
@@ -608,8 +672,12 @@ func (c *identityCheck) placeholder(key string, seen map[string]bool) finding {
 		}
 	}
 	f.writer = writer
-	for _, text := range texts {
-		if inner := c.text(text, seen); inner.worseThan(f) {
+	for _, value := range values {
+		then := *c
+		if value.early {
+			then.sure = value.sure
+		}
+		if inner := then.text(value.text, seen); inner.worseThan(f) {
 			inner.via = f.via + ", which is made of " + inner.via
 			f = inner
 		}

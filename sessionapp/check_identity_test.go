@@ -49,7 +49,7 @@ func TestIdentityOfCertificates(t *testing.T) {
 		server := &caddyhttp.Server{TLSConnPolicies: caddytls.ConnectionPolicies{
 			{TLSConfig: &tls.Config{ClientAuth: tls.NoClientCert}}, {}, {TLSConfig: &tls.Config{ClientAuth: mode}},
 		}}
-		c := &identityCheck{defined: definitions{}, server: server}
+		c := &identityCheck{defined: newDefinitions(nil), server: server}
 		if got := c.text(certificate, map[string]bool{}); got.writer != want {
 			t.Errorf("%v: %v, want %v", mode, got.writer, want)
 		}
