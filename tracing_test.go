@@ -28,7 +28,7 @@ func (r *recorder) SetStatus(code codes.Code, said string) { r.status, r.said = 
 func (r *recorder) End(...trace.SpanEndOption)             { r.ended++ }
 func (r *recorder) SetAttributes(all ...attribute.KeyValue) {
 	for _, a := range all {
-		r.attributes[a.Key] = a.Value.Emit()
+		r.attributes[a.Key] = a.Value.String()
 	}
 }
 

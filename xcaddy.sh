@@ -101,7 +101,8 @@ need_for_tests() {
 	[[ -e /usr/share/java/tomcat9-coyote.jar ]] || { missing+=(Tomcat) && packages+=(libtomcat9-java); }
 	[[ -e /usr/share/java/jetty9-server.jar ]] || { missing+=(Jetty) && packages+=(libjetty9-java); }
 	have python3 || { missing+=(python3) && packages+=(python3); }
-	[[ -e /usr/share/nodejs/cookie ]] && have node || { missing+=("cookie for Node") && packages+=(node-cookie); }
+	have node || { missing+=(node) && packages+=(nodejs); }
+	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }
 	((${#packages[@]} == 0)) && return
 
 	local list

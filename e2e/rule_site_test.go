@@ -96,10 +96,8 @@ reverse_proxy %s`, a.host()))
 		}
 	})
 	t.Run("domain", func(t *testing.T) {
-		s := &server{t: t, addr: freeAddr(t), log: newLogFile(t)}
+		s := serve(t, storeOption("memory"), "respond OK")
 		port := s.addr[strings.LastIndex(s.addr, ":"):]
-		s = serve(t, storeOption("memory"), "respond OK")
-		port = s.addr[strings.LastIndex(s.addr, ":"):]
 		if err := s.try(storeOption("memory"), fmt.Sprintf(`http://example.test%s {
 	session {
 		cookie {

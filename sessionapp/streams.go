@@ -145,7 +145,7 @@ func (s *Streams) Remove(stream *Stream) {
 	s.unlink(stream)
 	s.mu.Unlock()
 	stream.closing.Lock() // waits for an interruption under way
-	stream.closing.Unlock()
+	defer stream.closing.Unlock()
 }
 
 // Received tells that the whole request is there.
