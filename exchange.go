@@ -108,15 +108,14 @@ func (x *exchange) load(w http.ResponseWriter) error {
 			x.site.Client = session.Client{IP: ip, UserAgent: r.UserAgent()}
 		}
 	}
+	// Whatever comes in place of the cookie: a planted one that is SameSite=None is
+	// not held back.
+	x.site.NoAnonymous = x.from.MayHoldBack()
 	tokens, tags, err := x.readTokens(name)
 	if err != nil {
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, err)
 	}
-	if len(tokens) == 0 {
-		x.site.NoAnonymous = x.from.MayHoldBack()
-		return nil
-	}
-	if !x.hasSite() {
+	if len(tokens) == 0 || !x.hasSite() {
 		return nil
 	}
 	ctx, span := x.span("session.load")
@@ -126,7 +125,7 @@ func (x *exchange) load(w http.ResponseWriter) error {
 	}
 	var stale bool
 	x.came.session, stale, err = load(ctx, x.site, tokens, x.started)
-	x.site.NoAnonymous = stale
+	x.site.NoAnonymous = x.site.NoAnonymous || stale
 	if span != nil {
 		endLoad(span, x.came.session, err)
 	}

@@ -17,7 +17,9 @@ func TestAnotherSiteBeginsNoSession(t *testing.T) {
 		flash = "/?set=flash%3Dhello"
 		in    = "/?set=user%3Dalice"
 		kept  = "/?h.Set-Cookie=PHPSESSID%3D1"
-		check = "Origin: https://evil.example\r\nAccess-Control-Request-Method: PUT"
+		// Well-formed, and nobody's.
+		planted = "AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+		check   = "Origin: https://evil.example\r\nAccess-Control-Request-Method: PUT"
 	)
 	for _, tt := range []struct {
 		why, sameSite, method, target, lines string
@@ -29,6 +31,9 @@ func TestAnotherSiteBeginsNoSession(t *testing.T) {
 		{"a form elsewhere, signing in", "lax", "POST", in, form, true}, // as identity providers post
 		{"a form here", "lax", "POST", flash, here, true},
 		{"a form here, a kept cookie", "lax", "POST", kept, here, true},
+		{"a form elsewhere, and a planted cookie", "lax", "POST", flash, form + "\r\nCookie: sid=" + planted, false},
+		{"a form here, and a dead cookie", "lax", "POST", flash, here + "\r\nCookie: sid=" + planted, true},
+		{"an image elsewhere", "lax", "GET", flash, "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image", false},
 		{"a program", "lax", "POST", flash, "X: y", true},
 		{"a link elsewhere", "lax", "GET", flash, form, true},
 		{"a link elsewhere, strict", "strict", "GET", flash, form, false},

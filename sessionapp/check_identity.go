@@ -153,6 +153,7 @@ func (s sureAt) note(module any, sure []SessionHandler) {
 // headerOps are what the site makes of response headers at a place. Where it has
 // set them before a session handler runs, that finds them all the same.
 type headerOps struct {
+	of  caddy.Module
 	ops *headers.HeaderOps
 	at  *place
 	b   before
@@ -204,13 +205,13 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 			}
 		case *headers.Handler:
 			if h.Response != nil {
-				w.headers = append(w.headers, headerOps{h.Response.HeaderOps, here, b})
+				w.headers = append(w.headers, headerOps{h, h.Response.HeaderOps, here, b})
 			}
 		default: // with routes for some responses
 			if proxy, ok := handler.(*reverseproxy.Handler); ok {
 				w.checkCopied(proxy, here, b)
 				if proxy.Headers != nil && proxy.Headers.Response != nil {
-					w.headers = append(w.headers, headerOps{proxy.Headers.Response.HeaderOps, here, b})
+					w.headers = append(w.headers, headerOps{proxy, proxy.Headers.Response.HeaderOps, here, b})
 				}
 			}
 			for _, inner := range routesOf(handler, w.server) {
@@ -306,21 +307,20 @@ func disjoint(a, b []string) bool {
 // headerSetter is a line X-Session-Set that the site itself adds to responses. A
 // value in it can go on with another key, so each may be that of the subject.
 type headerSetter struct {
-	SessionSetter
-	header  string
-	subject string
-	values  []any
+	caddy.Module // which adds it
+	header       string
+	subject      string
+	values       []any
 }
 
 func (s headerSetter) Assignments() map[string]any { return map[string]any{s.subject: s.values} }
-func (headerSetter) Position() string              { return "" }
 
 func (w *identityWalk) checkHeaders() {
 	for _, one := range w.headers {
 		lines := newDefinitions(nil)
 		lines.headers("", one.ops)
 		for _, h := range w.handlers {
-			s := headerSetter{header: h.SetHeader(), subject: h.SubjectKey()}
+			s := headerSetter{Module: one.of, header: h.SetHeader(), subject: h.SubjectKey()}
 			for _, value := range lines.made[s.header] {
 				s.values = append(s.values, value.text)
 			}

@@ -155,7 +155,7 @@ func (o Origin) Preflight() bool {
 // request without it. Where one with another cookie is its answer, that takes the
 // place of the one that was held back.
 func (o Origin) MayHoldBack() bool {
-	return o.Preflight() || o.settings.HeldBack && (o.settings.Strict || !o.Safe()) && o.Site(false) == Cross
+	return o.Preflight() || o.settings.HeldBack && (o.settings.Strict || !o.Safe() || !o.TopLevel()) && o.Site(false) == Cross
 }
 
 // CookieContext returns what the request is to cookies, but for the session's id

@@ -155,7 +155,7 @@ func TestCookieContext(t *testing.T) {
 }
 
 func TestMayHoldBack(t *testing.T) {
-	const cross, link = "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"
+	const cross, link, top = "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"
 	lax, strict, none := Settings{HeldBack: true}, Settings{HeldBack: true, Strict: true}, Settings{}
 	preflight := []string{"Origin: https://evil.example", "Access-Control-Request-Method: PUT"}
 	for _, tt := range []struct {
@@ -170,8 +170,14 @@ func TestMayHoldBack(t *testing.T) {
 		{"a form here", lax, "POST", []string{"Sec-Fetch-Site: same-origin"}, false},
 		{"a form, and nothing is said", lax, "POST", nil, false},
 		{"a hidden origin", lax, "POST", []string{"Origin: null"}, false},
-		{"a link elsewhere", lax, "GET", []string{cross, link}, false},
-		{"a link elsewhere, strict", strict, "GET", []string{cross, link}, true},
+		{"a link elsewhere", lax, "GET", []string{cross, link, top}, false},
+		{"a link elsewhere, through a service worker", lax, "GET", []string{cross, link, "Sec-Fetch-Dest: empty"}, false},
+		{"a frame elsewhere", lax, "GET", []string{cross, link, "Sec-Fetch-Dest: iframe"}, true},
+		{"an image elsewhere", lax, "GET", []string{cross, "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, true},
+		{"a script elsewhere", lax, "GET", []string{cross, "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"}, true},
+		{"a script elsewhere, by Origin", lax, "GET", []string{"Origin: https://evil.example"}, true},
+		{"an image elsewhere, and the cookie goes with it", none, "GET", []string{cross, "Sec-Fetch-Mode: no-cors"}, false},
+		{"a link elsewhere, strict", strict, "GET", []string{cross, link, top}, true},
 		{"a bookmark, strict", strict, "GET", []string{"Sec-Fetch-Site: none", link}, false},
 		{"a form elsewhere, and the cookie goes with it", none, "POST", []string{cross}, false},
 		{"a preflight", none, "OPTIONS", preflight, true},
