@@ -30,7 +30,7 @@ func TestDependencies(t *testing.T) {
 		"": {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings", "/internal/response", "/internal/cancel",
 			"/internal/caching", "/internal/appcookies", "/internal/logging", "/internal/origin", "/internal/placeholders"},
 			[]string{redis, bbolt, otter, "testing"}},
-		"/sessionapp":            {[]string{"/session", "/session/nearcache", "/internal/settings", "/internal/placeholders"}, []string{redis, bbolt, otter, "testing"}},
+		"/sessionapp":            {[]string{"/session", "/session/nearcache", "/internal/settings", "/internal/placeholders", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/stores":                {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":              {[]string{"/session", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":     {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
