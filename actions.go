@@ -221,7 +221,7 @@ func (x *exchange) withActions(patch *session.Patch) (*session.Patch, error) {
 			}
 		}
 		if len(visitor) > 0 {
-			x.visitor = visitor
+			x.fromVisitor = visitor
 		}
 	}
 	if patch == nil && !merged.Writes() {
@@ -233,7 +233,7 @@ func (x *exchange) withActions(patch *session.Patch) (*session.Patch, error) {
 // withoutVisitor returns a patch without what is of the visitor in it, which is
 // the first that it sets, and tells that it is left out.
 func (x *exchange) withoutVisitor(patch *session.Patch) *session.Patch {
-	x.visitor = nil
+	x.fromVisitor = nil
 	left := *patch
 	left.Set = left.Set[1:]
 	x.tooLarge()

@@ -34,14 +34,14 @@ type exchange struct {
 	request *http.Request
 	started time.Time
 
-	site    session.Site // its Scope is zero where there can't be a session: see hasSite
-	from    origin.Origin
-	secure  bool // the session cookie is Secure on this request
-	came    visitor
-	cookies *appcookies.Cookies
-	actions []action       // of the site itself
-	visitor map[string]any // what they set of what the visitor has sent
-	private bool           // shared caches must not store the response, though it says so
+	site        session.Site // its Scope is zero where there can't be a session: see hasSite
+	from        origin.Origin
+	secure      bool // the session cookie is Secure on this request
+	came        visitor
+	cookies     *appcookies.Cookies
+	actions     []action       // of the site itself
+	fromVisitor map[string]any // what they set of what the visitor has sent
+	private     bool           // shared caches must not store the response, though it says so
 
 	after  *session.Session // as the response leaves it
 	touch  bool             // the session was used and not written
@@ -369,13 +369,13 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 // not fit: of this session, or of what a parallel response has made of it.
 func (x *exchange) commitFitting(ctx context.Context, patch *session.Patch) (result session.Result, err error) {
 	var malformed *session.MalformedError
-	if x.visitor != nil {
+	if x.fromVisitor != nil {
 		err = x.h.manager.Fits(x.came.session, patch)
 	}
 	if err == nil {
 		result, err = x.h.manager.Commit(ctx, x.site, x.came.session, patch, time.Now())
 	}
-	if x.visitor == nil || !errors.As(err, &malformed) {
+	if x.fromVisitor == nil || !errors.As(err, &malformed) {
 		return result, err
 	}
 	if patch = x.withoutVisitor(patch); !patch.Writes() {
