@@ -118,7 +118,7 @@ func TestNearCacheOutage(t *testing.T) {
 	redis := redistest.Start(t)
 	a := app(t, scripted)
 	s := serve(t, storeOption("redis "+redis.Addr+" {\n\t\tnear_cache {\n\t\t\tmax_age 1h\n\t\t}\n\t}"), "session\nreverse_proxy "+a.host())
-	cookie := s.signIn("alice")
+	cookie := signInEventually(t, s, "alice")
 	inMemory(s, redis, cookie)
 	redis.Pause()
 	start := time.Now()

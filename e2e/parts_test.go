@@ -111,19 +111,27 @@ func newGate(t testing.TB) *gate {
 }
 
 // getLater sends a request that waits at the gate, and returns once it is
-// there. Its response comes on the channel.
+// there. Its response comes on the channel. It is sent again as long as the
+// store can't load its session in time.
 func (s *server) getLater(g *gate, target, cookie string) <-chan *response {
 	s.t.Helper()
-	answer := make(chan *response, 1)
-	go func() {
-		defer close(answer) // also when get has failed the test
-		answer <- s.get(target+"&wait", cookie)
-	}()
-	select {
-	case <-g.arrived:
-	case <-answer:
-		s.t.Fatalf("%s was answered without the application", target)
-	}
+	var answer chan *response
+	eventually(s.t, target+" is at the application", func() bool {
+		answer = make(chan *response, 1)
+		go func() {
+			defer close(answer) // also when get has failed the test
+			answer <- s.get(target+"&wait", cookie)
+		}()
+		select {
+		case <-g.arrived:
+			return true
+		case r := <-answer:
+			if r == nil || r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+				s.t.Fatalf("%s was answered without the application", target)
+			}
+			return false
+		}
+	})
 	return answer
 }
 

@@ -26,7 +26,7 @@ func TestWrongPassword(t *testing.T) {
 	s.load(option("wrong2"), site)
 	eventually(t, "the reload tells that the password is wrong", func() bool { return refused(2) })
 	s.load(option("right"), site)
-	s.signIn("alice")
+	signInEventually(t, s, "alice")
 	if log := s.log.String(); !refused(2) || strings.Contains(log, "wrong1") || strings.Contains(log, "wrong2") {
 		t.Errorf("with the right password, or with passwords in it:\n%s", log)
 	}

@@ -139,7 +139,7 @@ func TestReloadWithAnotherStore(t *testing.T) {
 		t.Error("no connection to Redis by its name")
 	}
 	// Another setting of the same server is another store too.
-	s.load(storeOption("redis "+redis.Addr+" {\n\tclient_name other\n}"), site)
+	s.load(storeOption("redis "+redis.Addr+" {\n\tclient_name other\n\ttimeout 5s\n}"), site)
 	if r := s.get("/", inTheEnd); !strings.Contains(r.body, "user=bob ") {
 		t.Errorf("the same server in another configuration: %s", r.body)
 	}

@@ -172,8 +172,8 @@ func TestWebSocket(t *testing.T) {
 func TestWebSocketCommitFails(t *testing.T) {
 	redis := redistest.Start(t)
 	a, ended := webSocketApp(t, "X-Session-Set: ws=open\r\n", redis.Stop)
-	s := serve(t, storeOption("redis "+redis.Addr), "session\nhandle_errors {\n\trespond \"error page\"\n}\nreverse_proxy "+a.host())
-	cookie := signInEventually(t, s, "alice")
+	s := serve(t, inRedis(redis), "session\nhandle_errors {\n\trespond \"error page\"\n}\nreverse_proxy "+a.host())
+	cookie := s.signIn("alice")
 	r, _, c := s.upgrade(cookie, "dGhlIHNhbXBsZSBub25jZQ==")
 	defer c.Close()
 	body, err := io.ReadAll(io.LimitReader(r.Body, int64(len("error page"))))

@@ -241,14 +241,10 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-// ping reports whether the server is ready. One that wants a password is.
+// ping reports whether the server is ready. One that wants another password than
+// Do has is; with that of Do it says too when it is still loading its data.
 func (s *Server) ping() error {
-	conn, err := s.dial()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_, err = conn.call("PING")
+	_, err := s.Try("PING")
 	if answer, ok := errors.AsType[ErrorAnswer](err); ok &&
 		(strings.HasPrefix(string(answer), "NOAUTH") || strings.HasPrefix(string(answer), "NOPERM")) {
 		return nil

@@ -32,6 +32,18 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A server that loads its data asks for the password rather than to wait.
+func TestRestartWithPassword(t *testing.T) {
+	s := configure(t, FreePort(t), "--requirepass", "p", "--key-load-delay", "200")
+	s.password = "p"
+	s.Restart()
+	s.Do("EVAL", "for i = 1, 4000 do redis.call('SET', 'k', i) end", "0")
+	s.Restart()
+	if got := s.Do("GET", "k"); got != "4000" {
+		t.Errorf("after a restart the value is %v", got)
+	}
+}
+
 func TestSentinel(t *testing.T) {
 	g := StartSentinel(t, SentinelOptions{Password: "p", SentinelPassword: "q"})
 	first := g.Primary()

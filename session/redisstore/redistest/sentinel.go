@@ -3,6 +3,7 @@
 package redistest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -22,12 +23,16 @@ type SentinelOptions struct {
 	// sentinels; empty means none.
 	Password, SentinelPassword string
 
+	// DownAfter is how long a primary must be silent to be failed over; 0 means
+	// a second.
+	DownAfter time.Duration
+
 	// Args are added to the configuration of each server.
 	Args []string
 }
 
 // Sentinel is one primary with two replicas, watched by three sentinels that
-// fail it over when it has been silent for a second. Like Server it is for one
+// fail it over when it has been silent for DownAfter. Like Server it is for one
 // goroutine at a time.
 type Sentinel struct {
 	// Name is what the sentinels call the group.
@@ -87,6 +92,7 @@ func StartSentinel(t testing.TB, opts SentinelOptions) *Sentinel {
 // addSentinels configures the sentinels. They are told of each other and of
 // the replicas, which to find out takes them ten seconds.
 func (g *Sentinel) addSentinels(opts SentinelOptions) {
+	downAfter := cmp.Or(opts.DownAfter, time.Second)
 	host, port, _ := net.SplitHostPort(g.Servers[0].Addr)
 	ids := make([]string, 3)
 	for i := range ids {
@@ -103,7 +109,7 @@ func (g *Sentinel) addSentinels(opts SentinelOptions) {
 			"--bind", "127.0.0.1", "--port", own, "--unixsocket", s.Socket, "--dir", s.dir,
 			"--sentinel", "myid", ids[i],
 			"--sentinel", "monitor", g.Name, host, port, "2",
-			"--sentinel", "down-after-milliseconds", g.Name, "1000",
+			"--sentinel", "down-after-milliseconds", g.Name, strconv.FormatInt(downAfter.Milliseconds(), 10),
 			"--sentinel", "failover-timeout", g.Name, "2500",
 		}
 		if opts.Password != "" {
@@ -276,7 +282,7 @@ func (g *Sentinel) PlannedFailover() *Server {
 	host, port, _ := net.SplitHostPort(primary.Addr)
 	old.transaction([]string{"REPLICAOF", host, port}, []string{"CLIENT", "KILL", "TYPE", "normal"})
 	old.Do("CLIENT", "UNPAUSE")
-	g.AwaitFailover(old)
+	primary = g.AwaitFailover(old) // on a busy machine it may be the third one
 	g.AwaitReplicas()
 	return primary
 }
