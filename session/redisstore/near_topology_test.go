@@ -110,8 +110,7 @@ func TestNearCluster(t *testing.T) {
 	nothingLeft(t)
 }
 
-// With Sentinels the primary is listened to, whoever that is: a machine that is
-// too busy for it to answer may have made it another one meanwhile.
+// With Sentinels the primary is listened to, whoever they say that is.
 func TestNearSentinel(t *testing.T) {
 	group := redistest.StartSentinel(t, redistest.SentinelOptions{})
 	opts := redisstore.Options{Addresses: group.Addrs(), Sentinel: &redisstore.Sentinel{Master: group.Name}, Timeout: patient}

@@ -3,7 +3,6 @@
 package redistest
 
 import (
-	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -23,17 +22,21 @@ type SentinelOptions struct {
 	// sentinels; empty means none.
 	Password, SentinelPassword string
 
-	// DownAfter is how long a primary must be silent to be failed over; 0 means
-	// a second.
-	DownAfter time.Duration
-
 	// Args are added to the configuration of each server.
 	Args []string
 }
 
+// The sentinels fail over a primary that has been silent for downAfter. One that
+// was not killed may be silent for as long as a change of roles may take: on a
+// busy machine it would be failed over unasked, and lose what it has confirmed.
+const (
+	downAfter  = time.Second
+	quietAfter = topologyTimeout
+)
+
 // Sentinel is one primary with two replicas, watched by three sentinels that
-// fail it over when it has been silent for DownAfter. Like Server it is for one
-// goroutine at a time.
+// fail it over a second after KillPrimary, and not without. Like Server it is
+// for one goroutine at a time.
 type Sentinel struct {
 	// Name is what the sentinels call the group.
 	Name string
@@ -92,7 +95,6 @@ func StartSentinel(t testing.TB, opts SentinelOptions) *Sentinel {
 // addSentinels configures the sentinels. They are told of each other and of
 // the replicas, which to find out takes them ten seconds.
 func (g *Sentinel) addSentinels(opts SentinelOptions) {
-	downAfter := cmp.Or(opts.DownAfter, time.Second)
 	host, port, _ := net.SplitHostPort(g.Servers[0].Addr)
 	ids := make([]string, 3)
 	for i := range ids {
@@ -109,7 +111,7 @@ func (g *Sentinel) addSentinels(opts SentinelOptions) {
 			"--bind", "127.0.0.1", "--port", own, "--unixsocket", s.Socket, "--dir", s.dir,
 			"--sentinel", "myid", ids[i],
 			"--sentinel", "monitor", g.Name, host, port, "2",
-			"--sentinel", "down-after-milliseconds", g.Name, strconv.FormatInt(downAfter.Milliseconds(), 10),
+			"--sentinel", "down-after-milliseconds", g.Name, millis(quietAfter),
 			"--sentinel", "failover-timeout", g.Name, "2500",
 		}
 		if opts.Password != "" {
@@ -213,8 +215,18 @@ func (g *Sentinel) KillPrimary() *Server {
 	g.t.Helper()
 	old := g.Primary()
 	old.Stop()
+	g.failOverAfter(downAfter)
 	return old
 }
+
+// failOverAfter says for how long a primary may be silent.
+func (g *Sentinel) failOverAfter(silence time.Duration) {
+	for _, s := range g.Sentinels {
+		s.Try("SENTINEL", "SET", g.Name, "down-after-milliseconds", millis(silence))
+	}
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // AwaitFailover waits until the sentinels agree on another primary than old,
 // it takes writes, and none of them is busy with the failover any more: another
@@ -231,6 +243,7 @@ func (g *Sentinel) AwaitFailover(old *Server) (primary *Server) {
 		}
 		return false
 	})
+	g.failOverAfter(quietAfter)
 	return primary
 }
 
@@ -265,7 +278,7 @@ func (g *Sentinel) Rejoin(s *Server) {
 func (g *Sentinel) PlannedFailover() *Server {
 	g.t.Helper()
 	old := g.Primary()
-	old.Do("CLIENT", "PAUSE", strconv.Itoa(int(topologyTimeout.Milliseconds())), "WRITE")
+	old.Do("CLIENT", "PAUSE", millis(topologyTimeout), "WRITE")
 	g.AwaitReplicas()
 	var primary *Server
 	eventually(g.t, "a replica is promoted", func() bool {
@@ -282,7 +295,7 @@ func (g *Sentinel) PlannedFailover() *Server {
 	host, port, _ := net.SplitHostPort(primary.Addr)
 	old.transaction([]string{"REPLICAOF", host, port}, []string{"CLIENT", "KILL", "TYPE", "normal"})
 	old.Do("CLIENT", "UNPAUSE")
-	primary = g.AwaitFailover(old) // on a busy machine it may be the third one
+	g.AwaitFailover(old)
 	g.AwaitReplicas()
 	return primary
 }
