@@ -55,6 +55,7 @@ func TestDependencies(t *testing.T) {
 		"/cmd/caddy": {[]string{""}, []string{redis, bbolt, otter, "testing"}},
 
 		// What tests need.
+		"/internal/busy":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
 		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},

@@ -28,7 +28,7 @@ import (
 )
 
 // timeout is how long anything here may take before the test fails.
-const timeout = 10 * time.Second
+const timeout = time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {

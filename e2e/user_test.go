@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"testing"
-	"time"
 )
 
 // A password in front of all, then the session of the application: who is signed
@@ -45,9 +44,7 @@ handle_errors {
 	if got := s.get("/fail", cookie).body; got != "error of alice" {
 		t.Errorf("the error page says %q", got)
 	}
-	for start := time.Now(); s.logged("handled request", `"uri":"/fail"`, `"user_id":"alice"`) == nil; time.Sleep(10 * time.Millisecond) {
-		if time.Since(start) > 5*time.Second {
-			t.Fatal("the access log does not have the user")
-		}
-	}
+	eventually(t, "the access log has the user", func() bool {
+		return s.logged("handled request", `"uri":"/fail"`, `"user_id":"alice"`) != nil
+	})
 }
