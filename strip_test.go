@@ -182,6 +182,19 @@ func TestRefuseMethod(t *testing.T) {
 	}
 }
 
+// Where the cookie is Secure, an application may have one of the plain name, but can't
+// sign anybody in with it.
+func TestDropCookiesOfSharedNames(t *testing.T) {
+	h, _ := handler(t, "")
+	names, shared := h.cookie.Reserved(true)
+	token := session.NewToken().Bearer()
+	header := http.Header{"Set-Cookie": {shared[0] + "=app", names[0] + "=app", shared[0] + "=" + token}}
+	h.dropCookies(header, reserved{names, shared}, "")
+	if got := header["Set-Cookie"]; !slices.Equal(got, []string{shared[0] + "=app"}) {
+		t.Errorf("left: %q", got)
+	}
+}
+
 func TestDropCookies(t *testing.T) {
 	for _, tt := range []struct {
 		own  string

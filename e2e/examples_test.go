@@ -265,7 +265,7 @@ func TestDocsKeptCookieBehindRewrite(t *testing.T) {
 	}
 }
 
-// What the manual says of cookies called csid and of header >Set-Cookie.
+// What the manual says of cookies of our name and of header >Set-Cookie.
 func TestDocsOwnName(t *testing.T) {
 	a := app(t, scripted)
 	const set = "/?set=user%3Dalice&h.Set-Cookie=csid%3Dmine%3B+Path%3D/"
