@@ -62,7 +62,7 @@ func TestCompileErrors(t *testing.T) {
 		{Handler{Idle: caddy.Duration(2 * time.Hour), Lifetime: caddy.Duration(time.Hour)}, "idle"},
 		{Handler{HeaderPrefix: "no"}, "prefix"},
 		{Handler{Cookie: cookiejar.Cookie{SameSite: "none", Secure: "off"}}, "same_site"},
-		{Handler{Cookies: &cookiejar.Rules{Keep: []string{"sid"}}}, "cookies: "},
+		{Handler{Cookies: &cookiejar.Rules{Drop: []string{"csid"}}}, "cookies: "},
 		{Handler{Cookies: &cookiejar.Rules{Forward: []cookiejar.ForwardCookie{{Name: "a"}}}}, "cookies: "},
 		{Handler{Forward: []session.Forward{{Key: "a", Header: "X-A"}},
 			Cookies: &cookiejar.Rules{Keep: []string{"b"}, Forward: []cookiejar.ForwardCookie{{Name: "b", Header: "X-A"}}}}, "X-A"},

@@ -37,6 +37,7 @@ type exchange struct {
 	site        session.Site // its Scope is zero where there can't be a session: see hasSite
 	from        origin.Origin
 	secure      bool // the session cookie is Secure on this request
+	reserved    reserved
 	came        visitor
 	cookies     *appcookies.Cookies
 	actions     []action       // of the site itself
@@ -249,8 +250,8 @@ func (x *exchange) run(w http.ResponseWriter, next caddyhttp.Handler) (err error
 // nothing, since the final response is still to come.
 func (x *exchange) Interim(header http.Header) {
 	x.h.protocol.StripResponse(header)
-	x.h.dropCookies(header, x.visit.line)
 	x.cookies.Clean(header, x.visit.line)
+	x.h.dropCookies(header, x.reserved, x.visit.line)
 }
 
 // abandoned cleans the header of a response that never went out. It commits
@@ -299,7 +300,8 @@ const clientClosedRequest = 499
 // nil if there is nothing. The error is what the client gets.
 func (x *exchange) take(header http.Header, status int) (*session.Patch, error) {
 	patch, err := x.h.protocol.Take(header, max(x.h.manager.Policy().MaxData, minControl))
-	x.h.dropCookies(header, x.visit.line)
+	kept := x.cookies.Take(header, x.visit.line)
+	x.h.dropCookies(header, x.reserved, x.visit.line)
 	x.h.appCookies.StripTrailers(header)
 	if (patch != nil || err != nil) && caching.FromCache(header) {
 		x.h.manager.Count(session.EventCached)
@@ -320,7 +322,7 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 			return nil, err
 		}
 	}
-	if x.cookies.Take(header, x.visit.line) {
+	if kept {
 		switch {
 		case caching.FromCache(header):
 			x.h.manager.Count(session.EventCached)

@@ -267,7 +267,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	odd := v.enter(h, r)
 	defer func() { v.leave(h, r, err) }()
 	owns, err := h.owns(r, v)
-	h.stripCookies(r, odd) // not before: the matcher may look at them
+	ours := v.reserve(h, r)
+	ours.strip(r.Header, odd) // not before: the matcher may look at them
 	if err == nil {
 		err = refuseMethod(w, r)
 	}
@@ -275,9 +276,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.explain(w, r, err)
 	}
 	if !owns {
-		return h.pass(w, r, next, v)
+		return h.pass(w, r, next, v, ours)
 	}
-	x := v.newExchange(h, r)
+	x := v.newExchange(h, r, ours)
 	defer x.release()
 	if err := x.begin(w); err != nil {
 		return h.explain(w, r, err)

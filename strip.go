@@ -115,13 +115,20 @@ func (h *Handler) withCookie(r *http.Request, managed func(string) bool) func(st
 	return func(name string) bool { return managed(name) || strings.EqualFold(name, "Cookie") }
 }
 
-// stripCookies removes the session cookies, after stripRequest.
-func (h *Handler) stripCookies(r *http.Request, odd bool) {
+// reserved are the names of the session cookie on one request: see
+// [cookiejar.SessionCookie.Reserved].
+type reserved struct{ names, shared []string }
+
+// strip removes the session cookies, after stripRequest.
+func (c reserved) strip(header http.Header, odd bool) {
 	if odd {
-		cookiejar.Strip(r.Header, h.cookie.Names()...)
-		return
+		cookiejar.Strip(header, c.names...)
+	} else {
+		cookiejar.StripKey(header, "Cookie", c.names...)
 	}
-	cookiejar.StripKey(r.Header, "Cookie", h.cookie.Names()...)
+	if len(c.shared) > 0 {
+		cookiejar.StripTokens(header, session.IsCookie, c.shared...)
+	}
 }
 
 // trailerGuard removes managed names from the trailers when the body has ended,
@@ -145,14 +152,20 @@ func (g *trailerGuard) Read(p []byte) (int, error) {
 
 // dropCookies removes cookies of our name that the application sets: they
 // would sign the user out, or in as somebody else. The line own is kept, that
-// of a session handler behind this one, unless it is "".
-func (h *Handler) dropCookies(header http.Header, own string) {
+// of a session handler behind this one, unless it is "". What the rules keep is
+// gone before.
+func (h *Handler) dropCookies(header http.Header, ours reserved, own string) {
 	if i := slices.Index(header["Set-Cookie"], own); i >= 0 && own != "" {
 		header["Set-Cookie"] = slices.Concat(header["Set-Cookie"][:i], header["Set-Cookie"][i+1:])
 		defer header.Add("Set-Cookie", own)
 	}
-	if names := cookiejar.DropSetCookie(header, h.cookie.Names()...); len(names) > 0 {
-		h.lines.ownCookie.Log(h.logger.Warn, "dropping a cookie that the application sets under the name of the session cookie", "",
+	names := cookiejar.DropSetCookie(header, ours.names...)
+	if len(ours.shared) > 0 {
+		names = append(names, cookiejar.DropTokens(header, session.IsCookie, ours.shared...)...)
+	}
+	if len(names) > 0 {
+		h.lines.ownCookie.Log(h.logger.Warn, "dropping a cookie that the application sets under the name of the session cookie: "+
+			"give the session cookie another one, with cookie { name ... } in the session block, or keep the application's, with cookies { keep ... }", "",
 			zap.Int("lines", len(names)), zap.Strings("names", slices.Compact(slices.Sorted(slices.Values(names)))))
 	}
 }

@@ -16,7 +16,7 @@ func ExampleCookie_Compile() {
 		return
 	}
 	secure := cookie.SecureFor(true) // the request came over HTTPS
-	header := http.Header{"Cookie": {"theme=dark; __Host-sid=token"}}
+	header := http.Header{"Cookie": {"theme=dark; __Host-csid=token"}}
 	wellFormed := func(value string) bool { return value != "" }
 	values, err := cookiejar.Values(nil, header["Cookie"], cookie.NameFor(secure), wellFormed)
 	cookiejar.Strip(header, cookie.Names()...)
@@ -27,14 +27,14 @@ func ExampleCookie_Compile() {
 	// Output:
 	// [token] <nil>
 	// theme=dark
-	// __Host-sid=next; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Strict
+	// __Host-csid=next; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Strict
 }
 
 // A cookie is kept: the response goes to the browser without it, and only the
 // application sees it on the next request.
 func ExampleRules_Compile() {
 	rules := cookiejar.Rules{Keep: []string{"PHPSESSID"}}
-	keeper, err := rules.Compile([]string{"__Host-sid"}, func(value string) bool { return len(value) <= 4096 })
+	keeper, err := rules.Compile([]string{"__Host-csid"}, func(value string) bool { return len(value) <= 4096 })
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -10,7 +10,6 @@ import (
 // used by many goroutines.
 type Keeper struct {
 	table   *table
-	own     []string // names of the session cookie
 	keys    []secrets
 	harden  Harden
 	forward []ForwardCookie
@@ -18,14 +17,13 @@ type Keeper struct {
 }
 
 // Compile returns the keeper for the rules, or the error of Validate. The keys
-// must have their placeholders replaced. own are the names of the session
-// cookie. fits says whether a value is small enough to be forwarded in a header:
+// must have their placeholders replaced. own is for Validate. fits says whether a value is small enough to be forwarded in a header:
 // cookies of the names in Forward are ignored if theirs is not.
 func (r Rules) Compile(own []string, fits func(value string) bool) (*Keeper, error) {
 	if err := r.Validate(own); err != nil {
 		return nil, err
 	}
-	k := &Keeper{table: newTable(r), own: own, harden: r.Harden, forward: r.Forward, fits: fits}
+	k := &Keeper{table: newTable(r), harden: r.Harden, forward: r.Forward, fits: fits}
 	for i, key := range r.Keys {
 		if err := checkKey(i, key); err != nil {
 			return nil, err
@@ -114,7 +112,7 @@ func (r *receiver) jarPairs() string {
 	for _, i := range chosen {
 		one := &all[i]
 		// The rules may have been others when it was stored.
-		if p, _ := r.table.lookup(one.name); p != keep || slices.Contains(r.own, one.name) || !r.see(one.name, one.value) {
+		if p, _ := r.table.lookup(one.name); p != keep || !r.see(one.name, one.value) {
 			continue
 		}
 		if b.Len() > 0 {

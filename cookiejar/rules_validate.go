@@ -8,7 +8,9 @@ import (
 )
 
 // Validate returns an error if the rules have an unknown word or a malformed
-// name, or contradict each other. own are the names of the session cookie.
+// name, or contradict each other. own are the names of the session cookie: a
+// cookie of the application can have one of them only if it is kept, since then
+// the browser has no other one of that name than ours.
 func (r Rules) Validate(own []string) error {
 	switch r.Default {
 	case "", "pass", "keep", "drop":
@@ -74,8 +76,8 @@ func (r Rules) validateNames(own []string) error {
 				return fmt.Errorf("%s %w", one.policy, err)
 			}
 		}
-		if !one.pattern && slices.Contains(own, one.name) {
-			return fmt.Errorf("%s %s: that is the name of the session cookie: leave it out, or set another name in cookie { ... }", one.policy, one)
+		if !one.pattern && one.policy != keep && slices.Contains(own, one.name) {
+			return fmt.Errorf("%s %s: that is the name of the session cookie: keep it, leave it out, or set another name with cookie { name ... }", one.policy, one)
 		}
 		for _, other := range all[:i] {
 			switch {

@@ -25,6 +25,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-session/caddy-session"
+	"github.com/caddy-session/caddy-session/session"
 )
 
 // timeout is how long anything here may take before the test fails.
@@ -283,7 +284,7 @@ func (s *server) parse(text string) *response {
 // cookie returns the session cookie that a response sets as NAME=VALUE, or "".
 func (r *response) cookie() string {
 	for _, c := range r.Cookies() {
-		if strings.HasSuffix(c.Name, "sid") && c.MaxAge >= 0 && c.Value != "" {
+		if session.IsCookie(c.Value) {
 			return c.Name + "=" + c.Value
 		}
 	}

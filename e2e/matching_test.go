@@ -21,7 +21,7 @@ handle @admin {
 	respond "admin {session.user}"
 }
 reverse_proxy `+a.host())
-	for _, cookie := range []string{"", "sid=" + strings.Repeat("A", 22) + "." + strings.Repeat("A", 43), s.get("/in?set=lang%3Dfr", "").cookie()} {
+	for _, cookie := range []string{"", "csid=" + strings.Repeat("A", 22) + "." + strings.Repeat("A", 43), s.get("/in?set=lang%3Dfr", "").cookie()} {
 		r := s.get("/x?y", cookie)
 		if r.StatusCode != http.StatusFound || r.Header.Get("Location") != "/login?next=/x?y" {
 			t.Errorf("not signed in: %q", r.raw)

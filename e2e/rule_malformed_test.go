@@ -211,7 +211,7 @@ func TestRepeatedLogLines(t *testing.T) {
 		"/?set=a%3Db&h.Cache-Control=public":               "making a response private",
 		"/?h.Set-Cookie=k%3D1&h.Age=1":                     "not keeping the cookies of a response that comes from a cache",
 		"/?h.Set-Cookie=k%3D1%3B%20Secure":                 "ignoring a cookie that the application sets",
-		"/?h.Set-Cookie=sid%3D1":                           "dropping a cookie that the application sets",
+		"/?h.Set-Cookie=csid%3D1":                          "dropping a cookie that the application sets",
 		"/?control=revoke-others":                          "revoke-others without a subject",
 		"/?set=a%3Db&control=max-age%3D99999999999":        "max-age is more than remember allows",
 		"/?set=a%3Db&control=destroy,no-touch,max-age%3D1": "destroy wins",

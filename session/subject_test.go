@@ -68,7 +68,7 @@ func TestRevokeOthers(t *testing.T) {
 // elsewhere makes a session at another site that shares the store.
 func (e *env) elsewhere(object string) *session.Session {
 	e.Helper()
-	site := session.Site{Scope: session.Scope{Name: "sid", Host: "example.org", Path: "/"}, Realm: "example.org"}
+	site := session.Site{Scope: session.Scope{Name: "csid", Host: "example.org", Path: "/"}, Realm: "example.org"}
 	r, err := e.Commit(context.Background(), site, nil, e.patch(object, "", ""), time.Now())
 	if err != nil {
 		e.Fatal(err)

@@ -79,6 +79,12 @@ func ParseCookie(value string) (t Token, tag string, ok bool) {
 	return t, tag, ok
 }
 
+// IsCookie reports whether ParseCookie reads value.
+func IsCookie(value string) bool {
+	_, _, ok := ParseCookie(value)
+	return ok
+}
+
 // Cookie returns the value of a cookie that carries the token and a tag, ""
 // for none. It is as secret as [Token.Bearer].
 func (t Token) Cookie(tag string) string {

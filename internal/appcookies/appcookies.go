@@ -50,8 +50,9 @@ type Shared struct {
 	// session cookie out.
 	Lines []string
 
-	// Names are those of the session cookies of all handlers so far.
-	Names []string
+	// Names and SharedNames are those that the session cookies of all handlers so
+	// far reserve: see cookiejar.SessionCookie.Reserved.
+	Names, SharedNames []string
 
 	// rewritten tells that a handler has made the Cookie lines what its rules
 	// say: the next one with rules starts from Lines again.
@@ -94,6 +95,7 @@ func (r *Rules) Enter(request *http.Request, shared *Shared, s *session.Session,
 			request.Header["Cookie"] = shared.Lines
 		}
 		cookiejar.Strip(request.Header, shared.Names...)
+		cookiejar.StripTokens(request.Header, session.IsCookie, shared.SharedNames...)
 	}
 	shared.rewritten, shared.applied = true, false
 	c := &Cookies{rules: r, shared: shared, request: request, context: from.CookieContext(path, s != nil)}
