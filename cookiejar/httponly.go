@@ -45,7 +45,10 @@ func (n *httpOnlyNames) learn(host, name string) bool {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	names := n.hosts[host]
+	names, folded := n.hosts[host], foldCookie(name)
+	if _, ok := names[folded]; ok { // by now
+		return true
+	}
 	switch {
 	case len(name) > maxCookieName, n.total >= maxHTTPOnlyNames, len(names) >= maxNamesOfHost:
 		return false
@@ -56,9 +59,8 @@ func (n *httpOnlyNames) learn(host, name string) bool {
 		names = map[string]struct{}{}
 		n.hosts[host] = names
 	}
-	before := len(names)
-	names[foldCookie(name)] = struct{}{}
-	n.total += len(names) - before
+	names[folded] = struct{}{}
+	n.total++
 	return true
 }
 

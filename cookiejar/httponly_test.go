@@ -2,9 +2,12 @@ package cookiejar_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
@@ -75,6 +78,35 @@ func TestKeepHTTPOnlyPlanted(t *testing.T) {
 	v = byAttribute(t)
 	v.set(site, "PHPSESSID=1; HttpOnly", "=PHPSESSID=x", "=theme=x")
 	v.wantsPassed("=theme=x")
+}
+
+// A name that was learned is as safe as one that is written down, against all that
+// TestParsers has servers read.
+func TestKeepHTTPOnlyIsAsByName(t *testing.T) {
+	names := []string{"JSESSIONID", "PHPSESSID", "app_x", "role"}
+	written := newVisitor(t, cookiejar.Rules{Keep: names, Pass: []string{"lang"}})
+	learned := newVisitor(t, cookiejar.Rules{KeepHTTPOnly: true, Pass: []string{"lang"}})
+	for _, name := range names {
+		written.set(site, name+"=kept; Path=/; HttpOnly")
+		learned.set(site, name+"=kept; Path=/; HttpOnly")
+	}
+	random := rand.New(rand.NewPCG(1, 0))
+	jars, c, removed := [2]string{"", learned.text()}, learned.context(site), 0
+	for i := range 50_000 {
+		line := randomHeader(random)
+		one, other := http.Header{"Cookie": {line}}, http.Header{"Cookie": {line}}
+		written.keeper.Receive(one, c, jars[i%2])
+		learned.keeper.Receive(other, c, jars[i%2])
+		if !slices.Equal(one["Cookie"], other["Cookie"]) {
+			t.Fatalf("%q: %q by name, %q by attribute", line, one["Cookie"], other["Cookie"])
+		}
+		if i%2 == 0 && !slices.Equal(one["Cookie"], []string{line}) {
+			removed++
+		}
+	}
+	if removed < 1000 {
+		t.Errorf("of 25,000 headers, only %d had something to remove", removed)
+	}
 }
 
 // Another host of the same site has its own application.
@@ -202,6 +234,27 @@ func TestKeepHTTPOnlyBounds(t *testing.T) {
 	}
 	if !learned(0) || !learned(10) || learned(29) {
 		t.Errorf("learned of the hosts 0, 10, 29: %v, %v, %v", learned(0), learned(10), learned(29))
+	}
+}
+
+// Many visitors at once, up to the bound.
+func TestKeepHTTPOnlyConcurrently(t *testing.T) {
+	v := byAttribute(t)
+	c := v.context(site)
+	var unlearned atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 501 {
+				v.keeper.Receive(http.Header{"Cookie": {fmt.Sprintf("n%d=x", i)}}, c, "")
+				taken := v.keeper.Take(http.Header{"Set-Cookie": {fmt.Sprintf("n%d=1; HttpOnly", i)}}, "", c, cookiejar.Incoming{})
+				unlearned.Add(int64(len(taken.Unlearned)))
+			}
+		})
+	}
+	wg.Wait()
+	if n := unlearned.Load(); n != 8 { // each of them the last one
+		t.Errorf("%d names were not learned, want 8", n)
 	}
 }
 

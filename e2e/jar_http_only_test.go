@@ -61,7 +61,9 @@ func TestKeepHTTPOnlyDjango(t *testing.T) {
 	s := serve(t, storeOption("memory"), settings+addr)
 	b := browse(t)
 	admin := "http://" + s.addr + "/admin/"
-	signedIn := func() bool { return strings.Contains(strings.ToLower(b.script("document.body.innerText")), "welcome, alice") }
+	signedIn := func() bool {
+		return strings.Contains(strings.ToLower(b.script("document.body.innerText")), "welcome, alice")
+	}
 	signIn := func(password string) {
 		t.Helper()
 		b.open(admin + "login/?next=/admin/")
