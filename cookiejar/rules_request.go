@@ -174,12 +174,12 @@ func (r *receiver) pair(pair string) (string, bool) {
 		p, _ := r.table.lookup("")
 		inner, _ := firstName(pair)
 		return pair, trim(pair) == "" ||
-			p == pass && !r.isTaken("") && r.table.passes(inner) && !r.isTaken(inner) && !r.smuggles(pair)
+			p == pass && !r.looksHeld("") && r.table.passes(inner) && !r.looksHeld(inner) && !r.smuggles(pair)
 	}
 	p, w := r.table.lookup(name)
 	switch p {
 	case pass:
-		return pair, r.table.passes(name) && !r.isTaken(name) && !r.smuggles(pair)
+		return pair, r.table.passes(name) && !r.looksHeld(name) && !r.smuggles(pair)
 	case seal, sign:
 		if !ok {
 			return "", false
@@ -194,10 +194,10 @@ func (r *receiver) pair(pair string) (string, bool) {
 	return "", false
 }
 
-// isTaken reports whether some server could take a cookie called name for one that
+// looksHeld reports whether some server could take a cookie called name for one that
 // the application has set HttpOnly: see table.passes. A rule for the very name comes
 // first.
-func (r *receiver) isTaken(name string) bool {
+func (r *receiver) looksHeld(name string) bool {
 	if !r.byAttribute(name) {
 		return false
 	}
