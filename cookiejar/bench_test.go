@@ -147,7 +147,7 @@ func BenchmarkStoreSame(b *testing.B) {
 	jar, c := v.text(), v.context(site)
 	b.ReportAllocs()
 	for b.Loop() {
-		taken := v.keeper.Take(http.Header{"Set-Cookie": {line}}, "", v.now)
+		taken := v.keeper.Take(http.Header{"Set-Cookie": {line}}, "", c, cookiejar.Incoming{})
 		if cookiejar.StoreKept(jar, c, taken.Kept, time.Minute).Changes != nil {
 			b.Fatal("it is written")
 		}

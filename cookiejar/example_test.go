@@ -43,8 +43,11 @@ func ExampleRules_Compile() {
 	request := &http.Request{Method: "GET", Header: http.Header{"Cookie": {"PHPSESSID=forged; theme=dark"}}}
 	context := cookiejar.Context{Host: "example.com", Path: "/", Secure: true, Safe: true, Now: now}
 
+	incoming := keeper.Receive(request.Header, context, "")
+	fmt.Println(request.Header.Get("Cookie"))
+
 	response := http.Header{"Set-Cookie": {"PHPSESSID=8c1f; Path=/; HttpOnly", "theme=light"}}
-	taken := keeper.Take(response, "", now)
+	taken := keeper.Take(response, "", context, incoming)
 	fmt.Println(response["Set-Cookie"])
 
 	var jar string // what the caller stores with the session
@@ -54,6 +57,7 @@ func ExampleRules_Compile() {
 	keeper.Receive(request.Header, context, jar)
 	fmt.Println(request.Header.Get("Cookie"))
 	// Output:
+	// theme=dark
 	// [theme=light]
 	// PHPSESSID=8c1f; theme=dark
 }

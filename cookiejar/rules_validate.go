@@ -49,7 +49,7 @@ func (r Rules) Validate(own []string) error {
 	if err := r.validateNames(own); err != nil {
 		return err
 	}
-	if err := r.Harden.validate(); err != nil {
+	if err := validateHarden(r.Harden); err != nil {
 		return err
 	}
 	for i, f := range r.Forward {
@@ -70,6 +70,9 @@ func (r Rules) Validate(own []string) error {
 
 func (r Rules) validateNames(own []string) error {
 	all := r.rules()
+	if r.KeepHTTPOnly && r.Default == "keep" {
+		return errors.New("keep http_only and default keep contradict each other: remove one of them")
+	}
 	for i, one := range all {
 		if !one.pattern || one.name != "" {
 			if err := checkCookieName(one.name); err != nil {
@@ -90,6 +93,9 @@ func (r Rules) validateNames(own []string) error {
 				return fmt.Errorf("%s %s and %s %s: some servers take these names for the same: use one policy for both",
 					other.policy, other, one.policy, one)
 			}
+		}
+		if one.pattern && one.name == "" && r.KeepHTTPOnly {
+			return fmt.Errorf("keep http_only and %s * contradict each other: remove one of them", one.policy)
 		}
 		if one.pattern && one.name == "" && r.Default != "" && r.Default != one.policy.String() {
 			return fmt.Errorf("%s * and default %s contradict each other: remove one of them", one.policy, r.Default)

@@ -41,7 +41,8 @@ type Rules struct {
 	Count func(session.Event)
 	Log   *zap.Logger
 
-	refused, evicted, over logging.Repeated // lines that an application can have repeated
+	refused, evicted, over, unlearned logging.Repeated // lines that an application can have repeated
+	open                              logging.Once
 }
 
 // Shared is what the session handlers of one request share.
@@ -131,7 +132,7 @@ func (c *Cookies) Show() {
 // nothing, or is a 1xx. own is our Set-Cookie line in it, or "".
 func (c *Cookies) Clean(header http.Header, own string) {
 	if c != nil {
-		c.rules.Keeper.Clean(header, own)
+		c.rules.Keeper.Clean(header, own, c.context, c.in)
 	}
 }
 
@@ -146,7 +147,13 @@ func (c *Cookies) Take(header http.Header, own string) bool {
 	}
 	c.shared.applied = true
 	c.context.Now = time.Now()
-	taken := c.rules.Keeper.Take(header, own, c.context.Now)
+	taken := c.rules.Keeper.Take(header, own, c.context, c.in)
+	for _, name := range taken.Open {
+		c.rules.open.Log(c.rules.Log.Info, "a kept cookie is not HttpOnly: if scripts need it, pass it", name, logging.Request(c.request), zap.String("name", name))
+	}
+	for _, name := range taken.Unlearned {
+		c.rules.unlearned.Log(c.rules.Log.Warn, "the application sets cookies of too many names HttpOnly to remember them all: clients can send those that are not remembered; write the names that matter into keep", c.request.URL.Path, logging.Request(c.request), zap.String("name", name))
+	}
 	c.kept, c.ignored, c.over, c.private = taken.Kept, taken.Ignored, taken.Over, taken.Lines > 0
 	return len(c.kept) > 0
 }
