@@ -40,8 +40,8 @@ func init() {
 // Handler gives the applications behind it server-side sessions. The browser
 // holds one opaque cookie; the application reads its session from the request
 // headers `X-Session-Id`, `X-Session-User`, `X-Session-Version` and
-// `X-Session-Data`, and changes it with the response headers `X-Session-Set`,
-// `X-Session-Unset` and `X-Session-Control`. Requests without a session have
+// `X-Session-Data`, and changes it with the response headers `X-Session-Put`,
+// `X-Session-Set`, `X-Session-Unset` and `X-Session-Control`. Requests without a session have
 // none of these headers, whatever the client sends, and clients never see the
 // response headers.
 //
@@ -254,8 +254,10 @@ func (h *Handler) StripsCookie(name string) bool {
 	return h.appCookies != nil && h.appCookies.Keeper.Manages(name)
 }
 
-// SetHeader implements [sessionapp.SessionHandler].
-func (h *Handler) SetHeader() string { return h.protocol.HeaderName("Set", "", "") }
+// SetHeaders implements [sessionapp.SessionHandler].
+func (h *Handler) SetHeaders() []string {
+	return []string{h.protocol.HeaderName("Set", "", ""), h.protocol.HeaderName("Put", "", "")}
+}
 
 // SpansHosts implements [sessionapp.SessionHandler].
 func (h *Handler) SpansHosts() bool { return h.Cookie.Domain != "" }

@@ -35,8 +35,8 @@ type Protocol struct {
 	whole   bool                // data goes in one header, not by forward lines
 	exposed int
 
-	id, user, version, data string // to the upstream
-	set, unset, control     string // from the upstream
+	id, user, version, data  string // to the upstream
+	put, set, unset, control string // from the upstream
 }
 
 // NewProtocol returns the protocol for a prefix ("" for X-Session-). With
@@ -56,10 +56,10 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 	p := &Protocol{
 		prefix: prefix, folded: fold(prefix), custom: map[string]struct{}{}, whole: len(forward) == 0, exposed: policy.Exposed,
 		id: name("Id"), user: name("User"), version: name("Version"), data: name("Data"),
-		set: name("Set"), unset: name("Unset"), control: name("Control"),
+		put: name("Put"), set: name("Set"), unset: name("Unset"), control: name("Control"),
 	}
 	p.names = map[string]string{}
-	for _, ours := range []string{p.id, p.user, p.version, p.data, p.set, p.unset, p.control} {
+	for _, ours := range []string{p.id, p.user, p.version, p.data, p.put, p.set, p.unset, p.control} {
 		p.names[fold(ours)] = ours
 	}
 	for _, f := range forward {
@@ -158,7 +158,7 @@ func (p *Protocol) exposure(c content) error {
 		size += len(c.data)
 	}
 	for _, f := range p.forward {
-		if value, ok := lookup(c.data, f.Key); ok {
+		if value, ok := lookupValue(c.data, f.Key); ok {
 			size += encodedLen(plainText(value))
 		}
 	}
@@ -196,7 +196,7 @@ func (p *Protocol) Inject(h http.Header, s *Session) error {
 		set(3, p.data, text)
 	}
 	for _, f := range p.forward {
-		if value, ok := lookup(s.data, f.Key); ok {
+		if value, ok := lookupValue(s.data, f.Key); ok {
 			h[f.Header] = []string{EncodeValue(plainText(value))}
 		}
 	}
@@ -219,12 +219,12 @@ func (p *Protocol) StripResponse(h http.Header) {
 // for, nil if there are none. Only the exact names are obeyed. limit bounds
 // their size in bytes. Errors are [*MalformedError].
 func (p *Protocol) Take(h http.Header, limit int) (*Patch, error) {
-	set, unset, control := h[p.set], h[p.unset], h[p.control]
+	put, set, unset, control := h[p.put], h[p.set], h[p.unset], h[p.control]
 	p.StripResponse(h)
-	if len(set)+len(unset)+len(control) == 0 {
+	if len(put)+len(set)+len(unset)+len(control) == 0 {
 		return nil, nil
 	}
-	return parsePatch(set, unset, control, limit)
+	return parsePatch(put, set, unset, control, limit)
 }
 
 // Strip removes every header for whose name managed is true.

@@ -10,7 +10,7 @@ import (
 
 func TestFoldedNamesAreStripped(t *testing.T) {
 	pr := protocol(t, "", Forward{Key: "role", Header: "X-Remote-Role"})
-	for _, name := range []string{"Id", "User", "Version", "Data", "Set", "Unset", "Control", "Anything", ""} {
+	for _, name := range []string{"Id", "User", "Version", "Data", "Put", "Set", "Unset", "Control", "Anything", ""} {
 		for _, spelling := range []string{
 			"X-Session-" + name, "x-session-" + name, "X_Session_" + name, "x.session." + name, "X~Session~" + name,
 			"X-SESSION_" + strings.ToUpper(name), "x!session#" + strings.ToLower(name), "X-Session_" + name, "X-Session-" + name + "_X",
@@ -92,8 +92,8 @@ func TestInject(t *testing.T) {
 		}},
 		{
 			"forward lines",
-			protocol(t, "", Forward{"role", "x-remote-role"}, Forward{"my_key.é", ""}, Forward{"n", ""}, Forward{"o", ""}, Forward{"none", ""}, Forward{"user", ""}),
-			sample(`{"my_key.\u00e9":"v","n":1.50,"o":{"a":["\u00e9"]},"other":1,"role":"admin","user":"u"}`, "u"),
+			protocol(t, "", Forward{"role", "x-remote-role"}, Forward{"my_key.é", ""}, Forward{"n", ""}, Forward{"o", ""}, Forward{"none", ""}, Forward{"null", ""}, Forward{"user", ""}),
+			sample(`{"my_key.\u00e9":"v","n":1.50,"null":null,"o":{"a":["\u00e9"]},"other":1,"role":"admin","user":"u"}`, "u"),
 			http.Header{
 				"X-Session-Id": {id}, "X-Session-Version": {"42"}, "X-Session-User": {"u"}, "X-Remote-Role": {"admin"},
 				"X-Session-My-Key---": {"v"}, "X-Session-N": {"1.50"}, "X-Session-O": {`{"a":["\u00e9"]}`},
@@ -185,6 +185,7 @@ func TestNewProtocolRefuses(t *testing.T) {
 		{"the id", "", []Forward{{Key: "id"}}, "can't be told from X-Session-Id"},
 		{"the data", "", []Forward{{"a", "x-session-data"}}, "can't be told from X-Session-Data"},
 		{"a control header", "", []Forward{{Key: "set"}}, "can't be told from X-Session-Set"},
+		{"another control header", "", []Forward{{Key: "put"}}, "can't be told from X-Session-Put"},
 		{"another key as the user", "", []Forward{{"role", "X-Session-User"}}, "can't be told from X-Session-User"},
 	}
 	for _, test := range tests {
