@@ -104,6 +104,13 @@ type Handler struct {
 	// all data in one header.
 	Forward []session.Forward `json:"forward,omitempty"`
 
+	// Which headers show the session to the application: `id`, `user`, `version`,
+	// `data`, `expires` (when the session ends if it is not used again, in seconds
+	// since 1970), `signed_in` (when the user signed in, likewise) and `new_id` (on
+	// requests without a session, too: the id of a session that the response
+	// begins). Default: id, user, version, and data unless keys are forwarded.
+	RequestHeaders []string `json:"request_headers,omitempty"`
+
 	// What the names of all headers begin with. Default: `X-Session-`.
 	HeaderPrefix string `json:"header_prefix,omitempty"`
 

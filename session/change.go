@@ -73,7 +73,10 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	}
 	switch {
 	case s == nil || c.replaced:
-		next.token = NewToken()
+		next.token = Token{ID: site.NewID}.renew()
+		if site.NewID == "" {
+			next.token.ID = newID()
+		}
 		next.old, next.renewed = nil, time.Time{}
 	case c.renewed:
 		next.token = s.token.renew()

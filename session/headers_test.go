@@ -4,8 +4,10 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestFoldedNamesAreStripped(t *testing.T) {
@@ -113,6 +115,58 @@ func TestInject(t *testing.T) {
 	}
 }
 
+func TestRequestHeadersAreChosen(t *testing.T) {
+	id, newID := strings.Repeat("A", idSize), strings.Repeat("B", idSize)
+	alice := sample(`{"role":"admin","user":"alice"}`, "alice")
+	alice.signedIn = time.UnixMilli(1_790_000_000_999)
+	ends := time.UnixMilli(1_790_000_060_999)
+	forward := []Forward{{Key: "role"}}
+	for _, test := range []struct {
+		show    []string
+		forward []Forward
+		session *Session
+		want    http.Header
+	}{
+		{[]string{"user"}, nil, alice, http.Header{"X-Session-User": {"alice"}}},
+		{[]string{"user"}, forward, alice, http.Header{"X-Session-User": {"alice"}, "X-Session-Role": {"admin"}}},
+		{[]string{"version"}, []Forward{{Key: "user"}}, alice, http.Header{"X-Session-Version": {"42"}, "X-Session-User": {"alice"}}},
+		{[]string{"id", "data"}, forward, alice, http.Header{"X-Session-Id": {id}, "X-Session-Data": {`{"role":"admin","user":"alice"}`}, "X-Session-Role": {"admin"}}},
+		{RequestHeaders(), nil, alice, http.Header{
+			"X-Session-Id": {id}, "X-Session-User": {"alice"}, "X-Session-Version": {"42"}, "X-Session-Data": {`{"role":"admin","user":"alice"}`},
+			"X-Session-Expires": {"1790000060"}, "X-Session-Signed-In": {"1790000000"}, "X-Session-New-Id": {newID},
+		}},
+		{[]string{"expires", "signed_in", "user"}, nil, sample(`{}`, ""), http.Header{"X-Session-Expires": {"1790000060"}}},
+		{[]string{"id", "new_id"}, nil, nil, http.Header{"X-Session-New-Id": {newID}}},
+	} {
+		pr, err := NewProtocol("", test.forward, DefaultPolicy(), test.show...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := http.Header{}
+		if err := pr.inject(h, test.session, ends, newID); err != nil || !reflect.DeepEqual(h, test.want) {
+			t.Errorf("%v: got %v, error %v; want %v", test.show, h, err, test.want)
+		}
+		if named := pr.NewID(); ValidID(named) != slices.Contains(test.show, "new_id") {
+			t.Errorf("%v: a new id %q", test.show, named)
+		}
+	}
+}
+
+// What is not sent is not counted.
+func TestExposureIsOfWhatIsShown(t *testing.T) {
+	policy := DefaultPolicy()
+	policy.Exposed = 20
+	for _, show := range [][]string{{"id"}, {"user"}} {
+		pr, err := NewProtocol("", nil, policy, show...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pr.Inject(http.Header{}, sample(`{"a":"`+strings.Repeat("x", 100)+`"}`, strings.Repeat("u", 20))); err != nil {
+			t.Errorf("%v: %v", show, err)
+		}
+	}
+}
+
 func TestEncodeValue(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "", "plain text": "plain text", "100%": "100%25", "a\r\nb: c": "a%0D%0Ab: c", "\x00\t\x1f\x7f": "%00%09%1F%7F",
@@ -187,6 +241,11 @@ func TestNewProtocolRefuses(t *testing.T) {
 		{"a control header", "", []Forward{{Key: "set"}}, "can't be told from X-Session-Set"},
 		{"another control header", "", []Forward{{Key: "put"}}, "can't be told from X-Session-Put"},
 		{"another key as the user", "", []Forward{{"role", "X-Session-User"}}, "can't be told from X-Session-User"},
+	}
+	for _, show := range [][]string{{"id", "id"}, {"expiry"}, {""}} {
+		if _, err := NewProtocol("", nil, DefaultPolicy(), show...); err == nil || !strings.Contains(err.Error(), "request_headers") {
+			t.Errorf("%q: error %v", show, err)
+		}
 	}
 	for _, test := range tests {
 		if _, err := NewProtocol(test.prefix, test.forward, DefaultPolicy()); err == nil || !strings.Contains(err.Error(), test.message) {
