@@ -50,7 +50,7 @@ type Manager struct {
 // repeatedLines are the log lines of a manager that visitors or an application can
 // have repeated.
 type repeatedLines struct {
-	forged, realms, ambiguous, corrupt, noSubject, destroyWins, dropped, maxAge, uncounted, unevicted logging.Repeated
+	forged, realms, ambiguous, corrupt, noSubject, oddSubject, destroyWins, dropped, maxAge, uncounted, unevicted logging.Repeated
 }
 
 const (
