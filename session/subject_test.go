@@ -126,6 +126,7 @@ func TestSubjectAtAPathIsFiled(t *testing.T) {
 		signedIn := e.commit(visitor, set(`{"user":{"id":7,"name":"alice"}}`))
 		e.counted(session.EventRenewed, 1)
 		first := signedIn.Session
+		time.Sleep(time.Second) // it signed in longest ago
 		second := e.create(`{"user":{"id":"7"}}`)
 		if got := e.filed("7"); len(got) != 2 || first.Subject() != "7" {
 			e.Errorf("filed are %q", got)
