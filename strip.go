@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -20,6 +22,7 @@ import (
 // name is not spelled so, which is not from net/http but may be from another
 // handler.
 func (h *Handler) stripRequest(r *http.Request, v *visit) (odd bool) {
+	h.stripPath(r)
 	managed := h.managed
 	if owner := v.owner(); owner != nil {
 		managed = func(name string) bool { return h.managed(name) && !owner.managed(name) }
@@ -122,6 +125,31 @@ func (h *Handler) stripCookies(r *http.Request, odd bool) {
 		return
 	}
 	cookiejar.StripKey(r.Header, "Cookie", h.cookie.Names()...)
+}
+
+// stripPath removes path parameters under which an application would take what
+// the client may not send as a cookie: see [cookiejar.Keeper.StripPath]. The URL is
+// what proxies and file servers go by. The request target may be opaque to
+// net/url, such as "x:http://host/path", and goes upstream without the "x:".
+func (h *Handler) stripPath(r *http.Request) {
+	if h.appCookies == nil {
+		return
+	}
+	u := r.URL
+	escaped := u.EscapedPath()
+	path, opaque := h.appCookies.Keeper.StripPath(escaped), h.appCookies.Keeper.StripPath(u.Opaque)
+	if path == escaped && opaque == u.Opaque {
+		return
+	}
+	u.Path, _ = url.PathUnescape(path) // it has whole escapes
+	if u.RawPath = ""; u.EscapedPath() != path {
+		u.RawPath = path
+	}
+	u.Opaque = opaque
+	r.RequestURI = u.RequestURI()
+	if log := h.logger.Check(zap.DebugLevel, "removing parameters from a path: their names are those of cookies that do not pass"); log != nil {
+		log.Write(logging.Request(r))
+	}
 }
 
 // trailerGuard removes managed names from the trailers when the body has ended,

@@ -96,6 +96,7 @@ func (r *Rules) Enter(request *http.Request, shared *Shared, s *session.Session,
 		cookiejar.Strip(request.Header, shared.Names...)
 	}
 	shared.rewritten, shared.applied = true, false
+	path = r.Keeper.StripPath(path) // the application sees that one
 	c := &Cookies{rules: r, shared: shared, request: request, context: from.CookieContext(path, s != nil)}
 	c.context.Now = time.Now()
 	jar := ""
