@@ -184,7 +184,7 @@ func (p *Protocol) Inject(h http.Header, s *Session) error {
 		h[name] = values[i : i+1 : i+1]
 	}
 	set(0, p.id, s.ID())
-	set(1, p.version, strconv.FormatUint(s.version, 10))
+	set(1, p.version, strconv.FormatUint(s.Version(), 10))
 	if s.subject != "" {
 		set(2, p.user, EncodeValue(s.subject))
 	}
