@@ -176,7 +176,7 @@ type Handler struct {
 // repeatedLines are the log lines of a handler that visitors or an application can
 // have repeated.
 type repeatedLines struct {
-	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie logging.Repeated
+	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie, unlabelled logging.Repeated
 }
 
 // Subject says which data key holds the signed-in user.
