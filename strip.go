@@ -128,28 +128,42 @@ func (h *Handler) stripCookies(r *http.Request, odd bool) {
 }
 
 // stripPath removes path parameters under which an application would take what
-// the client may not send as a cookie: see [cookiejar.Keeper.StripPath]. The URL is
-// what proxies and file servers go by. The request target may be opaque to
-// net/url, such as "x:http://host/path", and goes upstream without the "x:".
+// the client may not send as a cookie: see [cookiejar.Keeper.StripPath].
 func (h *Handler) stripPath(r *http.Request) {
-	if h.appCookies == nil {
+	if !h.stripURL(r.URL) {
 		return
 	}
-	u := r.URL
+	r.RequestURI = r.URL.RequestURI()
+	if log := h.logger.Check(zap.DebugLevel, "removing parameters from a path: their names are those of cookies that do not pass"); log != nil {
+		log.Write(logging.Request(r))
+	}
+}
+
+// stripOriginalPath is stripPath for what Caddy makes the request's URL again before
+// it runs error routes.
+func (h *Handler) stripOriginalPath(r *http.Request) {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		h.stripURL(original.URL)
+	}
+}
+
+// stripURL reports whether it had anything to remove. What net/url takes for opaque
+// is a path, too: of "x:http://host/path", "http://host/path" goes upstream.
+func (h *Handler) stripURL(u *url.URL) bool {
+	if h.appCookies == nil {
+		return false
+	}
 	escaped := u.EscapedPath()
 	path, opaque := h.appCookies.Keeper.StripPath(escaped), h.appCookies.Keeper.StripPath(u.Opaque)
 	if path == escaped && opaque == u.Opaque {
-		return
+		return false
 	}
 	u.Path, _ = url.PathUnescape(path) // it has whole escapes
 	if u.RawPath = ""; u.EscapedPath() != path {
 		u.RawPath = path
 	}
 	u.Opaque = opaque
-	r.RequestURI = u.RequestURI()
-	if log := h.logger.Check(zap.DebugLevel, "removing parameters from a path: their names are those of cookies that do not pass"); log != nil {
-		log.Write(logging.Request(r))
-	}
+	return true
 }
 
 // trailerGuard removes managed names from the trailers when the body has ended,

@@ -41,6 +41,10 @@ func TestJarPath(t *testing.T) {
 		root %[2]s
 		file_server
 	}
+	error /error* 418
+	handle_errors {
+		reverse_proxy %[1]s
+	}
 	handle /shown/* {
 		respond "{http.request.uri} {http.request.uri.path}"
 	}
@@ -59,6 +63,7 @@ func TestJarPath(t *testing.T) {
 		{"/decoded/a%3Bjsessionid=X", "/a"},
 		{"/decoded/a%253Bjsessionid%253DX", "/a"},
 		{"/files/page.txt;jsessionid=X", "a page"},
+		{"/error;jsessionid=X/a?q=1", "/error/a?q=1"},
 		{"/shown/a;jsessionid=X?q=1", "/shown/a?q=1 /shown/a"},
 	} {
 		if r := s.get(tt.target, ""); r.body != tt.want {
