@@ -183,7 +183,7 @@ type Handler struct {
 // repeatedLines are the log lines of a handler that visitors or an application can
 // have repeated.
 type repeatedLines struct {
-	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie logging.Repeated
+	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie, unlabelled logging.Repeated
 }
 
 // Subject says where in the data the signed-in user is.
