@@ -12,7 +12,7 @@ import (
 // parseCookies sets up what becomes of the application's own cookies. Syntax:
 //
 //	cookies {
-//		keep    <names...>
+//		keep    [http_only] <names...>
 //		seal    <names...> {
 //			bound
 //		}
@@ -23,7 +23,9 @@ import (
 //		drop    <names...>
 //		pass    <names...>
 //		default pass|keep|drop
-//		harden  [secure] [http_only] [same_site=lax|strict]
+//		harden  [secure] [http_only] [same_site=lax|strict] {
+//			except <names...>
+//		}
 //		keys    <secrets...>
 //		forward <name> [<header>]
 //	}
@@ -37,7 +39,7 @@ func (h *Handler) parseCookies(d *caddyfile.Dispenser) error {
 
 var cookiesBlock = settings.NewBlock("cookies { } in session", func(rules *cookiejar.Rules, d *caddyfile.Dispenser) settings.Words {
 	return settings.Words{
-		"keep":    func() error { return parseNames(d, &rules.Keep) },
+		"keep":    func() error { return parseKeep(d, rules) },
 		"seal":    func() error { return parseWrapped(d, &rules.Seal) },
 		"sign":    func() error { return parseWrapped(d, &rules.Sign) },
 		"drop":    func() error { return parseNames(d, &rules.Drop) },
@@ -57,9 +59,48 @@ var cookiesBlock = settings.NewBlock("cookies { } in session", func(rules *cooki
 			return nil
 		},
 	}
-}, "keep", "seal", "sign", "drop", "pass", "forward")
+}, "keep", "seal", "sign", "drop", "pass", "harden", "forward")
 
+// httpOnly is the attribute by which keep goes. A cookie that is called so is
+// written in quotes.
+const httpOnly = "http_only"
+
+// parseKeep parses names, and the attribute among them.
+func parseKeep(d *caddyfile.Dispenser, rules *cookiejar.Rules) error {
+	line := *d
+	tokens := line.RemainingArgsAsTokens()
+	var all []string
+	if err := parseList(d, settings.Names, &all); err != nil {
+		return err
+	}
+	for i, name := range all {
+		switch {
+		case tokens[i].Quoted() || !isAttribute(name):
+			rules.Keep = append(rules.Keep, name)
+		case name != httpOnly:
+			return d.Errf("keep %s: did you mean %s? Write a cookie of that name in quotes", name, httpOnly)
+		case rules.KeepHTTPOnly:
+			return d.Errf("keep %s is given twice: remove one", httpOnly)
+		default:
+			rules.KeepHTTPOnly = true
+		}
+	}
+	return nil
+}
+
+// isAttribute reports whether who writes a word may mean the attribute HttpOnly.
+func isAttribute(word string) bool {
+	return strings.EqualFold(strings.NewReplacer("_", "", "-", "").Replace(word), "httponly")
+}
+
+// parseNames parses names where there is no attribute.
 func parseNames(d *caddyfile.Dispenser, to *[]string) error {
+	setting, line := d.Val(), *d
+	for _, token := range line.RemainingArgsAsTokens() {
+		if !token.Quoted() && isAttribute(token.Text) {
+			return d.Errf("%s %s: only keep and harden go by the attribute; write a cookie of that name in quotes", setting, token.Text)
+		}
+	}
 	return parseList(d, settings.Names, to)
 }
 
@@ -90,25 +131,32 @@ var wrapBlock = settings.NewBlock("the block of seal or sign in cookies { }", fu
 	}
 })
 
-func parseHarden(d *caddyfile.Dispenser, h *cookiejar.Harden) error {
+func parseHarden(d *caddyfile.Dispenser, to *[]cookiejar.Harden) error {
 	var words []string
-	if err := parseNames(d, &words); err != nil {
+	if err := parseList(d, settings.Names, &words); err != nil {
 		return err
 	}
+	var h cookiejar.Harden
 	for _, word := range words {
 		sameSite, ok := strings.CutPrefix(word, "same_site=")
 		switch {
 		case word == "secure" && !h.Secure:
 			h.Secure = true
-		case word == "http_only" && !h.HTTPOnly:
+		case word == httpOnly && !h.HTTPOnly:
 			h.HTTPOnly = true
 		case ok && h.SameSite == "" && sameSite != "":
 			h.SameSite = sameSite
-		case word == "secure", word == "http_only", ok && sameSite != "":
+		case word == "secure", word == httpOnly, ok && sameSite != "":
 			return d.Errf("harden has %s twice", strings.TrimSuffix(word, "="+sameSite))
 		default:
 			return d.Errf("harden %s: use secure, http_only, same_site=lax or same_site=strict", word)
 		}
 	}
-	return nil
+	err := hardenBlock.Parse(&h, d)
+	*to = append(*to, h)
+	return err
 }
+
+var hardenBlock = settings.NewBlock("the block of harden in cookies { }", func(h *cookiejar.Harden, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{"except": func() error { return parseNames(d, &h.Except) }}
+}, "except")

@@ -17,7 +17,7 @@ import (
 func TestVisitor(t *testing.T) {
 	others := ""
 	for range cookiejar.MaxCandidates {
-		others += "sid=" + session.NewToken().Bearer() + "; "
+		others += "csid=" + session.NewToken().Bearer() + "; "
 	}
 	for _, tt := range []struct {
 		what, block, cookie string // $ in the cookie is that of the session
@@ -29,8 +29,8 @@ func TestVisitor(t *testing.T) {
 		{"no cookie, store down", "", "theme=dark", true, "none", 503},
 		{"live", "", "$", false, "live", 0},
 		{"live among others", "", "theme=dark; $", false, "live", 0},
-		{"no token", "", "sid=x", true, "none", 503},
-		{"nobody's", "", "sid=" + session.NewToken().Bearer(), false, "none", 0},
+		{"no token", "", "csid=x", true, "none", 503},
+		{"nobody's", "", "csid=" + session.NewToken().Bearer(), false, "none", 0},
 		{"wrong secret", "", "$ forged", false, "none", 0},
 		{"too many", "", "$; " + others, false, "none", 0},
 		{"store down", "", "$", true, "", 503},
@@ -138,7 +138,7 @@ func TestResponses(t *testing.T) {
 		{"from a cache", "", []string{set, "Age: 5"}, false, 0, "-", "private", `{"a":1}`},
 		{"public page", "", []string{"Cache-Control: public"}, false, 0, "-", "public", `{"a":1}`},
 		{"not saved", "", []string{set}, true, 503, "-", "", `{"a":1}`},
-		{"cookie of our name", "", []string{"Set-Cookie: sid=x", "Set-Cookie: b=c"}, false, 0, "b=c", "private", `{"a":1}`},
+		{"cookie of our name", "", []string{"Set-Cookie: csid=x", "Set-Cookie: b=c"}, false, 0, "b=c", "private", `{"a":1}`},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			h, s := handler(t, tt.block)
@@ -232,7 +232,7 @@ func TestAbandoned(t *testing.T) {
 		w, err := answer(h, request("/", tt.cookie), func(w http.ResponseWriter, _ *http.Request) error {
 			w.Header().Set("X-Session-Set", "b=2")
 			w.Header().Set("X-Mine", "yes")
-			w.Header()["Set-Cookie"] = []string{"sid=x", "PHPSESSID=y", "theme=dark"}
+			w.Header()["Set-Cookie"] = []string{"csid=x", "PHPSESSID=y", "theme=dark"}
 			w.Header().Set("Trailer", "Set-Cookie, X-Session-Control")
 			return errors.New("no")
 		})
@@ -268,7 +268,7 @@ func TestInterim(t *testing.T) {
 	early := &interim{ResponseRecorder: httptest.NewRecorder()}
 	err := h.ServeHTTP(early, request("/", ""), application(func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("X-Session-Set", "a=1")
-		w.Header().Set("Set-Cookie", "sid=x")
+		w.Header().Set("Set-Cookie", "csid=x")
 		w.Header().Set("Link", "</a.css>")
 		w.WriteHeader(http.StatusEarlyHints)
 		if n := s.store.sessions(t); n != 0 {

@@ -37,14 +37,14 @@ func TestMatcherComesBetweenHeadersAndCookies(t *testing.T) {
 		h, _ := handler(t, "")
 		m := &matcher{err: fails}
 		h.matchers = caddyhttp.MatcherSets{{m}}
-		r := request("/", "sid=secret")
+		r := request("/", "csid=secret")
 		r.Header.Set("X-Session-User", "forged")
 		asked := false
 		_, err := answer(h, r, func(_ http.ResponseWriter, r *http.Request) error {
 			asked = true
 			return nil
 		})
-		if m.sees != "sid=secret" || r.Header.Get("Cookie") != "" {
+		if m.sees != "csid=secret" || r.Header.Get("Cookie") != "" {
 			t.Errorf("the matcher sees %q, and %q is left", m.sees, r.Header.Get("Cookie"))
 		}
 		if asked != (fails == nil) || !errors.Is(err, fails) {

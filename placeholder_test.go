@@ -17,7 +17,7 @@ func replacer(r *http.Request) *caddy.Replacer {
 func TestPlaceholders(t *testing.T) {
 	h, _ := handler(t, "")
 	own := begin(t, h, `{"user":"Zoë {x}","n":1.5,"prefs":{"lang":"fr","list":[1,"a"]},"braces":"{env.HOME}","none":null}`)
-	id, _, _ := strings.Cut(strings.TrimPrefix(own, "sid="), ".")
+	id, _, _ := strings.Cut(strings.TrimPrefix(own, "csid="), ".")
 	const whatever = "\x00"
 	for _, tt := range []struct{ name, live, anonymous string }{
 		{"session.state", "live", "none"},

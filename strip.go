@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -20,6 +22,7 @@ import (
 // name is not spelled so, which is not from net/http but may be from another
 // handler.
 func (h *Handler) stripRequest(r *http.Request, v *visit) (odd bool) {
+	h.stripPath(r)
 	managed := h.managed
 	if owner := v.owner(); owner != nil {
 		managed = func(name string) bool { return h.managed(name) && !owner.managed(name) }
@@ -115,13 +118,59 @@ func (h *Handler) withCookie(r *http.Request, managed func(string) bool) func(st
 	return func(name string) bool { return managed(name) || strings.EqualFold(name, "Cookie") }
 }
 
-// stripCookies removes the session cookies, after stripRequest.
-func (h *Handler) stripCookies(r *http.Request, odd bool) {
+// reserved are the names of the session cookie on one request: see
+// [cookiejar.SessionCookie.Reserved].
+type reserved struct{ names, shared []string }
+
+// strip removes the session cookies, after stripRequest.
+func (c reserved) strip(header http.Header, odd bool) {
 	if odd {
-		cookiejar.Strip(r.Header, h.cookie.Names()...)
+		cookiejar.Strip(header, c.names...)
+	} else {
+		cookiejar.StripKey(header, "Cookie", c.names...)
+	}
+	if len(c.shared) > 0 {
+		cookiejar.StripTokens(header, session.IsCookie, c.shared...)
+	}
+}
+
+// stripPath removes path parameters under which an application would take what
+// the client may not send as a cookie: see [cookiejar.Keeper.StripPath].
+func (h *Handler) stripPath(r *http.Request) {
+	if !h.stripURL(r.Host, r.URL) {
 		return
 	}
-	cookiejar.StripKey(r.Header, "Cookie", h.cookie.Names()...)
+	r.RequestURI = r.URL.RequestURI()
+	if log := h.logger.Check(zap.DebugLevel, "removing parameters from a path: their names are those of cookies that do not pass"); log != nil {
+		log.Write(logging.Request(r))
+	}
+}
+
+// stripOriginalPath is stripPath for what Caddy makes the request's URL again before
+// it runs error routes.
+func (h *Handler) stripOriginalPath(r *http.Request) {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		h.stripURL(r.Host, original.URL)
+	}
+}
+
+// stripURL reports whether it had anything to remove. What net/url takes for opaque
+// is a path, too: of "x:http://host/path", "http://host/path" goes upstream.
+func (h *Handler) stripURL(hostport string, u *url.URL) bool {
+	if h.appCookies == nil {
+		return false
+	}
+	escaped := u.EscapedPath()
+	path, opaque := h.appCookies.Keeper.StripPath(hostport, escaped), h.appCookies.Keeper.StripPath(hostport, u.Opaque)
+	if path == escaped && opaque == u.Opaque {
+		return false
+	}
+	u.Path, _ = url.PathUnescape(path) // it has whole escapes
+	if u.RawPath = ""; u.EscapedPath() != path {
+		u.RawPath = path
+	}
+	u.Opaque = opaque
+	return true
 }
 
 // trailerGuard removes managed names from the trailers when the body has ended,
@@ -145,14 +194,20 @@ func (g *trailerGuard) Read(p []byte) (int, error) {
 
 // dropCookies removes cookies of our name that the application sets: they
 // would sign the user out, or in as somebody else. The line own is kept, that
-// of a session handler behind this one, unless it is "".
-func (h *Handler) dropCookies(header http.Header, own string) {
+// of a session handler behind this one, unless it is "". What the rules keep is
+// gone before.
+func (h *Handler) dropCookies(header http.Header, ours reserved, own string) {
 	if i := slices.Index(header["Set-Cookie"], own); i >= 0 && own != "" {
 		header["Set-Cookie"] = slices.Concat(header["Set-Cookie"][:i], header["Set-Cookie"][i+1:])
 		defer header.Add("Set-Cookie", own)
 	}
-	if names := cookiejar.DropSetCookie(header, h.cookie.Names()...); len(names) > 0 {
-		h.lines.ownCookie.Log(h.logger.Warn, "dropping a cookie that the application sets under the name of the session cookie", "",
+	names := cookiejar.DropSetCookie(header, ours.names...)
+	if len(ours.shared) > 0 {
+		names = append(names, cookiejar.DropTokens(header, session.IsCookie, ours.shared...)...)
+	}
+	if len(names) > 0 {
+		h.lines.ownCookie.Log(h.logger.Warn, "dropping a cookie that the application sets under the name of the session cookie: "+
+			"give the session cookie another one, with cookie { name ... } in the session block, or keep the application's, with cookies { keep ... }", "",
 			zap.Int("lines", len(names)), zap.Strings("names", slices.Compact(slices.Sorted(slices.Values(names)))))
 	}
 }

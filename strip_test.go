@@ -71,9 +71,10 @@ func TestSessionCookieGoesInEachSpelling(t *testing.T) {
 	h := &Handler{protocol: protocol, managed: protocol.ManagesRequest, cookie: cookie}
 	for _, name := range []string{"Cookie", "cookie", "COOKIE"} {
 		r := httptest.NewRequest("GET", "/", nil)
-		r.Header[name] = []string{"sid=secret; theme=dark"}
+		r.Header[name] = []string{"csid=secret; theme=dark"}
 		v := new(visit)
-		h.stripCookies(r, h.stripRequest(r, v))
+		odd := v.enter(h, r)
+		v.reserve(h, r).strip(r.Header, odd)
 		if got := r.Header[name]; len(got) != 1 || got[0] != "theme=dark" {
 			t.Errorf("%s: %q is left", name, got)
 		}
@@ -181,6 +182,19 @@ func TestRefuseMethod(t *testing.T) {
 	}
 }
 
+// Where the cookie is Secure, an application may have one of the plain name, but can't
+// sign anybody in with it.
+func TestDropCookiesOfSharedNames(t *testing.T) {
+	h, _ := handler(t, "")
+	names, shared := h.cookie.Reserved(true)
+	token := session.NewToken().Bearer()
+	header := http.Header{"Set-Cookie": {shared[0] + "=app", names[0] + "=app", shared[0] + "=" + token}}
+	h.dropCookies(header, reserved{names, shared}, "")
+	if got := header["Set-Cookie"]; !slices.Equal(got, []string{shared[0] + "=app"}) {
+		t.Errorf("left: %q", got)
+	}
+}
+
 func TestDropCookies(t *testing.T) {
 	for _, tt := range []struct {
 		own  string
@@ -188,15 +202,15 @@ func TestDropCookies(t *testing.T) {
 		want []string
 	}{
 		{"", []string{"a=b"}, []string{"a=b"}},
-		{"", []string{"sid=x", "a=b", "sid=; Max-Age=0"}, []string{"a=b"}},
-		{"", []string{"__Host-sid=x; Secure"}, nil},
+		{"", []string{"csid=x", "a=b", "csid=; Max-Age=0"}, []string{"a=b"}},
+		{"", []string{"__Host-csid=x; Secure"}, nil},
 		{"", []string{""}, []string{""}},
-		{"sid=own", []string{"sid=x", "sid=own", "a=b"}, []string{"a=b", "sid=own"}},
-		{"sid=own", []string{"sid=x"}, nil},
+		{"csid=own", []string{"csid=x", "csid=own", "a=b"}, []string{"a=b", "csid=own"}},
+		{"csid=own", []string{"csid=x"}, nil},
 	} {
 		h, _ := handler(t, "")
 		header := http.Header{"Set-Cookie": tt.set}
-		h.dropCookies(header, tt.own)
+		h.dropCookies(header, reserved{names: h.cookie.Names()}, tt.own)
 		if got := header["Set-Cookie"]; !slices.Equal(got, tt.want) {
 			t.Errorf("%q with own %q: %q", tt.set, tt.own, got)
 		}

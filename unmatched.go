@@ -16,16 +16,17 @@ import (
 // unmatched is a request that a handler does not own, and its response: without a
 // session, but with everything removed that is ours.
 type unmatched struct {
-	h       *Handler
-	visit   *visit
-	owner   *Handler            // the handler around this one that has the session, or nil
-	cookies *appcookies.Cookies // nil with an owner: its rules apply
-	writer  response.Writer
+	h        *Handler
+	visit    *visit
+	reserved reserved
+	owner    *Handler            // the handler around this one that has the session, or nil
+	cookies  *appcookies.Cookies // nil with an owner: its rules apply
+	writer   response.Writer
 }
 
 // pass serves a request that this handler does not own.
-func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visit) error {
-	u := &unmatched{h: h, visit: v, owner: v.owner()}
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visit, ours reserved) error {
+	u := &unmatched{h: h, visit: v, reserved: ours, owner: v.owner()}
 	if u.owner == nil {
 		v.session = nil // that of the route before the error
 		u.cookies = h.appCookies.Enter(r, &v.cookies, nil, h.originOf(r), browserPath(r))
@@ -40,16 +41,16 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 
 // Interim implements [response.Hooks].
 func (u *unmatched) Interim(header http.Header) {
-	u.strip(header)
 	u.cookies.Clean(header, u.visit.line)
+	u.strip(header)
 }
 
 // Final implements [response.Hooks].
 func (u *unmatched) Final(header http.Header, _ int) error {
-	u.strip(header)
 	if u.cookies.Take(header, u.visit.line) {
 		u.cookies.Refuse(errNoSession)
 	}
+	u.strip(header)
 	u.cookies.Send(header, u.visit.line, session.Result{})
 	if u.cookies.Private() {
 		caching.MakePrivate(header)
@@ -72,7 +73,7 @@ func (u *unmatched) strip(header http.Header) {
 	}
 	session.Strip(header, managed)
 	session.StripList(header, "Trailer", managed)
-	u.h.dropCookies(header, u.visit.line)
+	u.h.dropCookies(header, u.reserved, u.visit.line)
 	u.h.appCookies.StripTrailers(header)
 }
 

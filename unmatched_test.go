@@ -54,7 +54,7 @@ func TestPassing(t *testing.T) {
 				t.Errorf("%s: forwarded %q", tt.path, got)
 			}
 			w.Header().Set("Trailer", "X-Session-Set, Set-Cookie, X-Sum")
-			err := says("X-Session-Control: renew", "Set-Cookie: sid=x",
+			err := says("X-Session-Control: renew", "Set-Cookie: csid=x",
 				"Set-Cookie: PHPSESSID=1", "Set-Cookie: theme=light")(w, r)
 			w.Header().Set(http.TrailerPrefix+"X-Session-Set", "late")
 			return err
@@ -66,7 +66,7 @@ func TestPassing(t *testing.T) {
 		if tt.user != "" { // the renewal's
 			var own string
 			lines, own, _ = strings.Cut(lines, "|")
-			if !strings.HasPrefix(own, "sid=") {
+			if !strings.HasPrefix(own, "csid=") {
 				t.Errorf("%s: no cookie after a renewal: %q", tt.path, own)
 			}
 			tt.caching = "no-store"

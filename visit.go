@@ -71,16 +71,28 @@ func visitOf(r *http.Request) *visit {
 func (*visit) String() string { return "" }
 
 // enter begins a handler's part in the request: what clients must not send goes.
-// odd is for stripCookies.
+// odd is for reserved.strip.
 func (v *visit) enter(h *Handler, r *http.Request) (odd bool) {
-	odd = h.stripRequest(r, v)
-	if v.cookies.Names == nil {
-		v.cookies.Names = slices.Clip(h.cookie.Names()) // most often there is one handler, and this is free
-	} else {
-		v.cookies.Names = append(v.cookies.Names, h.cookie.Names()...)
-	}
 	v.depth++
-	return odd
+	return h.stripRequest(r, v)
+}
+
+// reserve notes what a handler's session cookie reserves on the request, and
+// returns what of that is for this handler to remove. With a handler around it that
+// has the session, it is what that leaves open: it has removed its own, and the
+// cookies that its rules decide about come from its jar.
+func (v *visit) reserve(h *Handler, r *http.Request) reserved {
+	names, shared := h.cookie.Reserved(h.cookie.SecureFor(h.originOf(r).HTTPS))
+	if v.cookies.Names == nil { // most often there is one handler, and this is free
+		v.cookies.Names, v.cookies.SharedNames = slices.Clip(names), slices.Clip(shared)
+	} else {
+		v.cookies.Names, v.cookies.SharedNames = append(v.cookies.Names, names...), append(v.cookies.SharedNames, shared...)
+	}
+	if x := v.exchange; x != nil {
+		decided := func(name string) bool { return slices.Contains(x.reserved.names, name) || x.h.StripsCookie(name) }
+		names, shared = slices.DeleteFunc(slices.Clone(names), decided), slices.DeleteFunc(slices.Clone(shared), decided)
+	}
+	return reserved{names, shared}
 }
 
 // leave ends a handler's part in the request. After an error, nothing of the
@@ -95,17 +107,18 @@ func (v *visit) leave(h *Handler, r *http.Request, err error) {
 		return
 	}
 	h.protocol.StripRequest(r.Header)
+	h.stripOriginalPath(r)
 	h.appCookies.Enter(r, &v.cookies, nil, h.originOf(r), browserPath(r))
 }
 
 // newExchange begins the exchange of a handler that has the session. The caller
 // calls its release.
-func (v *visit) newExchange(h *Handler, r *http.Request) *exchange {
+func (v *visit) newExchange(h *Handler, r *http.Request, ours reserved) *exchange {
 	x := &v.first
 	if x.h != nil {
 		x = new(exchange)
 	}
-	*x = exchange{h: h, visit: v, request: r}
+	*x = exchange{h: h, visit: v, request: r, reserved: ours}
 	v.exchange = x
 	return x
 }

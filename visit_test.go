@@ -114,7 +114,7 @@ func TestSetCookie(t *testing.T) {
 	if v.hasCookie(header) {
 		t.Error("it has a cookie")
 	}
-	for _, line := range []string{"sid=1", "sid=2"} {
+	for _, line := range []string{"csid=1", "csid=2"} {
 		v.setCookie(header, line)
 		if got := strings.Join(header["Set-Cookie"], ","); got != "theme=dark,"+line || !v.hasCookie(header) {
 			t.Errorf("%s: %s", line, got)
@@ -124,8 +124,8 @@ func TestSetCookie(t *testing.T) {
 	if v.hasCookie(header) {
 		t.Error("it has a cookie that is gone")
 	}
-	v.setCookie(header, "sid=3")
-	if got := header["Set-Cookie"]; len(got) != 1 || got[0] != "sid=3" {
+	v.setCookie(header, "csid=3")
+	if got := header["Set-Cookie"]; len(got) != 1 || got[0] != "csid=3" {
 		t.Errorf("%q", got)
 	}
 }

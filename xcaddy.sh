@@ -86,8 +86,8 @@ run() {
 }
 
 # need_for_tests installs what the tests need and is not there: the race
-# detector a C compiler, the tests a Redis, a PHP, a Prometheus, an application in
-# PHP, a browser, and the cookie parsers of Tomcat, Jetty, Python and Node.
+# detector a C compiler, the tests a Redis, a PHP, a Prometheus, applications in
+# PHP and Python, a browser, and the cookie parsers of Tomcat, Jetty, Python and Node.
 need_for_tests() {
 	local compiler missing=() packages=()
 	compiler=$(cd "$root" && go env CC)
@@ -102,6 +102,8 @@ need_for_tests() {
 	[[ -e /usr/share/java/jetty9-server.jar ]] || { missing+=(Jetty) && packages+=(libjetty9-java); }
 	have python3 || { missing+=(python3) && packages+=(python3); }
 	have node || { missing+=(node) && packages+=(nodejs); }
+	[[ -e /usr/lib/python3/dist-packages/django ]] || { missing+=(Django) && packages+=(python3-django); }
+	have radicale || { missing+=(Radicale) && packages+=(radicale); }
 	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }
 	((${#packages[@]} == 0)) && return
 

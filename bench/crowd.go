@@ -159,7 +159,7 @@ func (g *guest) signIn() error {
 		return fmt.Errorf("signing in: %w", err)
 	}
 	for _, cookie := range answer.Cookies() {
-		if cookie.Name == "sid" {
+		if cookie.Name == "csid" {
 			g.visitor = visitor{user, cookie.Value}
 			g.low, g.high = 1, 1
 			return nil
@@ -208,7 +208,7 @@ func (g *guest) forge() error {
 		return base64.RawURLEncoding.EncodeToString(b)
 	}
 	cookies := []string{
-		"sid", "", strings.Repeat("x", 66), id + ".", id + "." + secret + "A", "." + secret, // malformed
+		"csid", "", strings.Repeat("x", 66), id + ".", id + "." + secret + "A", "." + secret, // malformed
 		id + "." + made(32),       // a wrong secret
 		made(16) + "." + secret,   // no such session
 		made(16) + "." + made(32), // neither
@@ -218,7 +218,7 @@ func (g *guest) forge() error {
 		return err
 	}
 	// One that is good does not suffer from another.
-	_, err := g.get("/page", visitor{g.user, "garbage; sid=" + g.cookie})
+	_, err := g.get("/page", visitor{g.user, "garbage; csid=" + g.cookie})
 	return err
 }
 
@@ -290,7 +290,7 @@ func (g *guest) openWebSocket() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Header = http.Header{"Cookie": {"sid=" + g.cookie}}
+	config.Header = http.Header{"Cookie": {"csid=" + g.cookie}}
 	ws, err := websocket.DialConfig(config)
 	if err != nil {
 		return nil, err

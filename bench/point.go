@@ -242,7 +242,7 @@ func signIn(address, user string) (visitor, error) {
 		return visitor{}, err
 	}
 	for _, cookie := range answer.Cookies() {
-		if cookie.Name == "sid" {
+		if cookie.Name == "csid" {
 			return visitor{user, cookie.Value}, nil
 		}
 	}

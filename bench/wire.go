@@ -47,7 +47,7 @@ func (w *wire) send(method, path, cookie, rest string) (err error) {
 	// An application must not see who the client says it is.
 	request := method + " " + path + " HTTP/1.1\r\nHost: " + w.address + "\r\nX-Session-User: mallory\r\n" + browserHeaders
 	if cookie != "" {
-		request += "Cookie: sid=" + cookie + "\r\n"
+		request += "Cookie: csid=" + cookie + "\r\n"
 	}
 	if rest == "" {
 		rest = "\r\n"

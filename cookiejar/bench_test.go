@@ -15,7 +15,7 @@ const (
 
 	// typicalCookies is about 300 bytes, as a site with analytics gets them.
 	typicalCookies = "_ga=GA1.1.1234567890.1700000000; _gid=GA1.1.987654321.1700000000; theme=dark; lang=en-GB; " +
-		"__Host-sid=" + testToken + "; " +
+		"__Host-csid=" + testToken + "; " +
 		"consent=%7B%22necessary%22%3Atrue%2C%22statistics%22%3Afalse%7D; _ga_ABCDEF1234=GS1.1.1700000000.3.1.1700000042.0.0.0"
 )
 
@@ -53,10 +53,10 @@ func benchmarkValues(b *testing.B, line, name string) {
 	}
 }
 
-func BenchmarkValues(b *testing.B)       { benchmarkValues(b, typicalCookies, "__Host-sid") }
+func BenchmarkValues(b *testing.B)       { benchmarkValues(b, typicalCookies, "__Host-csid") }
 func BenchmarkValuesAbsent(b *testing.B) { benchmarkValues(b, typicalCookies, "x") }
 func BenchmarkValuesFlood(b *testing.B) {
-	benchmarkValues(b, strings.Repeat("sid=x;", cookiejar.MaxHeader/6), "sid")
+	benchmarkValues(b, strings.Repeat("csid=x;", cookiejar.MaxHeader/6), "csid")
 }
 
 func BenchmarkStrip(b *testing.B) {
@@ -72,7 +72,7 @@ func BenchmarkStrip(b *testing.B) {
 
 func BenchmarkStripNothing(b *testing.B) {
 	h := typicalHeader()
-	h["Cookie"] = []string{strings.ReplaceAll(typicalCookies, "__Host-sid", "other")}
+	h["Cookie"] = []string{strings.ReplaceAll(typicalCookies, "__Host-csid", "other")}
 	names := compile(b, cookiejar.Cookie{}).Names()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -147,7 +147,7 @@ func BenchmarkStoreSame(b *testing.B) {
 	jar, c := v.text(), v.context(site)
 	b.ReportAllocs()
 	for b.Loop() {
-		taken := v.keeper.Take(http.Header{"Set-Cookie": {line}}, "", v.now)
+		taken := v.keeper.Take(http.Header{"Set-Cookie": {line}}, "", c, cookiejar.Incoming{})
 		if cookiejar.StoreKept(jar, c, taken.Kept, time.Minute).Changes != nil {
 			b.Fatal("it is written")
 		}

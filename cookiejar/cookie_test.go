@@ -20,33 +20,33 @@ func TestSet(t *testing.T) {
 		want   string
 	}{
 		{"default over HTTP", cookiejar.Cookie{}, false, 0,
-			"sid=v; Path=/; HttpOnly; SameSite=Lax"},
+			"csid=v; Path=/; HttpOnly; SameSite=Lax"},
 		{"default over HTTPS", cookiejar.Cookie{}, true, 0,
-			"__Host-sid=v; Path=/; HttpOnly; Secure; SameSite=Lax"},
+			"__Host-csid=v; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		{"the defaults by name", cookiejar.Cookie{Name: "auto", Path: "/", SameSite: "lax", Secure: "auto"}, true, 0,
-			"__Host-sid=v; Path=/; HttpOnly; Secure; SameSite=Lax"},
+			"__Host-csid=v; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		{"domain", cookiejar.Cookie{Domain: ".Example.com"}, true, 0,
-			"__Secure-sid=v; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
+			"__Secure-csid=v; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
 		{"international domain", cookiejar.Cookie{Domain: "b\u00fccher.example"}, false, 0,
-			"sid=v; Path=/; Domain=xn--bcher-kva.example; HttpOnly; SameSite=Lax"},
+			"csid=v; Path=/; Domain=xn--bcher-kva.example; HttpOnly; SameSite=Lax"},
 		{"path", cookiejar.Cookie{Path: "/app"}, true, 0,
-			"__Secure-sid=v; Path=/app; HttpOnly; Secure; SameSite=Lax"},
+			"__Secure-csid=v; Path=/app; HttpOnly; Secure; SameSite=Lax"},
 		{"name", cookiejar.Cookie{Name: "x"}, true, 0,
 			"x=v; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		{"everything", cookiejar.Cookie{SameSite: "none", Partitioned: true, Priority: "high"}, true, time.Hour,
-			"__Host-sid=v; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=None; Partitioned; Priority=High"},
+			"__Host-csid=v; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=None; Partitioned; Priority=High"},
 		{"strict, low", cookiejar.Cookie{SameSite: "strict", Priority: "low"}, false, 0,
-			"sid=v; Path=/; HttpOnly; SameSite=Strict; Priority=Low"},
+			"csid=v; Path=/; HttpOnly; SameSite=Strict; Priority=Low"},
 		{"medium", cookiejar.Cookie{Priority: "medium"}, false, 0,
-			"sid=v; Path=/; HttpOnly; SameSite=Lax; Priority=Medium"},
+			"csid=v; Path=/; HttpOnly; SameSite=Lax; Priority=Medium"},
 		{"seconds are rounded down", cookiejar.Cookie{}, false, 2*time.Second - 1,
-			"sid=v; Path=/; Max-Age=1; HttpOnly; SameSite=Lax"},
+			"csid=v; Path=/; Max-Age=1; HttpOnly; SameSite=Lax"},
 		{"but never to 0, which would expire the cookie", cookiejar.Cookie{}, false, 1,
-			"sid=v; Path=/; Max-Age=1; HttpOnly; SameSite=Lax"},
+			"csid=v; Path=/; Max-Age=1; HttpOnly; SameSite=Lax"},
 		{"at most 400 days", cookiejar.Cookie{}, false, 400*day + time.Second,
-			"sid=v; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax"},
+			"csid=v; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax"},
 		{"over already", cookiejar.Cookie{}, false, -1,
-			"sid=v; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"},
+			"csid=v; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
@@ -68,32 +68,32 @@ func TestSet(t *testing.T) {
 func TestExpire(t *testing.T) {
 	c := compile(t, cookiejar.Cookie{Domain: "example.com", Path: "/app", SameSite: "none", Partitioned: true, Priority: "low"})
 	got := c.ExpireLine(true)
-	want := "__Secure-sid=; Path=/app; Domain=example.com; Max-Age=0; HttpOnly; Secure; SameSite=None; Partitioned; Priority=Low"
+	want := "__Secure-csid=; Path=/app; Domain=example.com; Max-Age=0; HttpOnly; Secure; SameSite=None; Partitioned; Priority=Low"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got, want := compile(t, cookiejar.Cookie{}).ExpireLine(false), "sid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"; got != want {
+	if got, want := compile(t, cookiejar.Cookie{}).ExpireLine(false), "csid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 
 func TestSecureAndName(t *testing.T) {
-	all := []string{"__Host-sid", "__Secure-sid", "sid"}
+	all := []string{"__Host-csid", "__Secure-csid", "csid"}
 	tests := []struct {
 		cookie      cookiejar.Cookie
 		http, https string // the names; a Secure cookie is marked with "+"
 		names       []string
 	}{
-		{cookiejar.Cookie{}, "sid", "__Host-sid+", all},
-		{cookiejar.Cookie{Secure: "off"}, "sid", "sid", all},
-		{cookiejar.Cookie{Secure: "on"}, "__Host-sid+", "__Host-sid+", all},
-		{cookiejar.Cookie{Name: "auto", Path: "/"}, "sid", "__Host-sid+", all},
-		{cookiejar.Cookie{Domain: "example.com"}, "sid", "__Secure-sid+", all},
-		{cookiejar.Cookie{Path: "/a"}, "sid", "__Secure-sid+", all},
-		{cookiejar.Cookie{SameSite: "none"}, "__Host-sid+", "__Host-sid+", all},
-		{cookiejar.Cookie{Partitioned: true}, "__Host-sid+", "__Host-sid+", all},
+		{cookiejar.Cookie{}, "csid", "__Host-csid+", all},
+		{cookiejar.Cookie{Secure: "off"}, "csid", "csid", all},
+		{cookiejar.Cookie{Secure: "on"}, "__Host-csid+", "__Host-csid+", all},
+		{cookiejar.Cookie{Name: "auto", Path: "/"}, "csid", "__Host-csid+", all},
+		{cookiejar.Cookie{Domain: "example.com"}, "csid", "__Secure-csid+", all},
+		{cookiejar.Cookie{Path: "/a"}, "csid", "__Secure-csid+", all},
+		{cookiejar.Cookie{SameSite: "none"}, "__Host-csid+", "__Host-csid+", all},
+		{cookiejar.Cookie{Partitioned: true}, "__Host-csid+", "__Host-csid+", all},
 		{cookiejar.Cookie{Name: "x"}, "x", "x+", []string{"x"}},
-		{cookiejar.Cookie{Name: "sid"}, "sid", "sid+", []string{"sid"}},
+		{cookiejar.Cookie{Name: "csid"}, "csid", "csid+", []string{"csid"}},
 		{cookiejar.Cookie{Name: "x", Secure: "on"}, "x+", "x+", []string{"x"}},
 		{cookiejar.Cookie{Name: "__Host-x"}, "__Host-x+", "__Host-x+", []string{"__Host-x"}},
 		{cookiejar.Cookie{Name: "__secure-x"}, "__secure-x+", "__secure-x+", []string{"__secure-x"}},
@@ -114,6 +114,13 @@ func TestSecureAndName(t *testing.T) {
 		}
 		if got := cookie.Names(); !slices.Equal(got, tt.names) {
 			t.Errorf("%+v: Names %q, want %q", tt.cookie, got, tt.names)
+		}
+		for _, secure := range []bool{false, true} {
+			names, shared := cookie.Reserved(secure)
+			if !slices.Equal(slices.Concat(names, shared), tt.names) || slices.Contains(shared, cookie.NameFor(secure)) ||
+				(len(shared) > 0) != (secure && len(tt.names) > 1) {
+				t.Errorf("%+v, Secure %v: reserves %q, shares %q", tt.cookie, secure, names, shared)
+			}
 		}
 	}
 }

@@ -16,7 +16,7 @@ func ExampleCookie_Compile() {
 		return
 	}
 	secure := cookie.SecureFor(true) // the request came over HTTPS
-	header := http.Header{"Cookie": {"theme=dark; __Host-sid=token"}}
+	header := http.Header{"Cookie": {"theme=dark; __Host-csid=token"}}
 	wellFormed := func(value string) bool { return value != "" }
 	values, err := cookiejar.Values(nil, header["Cookie"], cookie.NameFor(secure), wellFormed)
 	cookiejar.Strip(header, cookie.Names()...)
@@ -27,14 +27,14 @@ func ExampleCookie_Compile() {
 	// Output:
 	// [token] <nil>
 	// theme=dark
-	// __Host-sid=next; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Strict
+	// __Host-csid=next; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Strict
 }
 
 // A cookie is kept: the response goes to the browser without it, and only the
 // application sees it on the next request.
 func ExampleRules_Compile() {
 	rules := cookiejar.Rules{Keep: []string{"PHPSESSID"}}
-	keeper, err := rules.Compile([]string{"__Host-sid"}, func(value string) bool { return len(value) <= 4096 })
+	keeper, err := rules.Compile([]string{"__Host-csid"}, func(value string) bool { return len(value) <= 4096 })
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -43,8 +43,11 @@ func ExampleRules_Compile() {
 	request := &http.Request{Method: "GET", Header: http.Header{"Cookie": {"PHPSESSID=forged; theme=dark"}}}
 	context := cookiejar.Context{Host: "example.com", Path: "/", Secure: true, Safe: true, Now: now}
 
+	incoming := keeper.Receive(request.Header, context, "")
+	fmt.Println(request.Header.Get("Cookie"))
+
 	response := http.Header{"Set-Cookie": {"PHPSESSID=8c1f; Path=/; HttpOnly", "theme=light"}}
-	taken := keeper.Take(response, "", now)
+	taken := keeper.Take(response, "", context, incoming)
 	fmt.Println(response["Set-Cookie"])
 
 	var jar string // what the caller stores with the session
@@ -54,6 +57,7 @@ func ExampleRules_Compile() {
 	keeper.Receive(request.Header, context, jar)
 	fmt.Println(request.Header.Get("Cookie"))
 	// Output:
+	// theme=dark
 	// [theme=light]
 	// PHPSESSID=8c1f; theme=dark
 }

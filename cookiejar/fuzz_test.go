@@ -312,11 +312,11 @@ func FuzzSend(f *testing.F) {
 	f.Add("a=b; SameSite=None; x")
 	f.Add("=; ;samesite")
 	plain := newVisitor(f, cookiejar.Rules{Keep: []string{"PHPSESSID"}})
-	hard := newVisitor(f, cookiejar.Rules{Harden: cookiejar.Harden{Secure: true, HTTPOnly: true, SameSite: "lax"}})
+	hard := newVisitor(f, cookiejar.Rules{Harden: []cookiejar.Harden{{Secure: true, HTTPOnly: true, SameSite: "lax"}}})
 	f.Fuzz(func(t *testing.T, line string) {
 		plain, hard := plain.in(t), hard.in(t)
 		h := http.Header{"Set-Cookie": {line}}
-		taken := plain.keeper.Take(h, "", plain.now)
+		taken := plain.keeper.Take(h, "", plain.context(site), cookiejar.Incoming{})
 		if name := cookiejar.SetCookieName(line); taken.Lines == 0 && name != "" {
 			if got, _ := plain.sent(https, line); !slices.Equal(got, []string{line}) {
 				t.Fatalf("%q became %q", line, got)

@@ -22,7 +22,9 @@ type visitor struct {
 	header http.Header // of the next request, beside Cookie
 	method string
 	id     string
-	stored cookiejar.Stored // what the last set did
+	taken  cookiejar.Taken  // what the last set did
+	passed []string         // the lines that it left for the browser
+	stored cookiejar.Stored // what it did to the jar
 }
 
 const testKey = "0123456789abcdef0123456789abcdef"
@@ -75,9 +77,11 @@ func (v *visitor) text() string {
 func (v *visitor) set(target string, lines ...string) {
 	v.t.Helper()
 	h := http.Header{"Set-Cookie": lines}
-	taken := v.keeper.Take(h, "", v.now)
-	v.stored = cookiejar.StoreKept(v.text(), v.context(target), taken.Kept, time.Minute)
-	v.stored.Ignored = append(v.stored.Ignored, taken.Ignored...)
+	in := v.keeper.Receive(http.Header{}, v.context(target), v.text())
+	v.taken = v.keeper.Take(h, "", v.context(target), in)
+	v.passed = h["Set-Cookie"]
+	v.stored = cookiejar.StoreKept(v.text(), v.context(target), v.taken.Kept, time.Minute)
+	v.stored.Ignored = append(v.stored.Ignored, v.taken.Ignored...)
 	for key, record := range v.stored.Changes {
 		if record == nil {
 			delete(v.jar, key)

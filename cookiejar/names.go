@@ -115,12 +115,13 @@ func decodeName(name string) string {
 }
 
 // foldCookie maps a name to what servers can't tell apart.
-func foldCookie(name string) string {
-	b := []byte(name)
-	for i, c := range b {
-		b[i] = foldByte(c)
+func foldCookie(name string) string { return string(appendFolded(nil, name)) }
+
+func appendFolded(b []byte, name string) []byte {
+	for i := range len(name) {
+		b = append(b, foldByte(name[i]))
 	}
-	return string(b)
+	return b
 }
 
 func foldByte(c byte) byte {

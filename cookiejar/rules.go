@@ -10,6 +10,11 @@ type Rules struct {
 	// sees them.
 	Keep []string `json:"keep,omitempty"`
 
+	// Whether cookies that the application sets HttpOnly are kept, too, of all
+	// names that no other rule has. Once a name was set so, it is kept
+	// whether it is HttpOnly or not.
+	KeepHTTPOnly bool `json:"keep_http_only,omitempty"`
+
 	// Cookies that the browser holds encrypted and authenticated
 	// (AES-256-GCM), so that it can neither read nor change them.
 	Seal []WrapRule `json:"seal,omitempty"`
@@ -28,7 +33,7 @@ type Rules struct {
 	Default string `json:"default,omitempty"`
 
 	// Attributes that cookies have to have that still reach the browser.
-	Harden Harden `json:"harden,omitzero"`
+	Harden []Harden `json:"harden,omitempty"`
 
 	// Secrets for seal and sign, of at least 32 bytes each; placeholders are
 	// replaced. The first one makes new values, all are tried on values that

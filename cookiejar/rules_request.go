@@ -6,26 +6,29 @@ import (
 	"strings"
 )
 
-// Keeper applies [Rules] to requests and responses. It does not change and may be
-// used by many goroutines.
+// Keeper applies [Rules] to requests and responses. It may be used by many
+// goroutines, and does not change but for the names that [Rules.KeepHTTPOnly] has it
+// learn.
 type Keeper struct {
-	table   *table
-	own     []string // names of the session cookie
-	keys    []secrets
-	harden  Harden
-	forward []ForwardCookie
-	fits    func(string) bool
+	table    *table
+	keys     []secrets
+	harden   []hardening
+	forward  []ForwardCookie
+	fits     func(string) bool
+	httpOnly *httpOnlyNames // nil without KeepHTTPOnly
 }
 
 // Compile returns the keeper for the rules, or the error of Validate. The keys
-// must have their placeholders replaced. own are the names of the session
-// cookie. fits says whether a value is small enough to be forwarded in a header:
+// must have their placeholders replaced. own is for Validate. fits says whether a value is small enough to be forwarded in a header:
 // cookies of the names in Forward are ignored if theirs is not.
 func (r Rules) Compile(own []string, fits func(value string) bool) (*Keeper, error) {
 	if err := r.Validate(own); err != nil {
 		return nil, err
 	}
-	k := &Keeper{table: newTable(r), own: own, harden: r.Harden, forward: r.Forward, fits: fits}
+	k := &Keeper{table: newTable(r), harden: compileHarden(r.Harden), forward: r.Forward, fits: fits}
+	if r.KeepHTTPOnly {
+		k.httpOnly = new(httpOnlyNames)
+	}
 	for i, key := range r.Keys {
 		if err := checkKey(i, key); err != nil {
 			return nil, err
@@ -40,7 +43,8 @@ func (r Rules) Compile(own []string, fits func(value string) bool) (*Keeper, err
 }
 
 // Manages reports whether clients can't choose what the application reads under
-// a name, in whatever case: a cookie that is kept, sealed, signed or dropped.
+// a name, in whatever case: a cookie that is kept, sealed, signed or dropped. What is
+// kept only where it is HttpOnly is not: the first client could.
 func (k *Keeper) Manages(name string) bool { return !k.table.passes(name) }
 
 // Incoming is what the cookies of a request turned out to be.
@@ -52,7 +56,8 @@ type Incoming struct {
 	// Invalid are the cookies that were removed because they did not verify.
 	Invalid []Ignored
 
-	stale []wrappedValue // made under an old key
+	stale     []wrappedValue  // made under an old key
+	unlearned map[string]bool // names that the jar has as HttpOnly and the keeper has no room for; nil for none
 }
 
 // Stale reports whether there are values under an old key, to be sent again.
@@ -103,6 +108,9 @@ func (r *receiver) jarPairs() string {
 	var room [12]jarCookie
 	var order [12]int
 	all := readJar(room[:0], r.jar)
+	if r.httpOnly != nil {
+		r.learnJar(all)
+	}
 	chosen := selectCookies(order[:0], all, &r.context)
 	size := 0
 	for _, i := range chosen {
@@ -114,7 +122,9 @@ func (r *receiver) jarPairs() string {
 	for _, i := range chosen {
 		one := &all[i]
 		// The rules may have been others when it was stored.
-		if p, _ := r.table.lookup(one.name); p != keep || slices.Contains(r.own, one.name) || !r.see(one.name, one.value) {
+		p, _ := r.table.lookup(one.name)
+		kept := p == keep || one.httpOnly && r.byAttribute(one.name)
+		if !kept || !r.see(one.name, one.value) {
 			continue
 		}
 		if b.Len() > 0 {
@@ -161,12 +171,13 @@ func (r *receiver) pair(pair string) (string, bool) {
 		// a name behind it.
 		p, _ := r.table.lookup("")
 		inner, _ := firstName(pair)
-		return pair, trim(pair) == "" || p == pass && r.table.passes(inner) && !r.smuggles(pair)
+		return pair, trim(pair) == "" ||
+			p == pass && !r.looksHeld("") && r.table.passes(inner) && !r.looksHeld(inner) && !r.smuggles(pair)
 	}
 	p, w := r.table.lookup(name)
 	switch p {
 	case pass:
-		return pair, r.table.passes(name) && !r.smuggles(pair)
+		return pair, r.table.passes(name) && !r.looksHeld(name) && !r.smuggles(pair)
 	case seal, sign:
 		if !ok {
 			return "", false
@@ -181,14 +192,26 @@ func (r *receiver) pair(pair string) (string, bool) {
 	return "", false
 }
 
+// looksHeld reports whether some server could take a cookie called name for one that
+// the application has set HttpOnly: see table.passes. A rule for the very name comes
+// first.
+func (r *receiver) looksHeld(name string) bool {
+	if !r.byAttribute(name) {
+		return false
+	}
+	name = decodeName(name)
+	return r.isHeld(name, r.context, r.in) || r.isHeld(name[:tokenLen(name)], r.context, r.in)
+}
+
 // smuggles reports whether a server would find one of ours behind the first name
-// of a pair: a name that the rules have, or that is in the session's jar. Under a
+// of a pair: a name that the rules have, that is in the session's jar, or that was
+// set HttpOnly where that counts. Under a
 // default, any other name would be managed too; but then, somebody has decided
 // that this pair passes, and values may have commas, blanks and "=".
 func (r *receiver) smuggles(pair string) bool {
 	return hidesName(trim(pair), true, func(name string) bool {
 		name = decodeName(name)
-		return r.table.names(name) || r.isKept(name)
+		return r.table.names(name) || r.isKept(name) || r.isHeld(name, r.context, r.in)
 	})
 }
 

@@ -57,7 +57,7 @@ func TestRules(t *testing.T) {
 			t.Errorf("default %q: %s passes in requests: %v", test.fallback, test.name, got)
 		}
 		h := http.Header{"Set-Cookie": {test.name + "=1"}}
-		v.keeper.Take(h, "", v.now)
+		v.keeper.Take(h, "", v.context(site), cookiejar.Incoming{})
 		if got := h["Set-Cookie"] != nil; got != test.response {
 			t.Errorf("default %q: %s passes in responses: %v", test.fallback, test.name, got)
 		}
@@ -149,7 +149,7 @@ func TestTakeNameless(t *testing.T) {
 	v := newVisitor(t, cookiejar.Rules{Keep: []string{"PHPSESSID"}})
 	lines := []string{"=PHPSESSID=x", "==PHPSESSID=x", "= PHPSESSID", "PHPSESSID", "=phpsessid=x", "=other=x", "other", ""}
 	h := http.Header{"Set-Cookie": lines}
-	taken := v.keeper.Take(h, "", v.now)
+	taken := v.keeper.Take(h, "", v.context(site), cookiejar.Incoming{})
 	if got := h["Set-Cookie"]; !slices.Equal(got, []string{"=other=x", "other", ""}) || taken.Lines != 0 {
 		t.Errorf("left %q, taken %+v", got, taken)
 	}
@@ -158,7 +158,7 @@ func TestTakeNameless(t *testing.T) {
 func TestTakeLeavesOwn(t *testing.T) {
 	v := keeping(t)
 	h := http.Header{"Set-Cookie": {"sid=ours; Path=/", "a=b", "sid=ours; Path=/"}, strings.ToLower("Set-Cookie"): {"c=d"}}
-	taken := v.keeper.Take(h, "sid=ours; Path=/", v.now)
+	taken := v.keeper.Take(h, "sid=ours; Path=/", v.context(site), cookiejar.Incoming{})
 	if got := h["Set-Cookie"]; !slices.Equal(got, []string{"sid=ours; Path=/", "sid=ours; Path=/"}) || len(taken.Kept) != 2 || len(h) != 1 {
 		t.Errorf("left %q, taken %+v", h, taken)
 	}
@@ -167,7 +167,7 @@ func TestTakeLeavesOwn(t *testing.T) {
 func TestClean(t *testing.T) {
 	v := newVisitor(t, cookiejar.Rules{Keep: []string{"k"}, Drop: []string{"d"}, Seal: []cookiejar.WrapRule{{Names: []string{"e"}}}, Sign: []cookiejar.WrapRule{{Names: []string{"s"}}}, Keys: []string{testKey}})
 	h := http.Header{"Set-Cookie": {"k=1", "p=1", "d=1", "e=1", "s=1", "k=\x01"}}
-	v.keeper.Clean(h, "")
+	v.keeper.Clean(h, "", v.context(site), cookiejar.Incoming{})
 	if got := h["Set-Cookie"]; !slices.Equal(got, []string{"p=1"}) {
 		t.Errorf("left %q", got)
 	}
@@ -230,7 +230,7 @@ func TestTooManySetCookieLines(t *testing.T) {
 		}
 		h.Add("Set-Cookie", own)
 		interim := h.Clone()
-		taken := v.keeper.Take(h, own, v.now)
+		taken := v.keeper.Take(h, own, v.context(site), cookiejar.Incoming{})
 		if len(taken.Kept) != 34 || taken.Over != test.over {
 			t.Errorf("of %d lines: %d kept, %d over", test.lines, len(taken.Kept), taken.Over)
 		}
@@ -238,7 +238,7 @@ func TestTooManySetCookieLines(t *testing.T) {
 		if n := len(h["Set-Cookie"]); n != 100-34+1 || h["Set-Cookie"][n-1] != own {
 			t.Errorf("of %d lines: %d are sent, the last is %s", test.lines, n, h["Set-Cookie"][n-1])
 		}
-		v.keeper.Clean(interim, own)
+		v.keeper.Clean(interim, own, v.context(site), cookiejar.Incoming{})
 		if n := len(interim["Set-Cookie"]); n != 33+1 {
 			t.Errorf("of %d lines of a 1xx: %d are sent", test.lines, n)
 		}

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Taken is what Take found in a response.
@@ -15,6 +14,12 @@ type Taken struct {
 	Lines int
 	// Ignored are those for the jar that user agents would ignore.
 	Ignored []Ignored
+	// Open are the names of cookies for the jar that the application has set
+	// without HttpOnly: scripts may want them.
+	Open []string
+	// Unlearned are names that were set HttpOnly, and that the keeper has no room
+	// to remember: clients can send them.
+	Unlearned []string
 	// Over is how many lines were removed unseen: those beyond MaxSetCookie.
 	Over int
 }
@@ -25,15 +30,28 @@ const MaxSetCookie = 100
 
 // Take removes from a response the Set-Cookie lines that browsers must not see,
 // those of kept and of dropped names. The lines that Send is to seal or sign stay.
-// The line own is the session cookie's and stays, too; it may be "".
-func (k *Keeper) Take(h http.Header, own string, now time.Time) (t Taken) {
+// The line own is the session cookie's and stays, too; it may be "". in is what
+// Receive has returned for the request.
+//
+// What is kept for being HttpOnly may have been the browser's before, and who deletes
+// a cookie often leaves the attribute out: lines that delete one of these stay, too.
+func (k *Keeper) Take(h http.Header, own string, c Context, in Incoming) (t Taken) {
 	t.Over = editSetCookie(h, own, func(line string) (string, bool) {
-		p, _ := k.policyOf(line)
+		p, _ := k.policyOf(line, c, in)
 		if p != keep {
 			return line, p != drop
 		}
 		t.Lines++
-		cookie, err := ParseSetCookie(line, now)
+		cookie, err := ParseSetCookie(line, c.Now)
+		deletes, open, byAttribute := err == nil && cookie.Deletes(c.Now), !isHTTPOnly(line), k.byAttribute(setCookieName(line))
+		switch {
+		case deletes:
+		case open:
+			t.Open = append(t.Open, setCookieName(line))
+		case byAttribute && !k.httpOnly.learn(c.Host, setCookieName(line)):
+			t.Unlearned = append(t.Unlearned, setCookieName(line))
+		}
+		cookie.HTTPOnly = cookie.HTTPOnly || byAttribute // it is what keeps it
 		if err == nil && k.isForwarded(cookie.Name) && !k.fits(cookie.Value) {
 			err = errForward
 		}
@@ -42,16 +60,16 @@ func (k *Keeper) Take(h http.Header, own string, now time.Time) (t Taken) {
 		} else {
 			t.Kept = append(t.Kept, cookie)
 		}
-		return "", false
+		return line, deletes && byAttribute && k.table.fallback == pass
 	})
 	return t
 }
 
 // Clean removes the Set-Cookie lines of all managed names, without regard to
 // what they say: for 1xx responses and for those that come to nothing.
-func (k *Keeper) Clean(h http.Header, own string) {
+func (k *Keeper) Clean(h http.Header, own string, c Context, in Incoming) {
 	editSetCookie(h, own, func(line string) (string, bool) {
-		p, _ := k.policyOf(line)
+		p, _ := k.policyOf(line, c, in)
 		return line, p == pass
 	})
 }
@@ -63,7 +81,7 @@ func (k *Keeper) Clean(h http.Header, own string) {
 func (k *Keeper) Send(h http.Header, c Context, in Incoming, own string, again bool) (ignored []Ignored, added int) {
 	var set []string
 	editSetCookie(h, own, func(line string) (string, bool) {
-		p, w := k.policyOf(line)
+		p, w := k.policyOf(line, c, in)
 		if p == seal || p == sign {
 			name := setCookieName(line)
 			set = append(set, name)
@@ -74,7 +92,7 @@ func (k *Keeper) Send(h http.Header, c Context, in Incoming, own string, again b
 			}
 			line = wrapped
 		}
-		return k.harden.line(line, c.Secure, c.Now), true
+		return k.hardened(line, c), true
 	})
 	if !again {
 		return ignored, 0
@@ -84,7 +102,7 @@ func (k *Keeper) Send(h http.Header, c Context, in Incoming, own string, again b
 			continue
 		}
 		p, _ := k.table.lookup(w.name)
-		h.Add("Set-Cookie", k.harden.line(w.again(k.text(p, w, w.scope(c)), c.Now), c.Secure, c.Now))
+		h.Add("Set-Cookie", k.hardened(w.again(k.text(p, w, w.scope(c)), c.Now), c))
 		added++
 	}
 	return ignored, added
@@ -109,10 +127,13 @@ func editSetCookie(h http.Header, own string, edit func(line string) (string, bo
 
 // policyOf returns what becomes of a Set-Cookie line. A nameless cookie comes
 // back as its bare value, in which servers may find a name: one of ours goes.
-func (k *Keeper) policyOf(line string) (policy, WrapRule) {
+func (k *Keeper) policyOf(line string, c Context, in Incoming) (policy, WrapRule) {
 	name, value := splitSetCookie(line)
+	if k.byAttribute(name) && (isHTTPOnly(line) || k.isHeld(decodeName(name), c, in)) {
+		return keep, WrapRule{}
+	}
 	p, w := k.table.lookup(name)
-	if inner, _ := firstName(value); name == "" && p == pass && !k.table.passes(inner) {
+	if inner, _ := firstName(value); name == "" && p == pass && (!k.table.passes(inner) || k.isHeld(decodeName(inner), c, in)) {
 		return drop, w
 	}
 	return p, w

@@ -8,7 +8,9 @@ import (
 )
 
 // Validate returns an error if the rules have an unknown word or a malformed
-// name, or contradict each other. own are the names of the session cookie.
+// name, or contradict each other. own are the names of the session cookie: a
+// cookie of the application can have one of them only if it is kept, since then
+// the browser has no other one of that name than ours.
 func (r Rules) Validate(own []string) error {
 	switch r.Default {
 	case "", "pass", "keep", "drop":
@@ -47,7 +49,7 @@ func (r Rules) Validate(own []string) error {
 	if err := r.validateNames(own); err != nil {
 		return err
 	}
-	if err := r.Harden.validate(); err != nil {
+	if err := validateHarden(r.Harden); err != nil {
 		return err
 	}
 	for i, f := range r.Forward {
@@ -68,14 +70,17 @@ func (r Rules) Validate(own []string) error {
 
 func (r Rules) validateNames(own []string) error {
 	all := r.rules()
+	if r.KeepHTTPOnly && r.Default == "keep" {
+		return errors.New("keep http_only and default keep contradict each other: remove one of them")
+	}
 	for i, one := range all {
 		if !one.pattern || one.name != "" {
 			if err := checkCookieName(one.name); err != nil {
 				return fmt.Errorf("%s %w", one.policy, err)
 			}
 		}
-		if !one.pattern && slices.Contains(own, one.name) {
-			return fmt.Errorf("%s %s: that is the name of the session cookie: leave it out, or set another name in cookie { ... }", one.policy, one)
+		if !one.pattern && one.policy != keep && slices.Contains(own, one.name) {
+			return fmt.Errorf("%s %s: that is the name of the session cookie: keep it, leave it out, or set another name with cookie { name ... }", one.policy, one)
 		}
 		for _, other := range all[:i] {
 			switch {
@@ -88,6 +93,9 @@ func (r Rules) validateNames(own []string) error {
 				return fmt.Errorf("%s %s and %s %s: some servers take these names for the same: use one policy for both",
 					other.policy, other, one.policy, one)
 			}
+		}
+		if one.pattern && one.name == "" && r.KeepHTTPOnly {
+			return fmt.Errorf("keep http_only and %s * contradict each other: remove one of them", one.policy)
 		}
 		if one.pattern && one.name == "" && r.Default != "" && r.Default != one.policy.String() {
 			return fmt.Errorf("%s * and default %s contradict each other: remove one of them", one.policy, r.Default)

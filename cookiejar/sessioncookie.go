@@ -8,9 +8,9 @@ import (
 
 // The names of a cookie that is not given one.
 const (
-	autoPlain  = "sid"
-	autoSecure = "__Secure-sid"
-	autoHost   = "__Host-sid"
+	autoPlain  = "csid"
+	autoSecure = "__Secure-csid"
+	autoHost   = "__Host-csid"
 )
 
 // maxAge is the longest time for which user agents keep a cookie (RFC 6265bis
@@ -20,7 +20,7 @@ const maxAge = 400 * 24 * time.Hour
 // SessionCookie is a valid [Cookie], ready for requests. It comes from
 // [Cookie.Compile], does not change and may be used by many goroutines.
 type SessionCookie struct {
-	names             []string // all that it may have
+	names             []string // all that it may have, autoPlain last
 	plain, secure     string   // the name without Secure, and with it
 	setting           string   // Cookie.Secure
 	needsSecure       bool
@@ -89,9 +89,23 @@ func (s *SessionCookie) NameFor(secure bool) string {
 }
 
 // Names returns all names that the cookie may have; the caller must not change
-// the slice. An application must see none of them, whichever is read on this
-// request: a __Host-sid from HTTPS is a secret on plain HTTP too.
+// the slice.
 func (s *SessionCookie) Names() []string { return s.names }
+
+// Reserved returns the names that an application can't have where the cookie is
+// Secure or is not, and those that it can share with us: cookies called so are ours
+// if they hold a token. The caller must not change the slices.
+//
+// That is the plain default name where the cookie is Secure. Another handler may
+// serve the host on plain HTTP, and browsers send what it has set over HTTPS, too.
+// The other way round they don't, but a __Host-csid that comes on plain HTTP all
+// the same is a secret.
+func (s *SessionCookie) Reserved(secure bool) (names, shared []string) {
+	if n := len(s.names) - 1; secure && s.secure != s.plain {
+		return s.names[:n:n], s.names[n:]
+	}
+	return s.names, nil
+}
 
 // ScopeHost returns the host or domain to which a cookie belongs on a request
 // to hostport: the Domain in its canonical form if one is set, else the host in

@@ -19,9 +19,22 @@ import (
 // values, so the result is fit for a log. If nothing is removed, h is not
 // touched and nothing is allocated; else h gets a new slice of lines.
 func DropSetCookie(h http.Header, names ...string) (dropped []string) {
+	return dropLines(h, names, func(string) bool { return true })
+}
+
+// DropTokens is DropSetCookie for names that an application can share with us: only
+// the lines go whose cookie holds a token, as isToken has it.
+func DropTokens(h http.Header, isToken func(string) bool, names ...string) (dropped []string) {
+	return dropLines(h, names, func(line string) bool {
+		pair, _, _ := strings.Cut(line, ";")
+		return holds(pair, isToken)
+	})
+}
+
+func dropLines(h http.Header, names []string, also func(line string) bool) (dropped []string) {
 	editHeader(h, "Set-Cookie", func(line string) (string, bool) {
 		name := returnedName(line)
-		ours := slices.Contains(names, name)
+		ours := slices.Contains(names, name) && also(line)
 		if ours {
 			dropped = append(dropped, name)
 		}

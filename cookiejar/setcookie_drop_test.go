@@ -11,15 +11,15 @@ import (
 
 func TestSetCookieName(t *testing.T) {
 	tests := []struct{ why, line, want string }{
-		{"plain", "sid=a; Path=/", "sid"},
-		{"no attributes", "sid=a", "sid"},
-		{"the first '=' ends the name", "sid=a=b", "sid"},
-		{"white space is trimmed", " \tsid\t = a", "sid"},
-		{"inner white space stays", "s id=a", "s id"},
-		{"case stays", "SID=a", "SID"},
-		{"'=' behind the first ';' is an attribute's", "x; sid=a", ""},
-		{"no '=' means no name", "sid", ""},
-		{"nameless", "=sid=a", ""},
+		{"plain", "csid=a; Path=/", "csid"},
+		{"no attributes", "csid=a", "csid"},
+		{"the first '=' ends the name", "csid=a=b", "csid"},
+		{"white space is trimmed", " \tcsid\t = a", "csid"},
+		{"inner white space stays", "cs id=a", "cs id"},
+		{"case stays", "CSID=a", "CSID"},
+		{"'=' behind the first ';' is an attribute's", "x; csid=a", ""},
+		{"no '=' means no name", "csid", ""},
+		{"nameless", "=csid=a", ""},
 		{"empty", "", ""},
 		{"a quoted ';' ends the pair all the same", `"a;b"=c`, ""},
 	}
@@ -38,15 +38,15 @@ func TestDropSetCookie(t *testing.T) {
 		dropped []string
 	}{
 		{"no header", nil, nil, nil},
-		{"others in order", []string{"a=1", "b=2; Path=/sid", "a=3"}, []string{"a=1", "b=2; Path=/sid", "a=3"}, nil},
-		{"among others", []string{"a=1", "sid=x; HttpOnly", "b=2"}, []string{"a=1", "b=2"}, []string{"sid"}},
-		{"alone", []string{"sid=x"}, nil, []string{"sid"}},
-		{"each is told", []string{"sid=x", "a=1", "__Host-sid=y", "sid=z"}, []string{"a=1"}, []string{"sid", "__Host-sid", "sid"}},
-		{"white space", []string{" sid\t=x", "a=1"}, []string{"a=1"}, []string{"sid"}},
-		{"expiry is dropped too", []string{"sid=; Max-Age=0", "a=1"}, []string{"a=1"}, []string{"sid"}},
-		{"a nameless cookie comes back as its value", []string{"=sid=x", " = sid =x; Path=/", "a=1"}, []string{"a=1"}, []string{"sid", "sid"}},
-		{"a nameless cookie of others", []string{"=a", "=", "", "sid", "==sid=x"}, []string{"=a", "=", "", "sid", "==sid=x"}, nil},
-		{"case makes another name", []string{"SID=x"}, []string{"SID=x"}, nil},
+		{"others in order", []string{"a=1", "b=2; Path=/csid", "a=3"}, []string{"a=1", "b=2; Path=/csid", "a=3"}, nil},
+		{"among others", []string{"a=1", "csid=x; HttpOnly", "b=2"}, []string{"a=1", "b=2"}, []string{"csid"}},
+		{"alone", []string{"csid=x"}, nil, []string{"csid"}},
+		{"each is told", []string{"csid=x", "a=1", "__Host-csid=y", "csid=z"}, []string{"a=1"}, []string{"csid", "__Host-csid", "csid"}},
+		{"white space", []string{" csid\t=x", "a=1"}, []string{"a=1"}, []string{"csid"}},
+		{"expiry is dropped too", []string{"csid=; Max-Age=0", "a=1"}, []string{"a=1"}, []string{"csid"}},
+		{"a nameless cookie comes back as its value", []string{"=csid=x", " = csid =x; Path=/", "a=1"}, []string{"a=1"}, []string{"csid", "csid"}},
+		{"a nameless cookie of others", []string{"=a", "=", "", "csid", "==csid=x"}, []string{"=a", "=", "", "csid", "==csid=x"}, nil},
+		{"case makes another name", []string{"CSID=x"}, []string{"CSID=x"}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
@@ -70,11 +70,32 @@ func TestDropSetCookie(t *testing.T) {
 	}
 }
 
+func TestDropTokens(t *testing.T) {
+	for _, tt := range []struct {
+		line string
+		gone bool
+	}{
+		{"csid=" + testToken, true},
+		{" csid = \"" + testToken + "\" ; Path=/", true},
+		{"=csid=" + testToken, true},
+		{"csid=" + testToken + "x", false},
+		{"csid=x; Path=/" + testToken, false},
+		{"csid=; Max-Age=0", false},
+		{"other=" + testToken, false},
+	} {
+		h := http.Header{"Set-Cookie": {"a=1", tt.line}}
+		dropped := cookiejar.DropTokens(h, isToken, "csid")
+		if gone := slices.Equal(dropped, []string{"csid"}); gone != tt.gone || len(h["Set-Cookie"]) == 2 == tt.gone {
+			t.Errorf("%q: dropped %q, left %q", tt.line, dropped, h["Set-Cookie"])
+		}
+	}
+}
+
 func TestDropSetCookieEverySpelling(t *testing.T) {
-	h := http.Header{"set-cookie": {"sid=x", "a=1"}, "Set-Cookie2": {"sid=x"}}
-	dropped := cookiejar.DropSetCookie(h, "sid")
-	want := http.Header{"set-cookie": {"a=1"}, "Set-Cookie2": {"sid=x"}}
-	if !slices.Equal(dropped, []string{"sid"}) || !reflect.DeepEqual(h, want) {
+	h := http.Header{"set-cookie": {"csid=x", "a=1"}, "Set-Cookie2": {"csid=x"}}
+	dropped := cookiejar.DropSetCookie(h, "csid")
+	want := http.Header{"set-cookie": {"a=1"}, "Set-Cookie2": {"csid=x"}}
+	if !slices.Equal(dropped, []string{"csid"}) || !reflect.DeepEqual(h, want) {
 		t.Errorf("dropped %q, left %v", dropped, h)
 	}
 }

@@ -3,6 +3,7 @@ package cookiejar
 import (
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // Strip removes the cookies called names from the Cookie header of h. It is
@@ -33,6 +34,14 @@ func StripKey(h http.Header, key string, names ...string) {
 	editKey(h, key, func(line string) (string, bool) { return stripLine(line, names) })
 }
 
+// StripTokens is Strip for names that an application can share with us: only those
+// pairs go that hold a token, as isToken has it, between any two edges.
+func StripTokens(h http.Header, isToken func(string) bool, names ...string) {
+	editHeader(h, "Cookie", func(line string) (string, bool) {
+		return editPairs(line, func(pair string) (string, bool) { return pair, !isPairOf(pair, names) || !holds(pair, isToken) })
+	})
+}
+
 func stripLine(line string, names []string) (left string, ok bool) {
 	return editPairs(line, func(pair string) (string, bool) { return pair, !isPairOf(pair, names) })
 }
@@ -43,4 +52,14 @@ func isPairOf(pair string, names []string) bool {
 	ours := func(name string) bool { return slices.Contains(names, name) }
 	name, assigned := firstName(pair)
 	return assigned && (ours(name) || ours(name[:tokenLen(name)])) || hidesName(trimSeparator(pair), false, ours)
+}
+
+// holds reports whether text has a word between edges that is a token.
+func holds(text string, isToken func(string) bool) bool {
+	for word := range strings.FieldsFuncSeq(text, func(c rune) bool { return c >= 0x7f || isEdge[c] }) {
+		if isToken(word) {
+			return true
+		}
+	}
+	return false
 }

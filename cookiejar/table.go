@@ -98,12 +98,20 @@ func newTable(r Rules) *table {
 	return t
 }
 
-// lookup returns what becomes of the cookie called name, and how it is wrapped.
-func (t *table) lookup(name string) (policy, WrapRule) {
+// ruleFor returns the rule for the cookie called name, nil if there is none.
+func (t *table) ruleFor(name string) *rule {
 	for i := range t.rules {
 		if t.rules[i].fits(name) {
-			return t.rules[i].policy, t.rules[i].wrap
+			return &t.rules[i]
 		}
+	}
+	return nil
+}
+
+// lookup returns what becomes of the cookie called name, and how it is wrapped.
+func (t *table) lookup(name string) (policy, WrapRule) {
+	if r := t.ruleFor(name); r != nil {
+		return r.policy, r.wrap
 	}
 	return t.fallback, WrapRule{}
 }

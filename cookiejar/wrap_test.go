@@ -212,7 +212,7 @@ func TestRotation(t *testing.T) {
 	rules := func(keys ...string) cookiejar.Rules {
 		return cookiejar.Rules{
 			Seal: []cookiejar.WrapRule{{Names: []string{"prefs"}}}, Sign: []cookiejar.WrapRule{{Names: []string{"lang"}}, {Names: []string{"bound"}, Bound: true}},
-			Keys: keys, Harden: cookiejar.Harden{HTTPOnly: true},
+			Keys: keys, Harden: []cookiejar.Harden{{HTTPOnly: true}},
 		}
 	}
 	v := newVisitor(t, rules(old))

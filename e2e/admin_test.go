@@ -152,7 +152,7 @@ func TestAdminAPI(t *testing.T) {
 
 			id := sessionID(first)
 			_, shown := o.ask("POST", "/session/show", `{"id":"`+id+`"}`, isJSON)
-			for _, want := range []string{`"id":"` + id, `"subject":"alice"`, `"client":{"ip":"127.0.0.1","user_agent":"phone"}`, `"sign_in_client":{`, `"cookie":"sid"`, `"encrypted":true`} {
+			for _, want := range []string{`"id":"` + id, `"subject":"alice"`, `"client":{"ip":"127.0.0.1","user_agent":"phone"}`, `"sign_in_client":{`, `"cookie":"csid"`, `"encrypted":true`} {
 				if !strings.Contains(shown, want) {
 					t.Errorf("no %s in %s", want, shown)
 				}

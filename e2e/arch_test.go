@@ -32,7 +32,7 @@ func TestDependencies(t *testing.T) {
 			[]string{redis, bbolt, otter, "testing"}},
 		"/sessionapp":            {[]string{"/session", "/session/nearcache", "/internal/settings", "/internal/placeholders", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/stores":                {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
-		"/operator":              {[]string{"/session", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
+		"/operator":              {[]string{"/session", "/cookiejar", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":     {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/framed":       {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/percent":      {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},

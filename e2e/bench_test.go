@@ -144,7 +144,7 @@ func BenchmarkRequest(b *testing.B) {
 		{name: "bare"},
 		{name: "none", store: "memory"},
 		{name: "others", store: "memory", cookie: "theme=dark; _ga=GA1.1.123456789.1700000000"},
-		{name: "malformed", store: "memory", cookie: "theme=dark; sid=0123456789"},
+		{name: "malformed", store: "memory", cookie: "theme=dark; csid=0123456789"},
 		{name: "read-memory", store: "memory", signedIn: true},
 		{name: "read-embedded", store: "embedded", signedIn: true},
 		{name: "read-redis", store: "redis", signedIn: true},
@@ -177,7 +177,7 @@ func TestAllocations(t *testing.T) {
 	}{
 		{way{name: "no cookie", store: "memory"}, 3},
 		{way{name: "cookies of others", store: "memory", cookie: "theme=dark; _ga=GA1.1.123456789.1700000000"}, 3},
-		{way{name: "malformed cookie", store: "memory", cookie: "theme=dark; sid=0123456789"}, 6},
+		{way{name: "malformed cookie", store: "memory", cookie: "theme=dark; csid=0123456789"}, 6},
 		{way{name: "embedded store", store: "embedded", signedIn: true}, 4},
 		{way{name: "near-cache", store: "near", signedIn: true}, 4},
 		{way{name: "near-cache, may stay open", store: "near", signedIn: true, program: true}, 8},

@@ -66,7 +66,7 @@ func TestCookieCandidates(t *testing.T) {
 	live := s.signIn("alice")
 	others := func(n int) (b string) {
 		for i := range n {
-			b += "sid=" + token(i) + "; "
+			b += "csid=" + token(i) + "; "
 		}
 		return b
 	}
@@ -79,16 +79,16 @@ func TestCookieCandidates(t *testing.T) {
 		{"five", others(4) + live, false, 0},
 		{"five, the live one first", live + "; " + others(4), false, 0},
 		{"one, five times", strings.Repeat(live+"; ", 5), true, 1},
-		{"four, and malformed ones", strings.Repeat("sid=x; ", 9) + others(3) + live, true, 4},
-		{"quoted", `sid="` + strings.TrimPrefix(live, "sid=") + `"`, false, 0},
+		{"four, and malformed ones", strings.Repeat("csid=x; ", 9) + others(3) + live, true, 4},
+		{"quoted", `csid="` + strings.TrimPrefix(live, "csid=") + `"`, false, 0},
 		{"space after the name", strings.Replace(live, "=", " =", 1), false, 0},
 		{"space before the value", strings.Replace(live, "=", "= ", 1), false, 0},
-		{"another case", strings.Replace(live, "sid", "Sid", 1), false, 0},
+		{"another case", strings.Replace(live, "csid", "Csid", 1), false, 0},
 		{"the name for HTTPS", "__Host-" + live, false, 0},
 		{"padded", live + "=", false, 0},
 		{"not canonical", live[:len(live)-1] + string(live[len(live)-1]+1), false, 0},
 		{"short", live[:len(live)-1], false, 0},
-		{"without a secret", "sid=" + sessionID(live), false, 0},
+		{"without a secret", "csid=" + sessionID(live), false, 0},
 		{"behind a comma", "a=b, " + live, false, 0},
 		{"behind a semicolon without space", "a=b;" + live, true, 1},
 		{"behind a tab", "a=b;\t" + live, true, 1},
@@ -109,7 +109,7 @@ func TestTwoLiveSessionsAreEnded(t *testing.T) {
 	a := app(t, scripted)
 	s := serve(t, probed, "session\nreverse_proxy "+a.host())
 	alice, mallory, bob := s.signIn("alice"), s.signIn("mallory"), s.signIn("bob")
-	r := s.get("/", "sid="+token(1)+"; "+mallory+"; "+alice)
+	r := s.get("/", "csid="+token(1)+"; "+mallory+"; "+alice)
 	if !strings.Contains(r.body, "user= ") || r.Header.Get("Set-Cookie") != "" {
 		t.Errorf("two live sessions: %q", r.raw)
 	}
@@ -135,7 +135,7 @@ func TestWrongSecret(t *testing.T) {
 	a := app(t, scripted)
 	s := serve(t, probed, "session\nreverse_proxy "+a.host())
 	cookie := s.signIn("alice")
-	forged := "sid=" + sessionID(cookie) + "." + strings.Repeat("A", 43)
+	forged := "csid=" + sessionID(cookie) + "." + strings.Repeat("A", 43)
 	for _, query := range []string{"", "control=destroy", "control=clear", "control=renew", "unset=user", "control=max-age%3D60"} {
 		if r := s.get("/?"+query, forged); r.StatusCode != http.StatusOK || !strings.Contains(r.body, "user= data= version= id=\n") || r.Header.Get("Set-Cookie") != "" {
 			t.Errorf("%s with a wrong secret: %q", query, r.raw)
@@ -166,7 +166,7 @@ func TestWrongSecret(t *testing.T) {
 	}
 
 	// Ids are never adopted.
-	unknown := "sid=" + token(7)
+	unknown := "csid=" + token(7)
 	if fresh := s.get("/?set=user%3Dalice", unknown).cookie(); fresh == "" || sessionID(fresh) == sessionID(unknown) {
 		t.Errorf("an unknown id has become %q", fresh)
 	}
@@ -188,12 +188,12 @@ func TestCookieIsRemovedUpstream(t *testing.T) {
 		{[]string{live + "; a=1"}, []string{"a=1"}},
 		{[]string{"a=1; " + live}, []string{"a=1"}},
 		{[]string{"a=1", live, "b=2; " + live}, []string{"a=1", "b=2"}},
-		{[]string{"sid=x; __Host-sid=y; __Secure-sid=z; xsid=1; sid2=2; Sid=3; SID=4"}, []string{"xsid=1; sid2=2; Sid=3; SID=4"}},
-		{[]string{"sid =x; a=1; \tsid\t=y;sid=;b=2"}, []string{"a=1;b=2"}},
-		{[]string{"<sid=x; a=1, (sid)=y; b=2; \xa0sid=z; \u3000sid=z"}, []string{"b=2"}},
-		{[]string{`a="x; sid=y"; b=2`}, []string{`a="x; b=2`}},
+		{[]string{"csid=x; __Host-csid=y; __Secure-csid=z; xcsid=1; csid2=2; Csid=3; CSID=4"}, []string{"xcsid=1; csid2=2; Csid=3; CSID=4"}},
+		{[]string{"csid =x; a=1; \tcsid\t=y;csid=;b=2"}, []string{"a=1;b=2"}},
+		{[]string{"<csid=x; a=1, (csid)=y; b=2; \xa0csid=z; \u3000csid=z"}, []string{"b=2"}},
+		{[]string{`a="x; csid=y"; b=2`}, []string{`a="x; b=2`}},
 		{[]string{"a=1;; ;  b = 2 ;c; =d; e=\"f\"; g=\xe9"}, []string{"a=1;; ;  b = 2 ;c; =d; e=\"f\"; g=\xe9"}},
-		{[]string{"a=sid=1; b=; sid"}, []string{"a=sid=1; b=; sid"}},
+		{[]string{"a=csid=1; b=; csid"}, []string{"a=csid=1; b=; csid"}},
 	} {
 		var lines []string
 		for _, line := range tt.lines {
@@ -207,18 +207,18 @@ func TestCookieIsRemovedUpstream(t *testing.T) {
 }
 
 func TestApplicationCannotSetOurCookie(t *testing.T) {
-	const own = "Set-Cookie: theme=\"dark, or so\"; Path=/x ;HttpOnly\r\nset-cookie: xsid=1\r\nSet-Cookie: Sid=2\r\n"
-	const ours = "Set-Cookie: sid=stolen\r\nset-cookie:sid =stolen; Path=/\r\nSet-Cookie: \t__Host-sid=stolen; Secure\r\n" +
-		"Set-Cookie: __Secure-sid=stolen\r\nSet-Cookie: =sid=stolen\r\nSet-Cookie: sid=; Max-Age=0\r\n"
+	const own = "Set-Cookie: theme=\"dark, or so\"; Path=/x ;HttpOnly\r\nset-cookie: xcsid=1\r\nSet-Cookie: Csid=2\r\n"
+	const ours = "Set-Cookie: csid=stolen\r\nset-cookie:csid =stolen; Path=/\r\nSet-Cookie: \t__Host-csid=stolen; Secure\r\n" +
+		"Set-Cookie: __Secure-csid=stolen\r\nSet-Cookie: =csid=stolen\r\nSet-Cookie: csid=; Max-Age=0\r\n"
 	for control, want := range map[string]int{"": 0, "X-Session-Set: n=1\r\n": 1} {
 		u := upstream(t, always(saying("200 OK", ours+own+control)))
 		s := serve(t, probed, "session\nreverse_proxy "+u.addr)
 		r := s.get("/", "")
 		lines := r.Header["Set-Cookie"]
-		if len(lines) != 3+want || strings.Contains(r.raw, "stolen") || !slices.Equal(lines[:3], []string{`theme="dark, or so"; Path=/x ;HttpOnly`, "xsid=1", "Sid=2"}) {
+		if len(lines) != 3+want || strings.Contains(r.raw, "stolen") || !slices.Equal(lines[:3], []string{`theme="dark, or so"; Path=/x ;HttpOnly`, "xcsid=1", "Csid=2"}) {
 			t.Errorf("with %q the client gets %q", control, lines)
 		}
-		if lines := s.logged(`"level":"warn"`, "dropping a cookie"); len(lines) != 1 || !strings.Contains(lines[0], `"lines":6,"names":["__Host-sid","__Secure-sid","sid"]`) {
+		if lines := s.logged(`"level":"warn"`, "dropping a cookie"); len(lines) != 1 || !strings.Contains(lines[0], `"lines":6,"names":["__Host-csid","__Secure-csid","csid"]`) {
 			t.Errorf("warnings: %s", lines)
 		}
 		if s.logged(`"level":"warn"`, "stolen") != nil {
@@ -234,21 +234,21 @@ func TestSecureCookieBehindProxies(t *testing.T) {
 		why, globals, cookie, proto string
 		want                        string // how the Set-Cookie line begins and ends
 	}{
-		{"no proxy", "", "", "", "sid= SameSite=Lax"},
-		{"a client that says so", "", "", "https", "sid= SameSite=Lax"},
-		{"trusted", trusting, "", "https", "__Host-sid= Secure; SameSite=Lax"},
-		{"trusted, capitals", trusting, "", "HTTPS", "__Host-sid= Secure; SameSite=Lax"},
-		{"trusted, a list", trusting, "", "https, http", "__Host-sid= Secure; SameSite=Lax"},
-		{"trusted, a WebSocket", trusting, "", "wss", "__Host-sid= Secure; SameSite=Lax"},
-		{"trusted, over HTTP", trusting, "", "http", "sid= SameSite=Lax"},
-		{"trusted, nothing said", trusting, "", "", "sid= SameSite=Lax"},
-		{"trusted, domain", trusting, "domain example.com", "https", "__Secure-sid= Secure; SameSite=Lax"},
-		{"trusted, path", trusting, "path /app", "https", "__Secure-sid= Secure; SameSite=Lax"},
-		{"secure on", "", "secure on", "", "__Host-sid= Secure; SameSite=Lax"},
-		{"secure off", trusting, "secure off", "https", "sid= SameSite=Lax"},
-		{"same_site none", "", "same_site none", "", "__Host-sid= Secure; SameSite=None"},
+		{"no proxy", "", "", "", "csid= SameSite=Lax"},
+		{"a client that says so", "", "", "https", "csid= SameSite=Lax"},
+		{"trusted", trusting, "", "https", "__Host-csid= Secure; SameSite=Lax"},
+		{"trusted, capitals", trusting, "", "HTTPS", "__Host-csid= Secure; SameSite=Lax"},
+		{"trusted, a list", trusting, "", "https, http", "__Host-csid= Secure; SameSite=Lax"},
+		{"trusted, a WebSocket", trusting, "", "wss", "__Host-csid= Secure; SameSite=Lax"},
+		{"trusted, over HTTP", trusting, "", "http", "csid= SameSite=Lax"},
+		{"trusted, nothing said", trusting, "", "", "csid= SameSite=Lax"},
+		{"trusted, domain", trusting, "domain example.com", "https", "__Secure-csid= Secure; SameSite=Lax"},
+		{"trusted, path", trusting, "path /app", "https", "__Secure-csid= Secure; SameSite=Lax"},
+		{"secure on", "", "secure on", "", "__Host-csid= Secure; SameSite=Lax"},
+		{"secure off", trusting, "secure off", "https", "csid= SameSite=Lax"},
+		{"same_site none", "", "same_site none", "", "__Host-csid= Secure; SameSite=None"},
 		{"name", trusting, "name app", "https", "app= Secure; SameSite=Lax"},
-		{"partitioned", "", "partitioned", "", "__Host-sid= Secure; SameSite=Lax; Partitioned"},
+		{"partitioned", "", "partitioned", "", "__Host-csid= Secure; SameSite=Lax; Partitioned"},
 	} {
 		t.Run(tt.why, func(t *testing.T) {
 			s := anyHost(t, probed+tt.globals, "session {\n\tcookie {\n\t\t"+tt.cookie+"\n\t}\n}\nreverse_proxy "+a.host())
@@ -270,7 +270,7 @@ func TestSecureCookieBehindProxies(t *testing.T) {
 				t.Errorf("%d warnings about a peer that is not trusted", warned)
 			}
 			// Only the name that fits is read: the other is easier to plant.
-			for _, prefix := range []string{"sid", "__Host-sid", "__Secure-sid"} {
+			for _, prefix := range []string{"csid", "__Host-csid", "__Secure-csid"} {
 				if prefix+"=" != begin {
 					_, value, _ := strings.Cut(cookie, "=")
 					if r = ask("/", prefix+"="+value); strings.Contains(r.body, "user=alice") {
@@ -367,7 +367,7 @@ func TestCookieDomain(t *testing.T) {
 			t.Errorf("a patch at %s: %q", host, r.raw)
 		}
 	}
-	if r := s.at("example.com", "/?control=destroy", cookie); r.Header.Get("Set-Cookie") != "sid=; Path=/; Domain=example.com; Max-Age=0; HttpOnly; SameSite=Lax" {
+	if r := s.at("example.com", "/?control=destroy", cookie); r.Header.Get("Set-Cookie") != "csid=; Path=/; Domain=example.com; Max-Age=0; HttpOnly; SameSite=Lax" {
 		t.Errorf("signing out: %q", r.raw)
 	}
 }
@@ -427,7 +427,7 @@ func TestCookieMaxAge(t *testing.T) {
 		}
 		s := serve(t, probed, site+"reverse_proxy "+a.host())
 		r := s.signedIn("alice")
-		if got := maxAge(t, r); !near(got, usual) {
+		if got := maxAge(t, r); got != usual {
 			t.Errorf("%s: signing in: Max-Age %d", name, got)
 		}
 		cookie := r.cookie()
@@ -435,13 +435,14 @@ func TestCookieMaxAge(t *testing.T) {
 			query, why string
 			want       int
 		}{
+			{"control=max-age%3D60", "short", 60},
 			{"control=max-age%3D3600", "remember me", 3600},
 			{"control=max-age%3D360000", "over the limit", 36000},
 			{"control=renew", "it stays remembered", 36000},
 			{"control=max-age%3D0", "back", usual},
 		} {
 			r = s.get("/?"+tt.query, cookie)
-			if got := maxAge(t, r); !near(got, tt.want) || r.cookie() == "" {
+			if got := maxAge(t, r); got != tt.want && !(tt.query == "control=renew" && near(got, tt.want)) || r.cookie() == "" {
 				t.Errorf("%s, %s: Max-Age %d, want %d: %q", name, tt.why, got, tt.want, r.raw)
 			}
 			cookie = r.cookie()
@@ -452,6 +453,57 @@ func TestCookieMaxAge(t *testing.T) {
 		if r = s.get("/?set=n%3D1", cookie); r.Header.Get("Set-Cookie") != "" {
 			t.Errorf("%s: the cookie is sent again: %q", name, r.raw)
 		}
+	}
+}
+
+// The cookie ends with idle, and goes on with it.
+func TestCookieThatEndsWithIdle(t *testing.T) {
+	a := app(t, scripted)
+	site := func(settings string) string {
+		return "session {\n\tidle 10m\n\tlifetime 20m\n\t" + settings + "\n\tcookie {\n\t\tpersistent idle\n\t}\n}\nreverse_proxy " + a.host()
+	}
+	s := serve(t, storeOption("memory"), site("touch 1ms")) // so each use is due
+	r := s.get("/?set=n%3D1", "")
+	first := r.cookie()
+	if got := maxAge(t, r); got != 600 {
+		t.Errorf("at the begin: Max-Age %d", got)
+	}
+	for _, tt := range []struct {
+		query string
+		want  int // -1: not sent
+	}{
+		{"", 600},
+		{"set=n%3D2", 600},
+		{"set=n%3D3&control=no-touch", -1},
+		{"control=no-touch", -1},
+		{"h.Cache-Control=public", -1},
+		{"control=max-age%3D60", 60},
+		{"control=max-age%3D0", 600},
+	} {
+		var r *response
+		for range 20 { // by then a millisecond has passed
+			if r = s.get("/?"+tt.query, first); r.cookie() != "" {
+				break
+			}
+		}
+		if got := maxAge(t, r); got != tt.want || got >= 0 && r.cookie() != first {
+			t.Errorf("%q: Max-Age %d, want %d: %q", tt.query, got, tt.want, r.raw)
+		}
+		if cc := r.Header.Get("Cache-Control"); tt.want >= 0 && !strings.Contains(cc, "private") && !strings.Contains(cc, "no-store") {
+			t.Errorf("%q: Cache-Control %q", tt.query, cc)
+		}
+	}
+	s.load(storeOption("memory"), site("touch 1m")) // so none is
+	cookie := s.get("/?set=user%3Dalice", "").cookie()
+	for query, want := range map[string]int{"": -1, "set=n%3D2": 600} {
+		if got := maxAge(t, s.get("/?"+query, cookie)); got != want {
+			t.Errorf("no touch is due, %q: Max-Age %d, want %d", query, got, want)
+		}
+	}
+	s.load(storeOption("memory"), "session {\n\tidle 10m\n\tlifetime 10m\n\tcookie {\n\t\tpersistent idle\n\t}\n}\nreverse_proxy "+a.host())
+	r = s.get("/?set=n%3D1", "")
+	if got := maxAge(t, r); got != 600 {
+		t.Errorf("at the deadline: Max-Age %d", got)
 	}
 }
 

@@ -73,7 +73,7 @@ func TestDokuWiki(t *testing.T) {
 			names = append(names, c.Name)
 		}
 		t.Logf("%s: the browser has the cookies %q, scripts see %q", what, names, b.script("document.cookie"))
-		if len(cookies) != 1 || cookies[0].Name != "sid" || !cookies[0].HTTPOnly || cookies[0].SameSite != "Lax" {
+		if len(cookies) != 1 || cookies[0].Name != "csid" || !cookies[0].HTTPOnly || cookies[0].SameSite != "Lax" {
 			t.Errorf("%s: the browser has %+v", what, cookies)
 		}
 		if seen := b.script("document.cookie"); seen != "" {
@@ -103,7 +103,7 @@ func TestDokuWiki(t *testing.T) {
 	says("read again", "Written by Alice in a browser.", true)
 
 	// An operator ends the session.
-	id := sessionID("sid=" + b.cookies()[0].Value)
+	id := sessionID("csid=" + b.cookies()[0].Value)
 	redisDo(t, redis, "DEL", "session:"+id)
 	b.open(wiki + "playground")
 	says("revoked", "Written by Alice in a browser.", false)

@@ -265,16 +265,16 @@ func TestDocsKeptCookieBehindRewrite(t *testing.T) {
 	}
 }
 
-// What the manual says of cookies called sid and of header >Set-Cookie.
-func TestDocsOwnSid(t *testing.T) {
+// What the manual says of cookies of our name and of header >Set-Cookie.
+func TestDocsOwnName(t *testing.T) {
 	a := app(t, scripted)
-	const set = "/?set=user%3Dalice&h.Set-Cookie=sid%3Dmine%3B+Path%3D/"
+	const set = "/?set=user%3Dalice&h.Set-Cookie=csid%3Dmine%3B+Path%3D/"
 	s := serve(t, storeOption("memory"), "session\nreverse_proxy "+a.host())
-	if r := s.get(set, ""); strings.Contains(r.raw, "sid=mine") || len(s.logged(`"level":"warn"`, `"names":["sid"]`)) != 1 {
+	if r := s.get(set, ""); strings.Contains(r.raw, "csid=mine") || len(s.logged(`"level":"warn"`, `"names":["csid"]`)) != 1 {
 		t.Errorf("%q", r.raw)
 	}
 	s.load(storeOption("memory"), "session {\ncookie {\nname shop\n}\n}\nreverse_proxy "+a.host())
-	if r := s.get(set, ""); !strings.Contains(r.raw, "sid=mine") || !strings.Contains(r.raw, "\r\nSet-Cookie: shop=") {
+	if r := s.get(set, ""); !strings.Contains(r.raw, "csid=mine") || !strings.Contains(r.raw, "\r\nSet-Cookie: shop=") {
 		t.Errorf("under another name: %q", r.raw)
 	}
 	s.load(storeOption("memory"), "header -Set-Cookie\nsession\nreverse_proxy "+a.host())

@@ -25,6 +25,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-session/caddy-session"
+	"github.com/caddy-session/caddy-session/session"
 )
 
 // timeout is how long anything here may take before the test fails.
@@ -192,7 +193,7 @@ func (a *application) last() *http.Request {
 }
 
 // scripted is an application that says with each response what the request's
-// query parameters set, unset, control ask for; other parameters named h.NAME
+// query parameters put, set, unset, control ask for; other parameters named h.NAME
 // become headers, and status the status.
 func scripted(w http.ResponseWriter, r *http.Request) {
 	scriptedHeaders(w, r)
@@ -206,7 +207,7 @@ func scriptedHeaders(w http.ResponseWriter, r *http.Request) {
 	for name, values := range r.URL.Query() {
 		for _, value := range values {
 			switch {
-			case name == "set" || name == "unset" || name == "control":
+			case name == "put" || name == "set" || name == "unset" || name == "control":
 				w.Header().Add("X-Session-"+name, value)
 			case name == "status":
 				fmt.Sscan(value, &status)
@@ -283,7 +284,7 @@ func (s *server) parse(text string) *response {
 // cookie returns the session cookie that a response sets as NAME=VALUE, or "".
 func (r *response) cookie() string {
 	for _, c := range r.Cookies() {
-		if strings.HasSuffix(c.Name, "sid") && c.MaxAge >= 0 && c.Value != "" {
+		if session.IsCookie(c.Value) {
 			return c.Name + "=" + c.Value
 		}
 	}

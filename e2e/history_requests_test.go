@@ -22,7 +22,7 @@ func (w *world) send(v *visit, c *child, method string) (next string, expired bo
 
 	r, _ := http.NewRequest(method, fmt.Sprintf("http://%s/?visit=%d", c.addr, v.number), nil)
 	if v.token != "" {
-		r.Header.Set("Cookie", "sid="+v.token)
+		r.Header.Set("Cookie", "csid="+v.token)
 	}
 	up, troubles := c.up.Load(), c.troubles.Load()
 	call := w.now()

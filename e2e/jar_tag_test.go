@@ -156,7 +156,7 @@ func TestJarPersistent(t *testing.T) {
 			r := s.get(setting(line), cookie)
 			got := 0
 			for _, c := range r.Cookies() {
-				if got = c.MaxAge; (c.Name != "sid") || !sent {
+				if got = c.MaxAge; (c.Name != "csid") || !sent {
 					t.Errorf("%s: %q", why, r.raw)
 				}
 			}

@@ -63,7 +63,7 @@ func sees(lines ...string) string { return fmt.Sprintf("%q", lines) }
 // setCookies returns the Set-Cookie lines of a response but ours.
 func setCookies(r *response) (lines []string) {
 	for _, line := range r.Header["Set-Cookie"] {
-		if !strings.HasPrefix(line, "sid=") {
+		if !strings.HasPrefix(line, "csid=") {
 			lines = append(lines, line)
 		}
 	}
@@ -143,12 +143,12 @@ func TestJarForgeries(t *testing.T) {
 	site := "session {\n\tcookies {\n\t\tkeep PHPSESSID\n\t}\n}\n"
 	a := app(t, cookieApp)
 	s.load(roomy, site+"reverse_proxy "+a.host()+"\nhandle_errors {\nreverse_proxy "+a.host()+"\n}")
-	big := "sid=" + token(1) + "; PHPSESSID=evil; a=" + strings.Repeat("x", 17<<10)
+	big := "csid=" + token(1) + "; PHPSESSID=evil; a=" + strings.Repeat("x", 17<<10)
 	if r := s.get("/", big); !strings.Contains(r.body, "xxx") || strings.Contains(r.body, "evil") {
 		t.Errorf("431: %.100s", r.body)
 	}
 	storeDown(t)
-	if r := s.get("/", "sid="+token(1)+"; PHPSESSID=evil; a=b"); r.body != sees("a=b") {
+	if r := s.get("/", "csid="+token(1)+"; PHPSESSID=evil; a=b"); r.body != sees("a=b") {
 		t.Errorf("503: %s", r.body)
 	}
 }
@@ -275,7 +275,7 @@ func TestJarInterim(t *testing.T) {
 	s := serve(t, storeOption("memory"), "session {\n\tcookies {\n\t\tkeep PHPSESSID\n\t\tseal prefs\n\t\tkeys "+cookieKey+"\n\t}\n}\nreverse_proxy "+u.addr)
 	raw := s.raw(s.request("GET", "/", ""))
 	early, late, _ := strings.Cut(raw, "\r\n\r\n")
-	if strings.Contains(raw, "PHPSESSID") || strings.Contains(raw, "clear") || strings.Contains(early, "sid=") || !strings.Contains(early, "Set-Cookie: a=b") {
+	if strings.Contains(raw, "PHPSESSID") || strings.Contains(raw, "clear") || strings.Contains(early, "csid=") || !strings.Contains(early, "Set-Cookie: a=b") {
 		t.Errorf("the client sees %q", raw)
 	}
 	r := s.parse(late)

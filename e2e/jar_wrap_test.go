@@ -131,7 +131,7 @@ func TestJarHardens(t *testing.T) {
 		lines[2] != "gone=; Max-Age=0" || !strings.HasSuffix(lines[3], "; SameSite=Lax; HttpOnly") {
 		t.Errorf("over plain HTTP: %q", r.raw)
 	}
-	if line := r.Header["Set-Cookie"][len(r.Header["Set-Cookie"])-1]; !strings.HasPrefix(line, "sid=") || !strings.HasSuffix(line, "; Path=/; HttpOnly; SameSite=Lax") {
+	if line := r.Header["Set-Cookie"][len(r.Header["Set-Cookie"])-1]; !strings.HasPrefix(line, "csid=") || !strings.HasSuffix(line, "; Path=/; HttpOnly; SameSite=Lax") {
 		t.Errorf("our own cookie is %q", line)
 	}
 }
@@ -219,14 +219,14 @@ func TestJarProtocols(t *testing.T) {
 		r := c.do("POST", setting("PHPSESSID=one; Path=/; Secure", "lang=en; Path=/", "a=b")+"status=303&h.Location=/", nil)
 		lines := r.Header["Set-Cookie"]
 		if r.StatusCode != http.StatusSeeOther || len(lines) != 3 || !strings.HasPrefix(lines[0], "lang=en.") || !strings.HasSuffix(lines[0], "; Path=/; Secure") ||
-			lines[1] != "a=b; Secure" || !strings.HasPrefix(lines[2], "__Host-sid=") {
+			lines[1] != "a=b; Secure" || !strings.HasPrefix(lines[2], "__Host-csid=") {
 			t.Fatalf("a redirect: %s %q", r.Status, lines)
 		}
 		c.cookie = r.cookie() + "; PHPSESSID=evil; " + cookieOf(r, "lang") + "; a=b"
 		for _, status := range []int{200, 404, 500, 204} {
 			value := fmt.Sprint("s", status)
 			r := c.do("GET", setting("PHPSESSID="+value+"; Path=/")+fmt.Sprint("status=", status), nil)
-			if lines := r.Header["Set-Cookie"]; r.StatusCode != status || len(lines) != 1 || !strings.HasPrefix(lines[0], "__Host-sid=") {
+			if lines := r.Header["Set-Cookie"]; r.StatusCode != status || len(lines) != 1 || !strings.HasPrefix(lines[0], "__Host-csid=") {
 				t.Errorf("%d: %s %q", status, r.Status, r.Header)
 			}
 			if r := c.do("GET", "/", nil); r.body != sees("PHPSESSID="+value+"; lang=en; a=b") {

@@ -29,7 +29,7 @@ func TestSignInChangeAndSignOut(t *testing.T) {
 
 	r := s.get("/?set=user%3Dalice&status=302&h.Location=/", "")
 	line := r.Header.Get("Set-Cookie")
-	if r.StatusCode != http.StatusFound || !strings.HasPrefix(line, "sid=") || !strings.HasSuffix(line, "; Path=/; HttpOnly; SameSite=Lax") {
+	if r.StatusCode != http.StatusFound || !strings.HasPrefix(line, "csid=") || !strings.HasSuffix(line, "; Path=/; HttpOnly; SameSite=Lax") {
 		t.Fatalf("signing in: %q", r.raw)
 	}
 	if cc := r.Header.Get("Cache-Control"); cc != "no-store" {
@@ -55,7 +55,7 @@ func TestSignInChangeAndSignOut(t *testing.T) {
 	}
 
 	r = s.get("/?control=destroy", cookie)
-	if line := r.Header.Get("Set-Cookie"); line != "sid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax" {
+	if line := r.Header.Get("Set-Cookie"); line != "csid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax" {
 		t.Errorf("signing out: %q", line)
 	}
 	if r = s.get("/", cookie); !strings.Contains(r.body, "user= data= version= id=\n") {

@@ -29,7 +29,7 @@ func telling(lines string) func(net.Conn, *http.Request) {
 
 func TestUnmatchedRequestsHaveNoSession(t *testing.T) {
 	const lines = "X-Session-Set: user=mallory\r\nX_Session_Set: user=mallory\r\nX-Session-Control: destroy\r\n" +
-		"Set-Cookie: sid=stolen\r\nSet-Cookie: __Host-sid=stolen\r\nSet-Cookie: theme=dark\r\nX-App: 1\r\n"
+		"Set-Cookie: csid=stolen\r\nSet-Cookie: __Host-csid=stolen\r\nSet-Cookie: theme=dark\r\nX-App: 1\r\n"
 	u := upstream(t, func(c net.Conn, r *http.Request) {
 		io.WriteString(c, "HTTP/1.1 103 Early Hints\r\n"+lines+"\r\n")
 		telling(lines)(c, r)
@@ -40,9 +40,9 @@ func TestUnmatchedRequestsHaveNoSession(t *testing.T) {
 
 	for why, cookies := range map[string]string{
 		"live":      "a=1; " + cookie + ";  b=2",
-		"forged":    "a=1; sid=" + strings.Repeat("A", 22) + "." + strings.Repeat("A", 43) + ";  b=2",
-		"malformed": "a=1; sid=x; __Host-sid=y; __Secure-sid=z;  b=2",
-		"huge":      "a=1; sid=" + strings.Repeat("x", 20<<10) + ";  b=2",
+		"forged":    "a=1; csid=" + strings.Repeat("A", 22) + "." + strings.Repeat("A", 43) + ";  b=2",
+		"malformed": "a=1; csid=x; __Host-csid=y; __Secure-csid=z;  b=2",
+		"huge":      "a=1; csid=" + strings.Repeat("x", 20<<10) + ";  b=2",
 	} {
 		before := asked.Load()
 		raw := s.raw(s.request("GET", "/style.css", "", append(spoofed, "Cookie: "+cookies)...))
@@ -163,7 +163,7 @@ func TestSessionsWithOverlappingPrefixes(t *testing.T) {
 }
 
 func TestRule10ErrorRoutes(t *testing.T) {
-	const inner = "X-Session-Set: seen=1\r\nSet-Cookie: sid=stolen\r\n"
+	const inner = "X-Session-Set: seen=1\r\nSet-Cookie: csid=stolen\r\n"
 	tests := []struct {
 		name   string
 		errors string // what comes before reverse_proxy in handle_errors

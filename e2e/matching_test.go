@@ -21,7 +21,7 @@ handle @admin {
 	respond "admin {session.user}"
 }
 reverse_proxy `+a.host())
-	for _, cookie := range []string{"", "sid=" + strings.Repeat("A", 22) + "." + strings.Repeat("A", 43), s.get("/in?set=lang%3Dfr", "").cookie()} {
+	for _, cookie := range []string{"", "csid=" + strings.Repeat("A", 22) + "." + strings.Repeat("A", 43), s.get("/in?set=lang%3Dfr", "").cookie()} {
 		r := s.get("/x?y", cookie)
 		if r.StatusCode != http.StatusFound || r.Header.Get("Location") != "/login?next=/x?y" {
 			t.Errorf("not signed in: %q", r.raw)
@@ -88,6 +88,31 @@ func TestSessionMatcher(t *testing.T) {
 		if r := s.get("/?n=3", cookie); (r.body == "matched") != test.want {
 			t.Errorf("%s: %q", test.matcher, r.raw)
 		}
+	}
+}
+
+func TestSubjectAtAPath(t *testing.T) {
+	a := app(t, scripted)
+	s := serve(t, storeOption("memory"), `@alice session user.id alice
+	route {
+		session {
+			subject user.id
+		}
+		header @alice X-Alice {http.auth.user.id}
+		reverse_proxy `+a.host()+`
+	}`)
+	object := func(object string) string { return "/?set=" + url.QueryEscape(object) }
+	cookie := s.get(object(`{"user":{"id":"alice","name":"Alice"}}`), "").cookie()
+	if r := s.get("/", cookie); r.Header.Get("X-Alice") != "alice" || !strings.HasPrefix(r.body, `user=alice data={"user":{"id":"alice","name":"Alice"}}`) {
+		t.Errorf("the application is shown %q", r.body)
+	}
+	r := s.get("/?unset=user", cookie)
+	if r.cookie() == "" || idOf(r.cookie()) == idOf(cookie) {
+		t.Errorf("signing out: %q", r.raw)
+	}
+	r = s.get(object(`{"user":{"id":["alice"]}}`), "")
+	if r.Header.Get("X-Alice") != "" || r.StatusCode != 200 || !strings.HasPrefix(s.get("/", r.cookie()).body, "user= data={") {
+		t.Errorf("a list as the id: %q", r.raw)
 	}
 }
 

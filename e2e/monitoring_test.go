@@ -59,8 +59,8 @@ func TestMetrics(t *testing.T) {
 	}
 	o.get("/", "")
 	o.get("/", "other=cookie")
-	o.get("/", "sid=nonsense")
-	o.get("/", "sid="+strings.Repeat("A", 22)+"."+strings.Repeat("A", 43))
+	o.get("/", "csid=nonsense")
+	o.get("/", "csid="+strings.Repeat("A", 22)+"."+strings.Repeat("A", 43))
 	alice := o.signIn("alice")
 	o.get("/?set=a%3Db", alice)
 	o.get("/", alice[:len(alice)-2]+"AA")

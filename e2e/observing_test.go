@@ -46,9 +46,9 @@ php_fastcgi %s`, root, a.host(), responder))
 			secrets = append(secrets, secret(next))
 		}
 	}
-	forged := "sid=" + sessionID(cookie) + "." + strings.Repeat("B", 42) + "A"
+	forged := "csid=" + sessionID(cookie) + "." + strings.Repeat("B", 42) + "A"
 	s.get("/up", forged)
-	s.get("/up", "sid="+strings.Repeat("malformed", 8))
+	s.get("/up", "csid="+strings.Repeat("malformed", 8))
 	s.get("/up", cookie+"; "+s.get("/up?set=a%3Db", "").cookie()) // ambiguous
 	if len(secrets) != 2 {
 		t.Fatalf("%d tokens", len(secrets))

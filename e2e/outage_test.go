@@ -172,7 +172,7 @@ func during(t *testing.T, s *server, a *application, f failure, cookie string) {
 	if line := r.Header.Get("Set-Cookie"); line != "" {
 		t.Errorf("the cookie is changed: %s", line)
 	}
-	for _, cookie := range []string{"", "sid=forged; sid=" + strings.Repeat("x", 66)} {
+	for _, cookie := range []string{"", "csid=forged; csid=" + strings.Repeat("x", 66)} {
 		r = quickly(t, loadBound, func() *response { return s.get("/", cookie) })
 		if r.StatusCode != http.StatusOK {
 			t.Errorf("with the cookie %q: %q", cookie, r.raw)

@@ -18,7 +18,7 @@ func TestProtocols(t *testing.T) {
 	eachClient(t, "session\nreverse_proxy "+a.host(), func(t *testing.T, c *client) {
 		r := c.do("GET", "/?set=user%3Dalice&status=303&h.Location=/", nil)
 		line := r.Header.Get("Set-Cookie")
-		if r.StatusCode != http.StatusSeeOther || !strings.HasPrefix(line, "__Host-sid=") ||
+		if r.StatusCode != http.StatusSeeOther || !strings.HasPrefix(line, "__Host-csid=") ||
 			!strings.HasSuffix(line, "; Path=/; HttpOnly; Secure; SameSite=Lax") {
 			t.Fatalf("signing in: %s %q", r.Status, r.Header)
 		}
@@ -46,7 +46,7 @@ func TestProtocols(t *testing.T) {
 		}
 		r = c.do("GET", "/?control=destroy&status=204", nil)
 		if line := r.Header.Get("Set-Cookie"); r.StatusCode != http.StatusNoContent ||
-			line != "__Host-sid=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax" {
+			line != "__Host-csid=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax" {
 			t.Errorf("signing out: %s %q", r.Status, line)
 		}
 		if r = c.do("GET", "/", nil); !strings.Contains(r.body, "user= data= version= id=\n") {
@@ -96,7 +96,7 @@ func TestEarlyHints(t *testing.T) {
 		h := w.Header()
 		h.Set("Link", "</style.css>; rel=preload")
 		h.Set("X-Session-Set", "user=mallory")
-		h.Add("Set-Cookie", "__Host-sid=mallory")
+		h.Add("Set-Cookie", "__Host-csid=mallory")
 		w.WriteHeader(http.StatusEarlyHints)
 		h.Set("X-Session-Set", "user=alice")
 		h.Set("Set-Cookie", "theme=dark")
@@ -119,7 +119,7 @@ func TestEarlyHints(t *testing.T) {
 		}
 		noManagedNames(t, r.Header)
 		lines := r.Header.Values("Set-Cookie")
-		if len(lines) != 2 || !strings.Contains(fmt.Sprint(lines), "theme=dark") || strings.Count(fmt.Sprint(lines), "__Host-sid=") != 1 {
+		if len(lines) != 2 || !strings.Contains(fmt.Sprint(lines), "theme=dark") || strings.Count(fmt.Sprint(lines), "__Host-csid=") != 1 {
 			t.Errorf("cookies %q", lines)
 		}
 		if got := r.Header.Get("Cache-Control"); got != "no-store" {
@@ -163,7 +163,7 @@ func TestStreams(t *testing.T) {
 			eachClient(t, "session\n"+test.site, func(t *testing.T, c *client) {
 				r, _ := c.start("GET", test.target, nil)
 				defer r.Body.Close()
-				if !strings.Contains(r.Header.Get("Set-Cookie"), "__Host-sid=") {
+				if !strings.Contains(r.Header.Get("Set-Cookie"), "__Host-csid=") {
 					t.Errorf("no cookie: %q", r.Header)
 				}
 				noManagedNames(t, r.Header)

@@ -31,7 +31,7 @@ func TestCachingHeadersOfAssets(t *testing.T) {
 		{"kept cookies, a page", kept, page, "document", "Cookie", "private"},
 		{"signed in", alice, css, "style", "Cookie", "private"},
 		{"with data", data, css, "style", "Cookie", "private"},
-		{"a dead session", "sid=" + untagged(kept)[4:26] + ".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", css, "style", "", ""},
+		{"a dead session", "csid=" + sessionID(kept) + ".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", css, "style", "", ""},
 		{"signing in", "", css + "&set=user%3Dalice", "style", "", "no-store"},
 	} {
 		var lines []string

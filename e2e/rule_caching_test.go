@@ -203,7 +203,7 @@ func TestCachingHeadersOfAnUpgrade(t *testing.T) {
 		c := s.dial()
 		defer c.Close()
 		head := echo(t, c, s.request("GET", "/", "", "Connection: Upgrade", "Upgrade: websocket"))
-		if strings.Contains(head, "Vary") || strings.Contains(head, "Cache-Control: no-store") != (want != "") || strings.Contains(head, "Set-Cookie: sid=") != (want != "") {
+		if strings.Contains(head, "Vary") || strings.Contains(head, "Cache-Control: no-store") != (want != "") || strings.Contains(head, "Set-Cookie: csid=") != (want != "") {
 			t.Errorf("with %q the head is %q", lines, head)
 		}
 		noSessionHeaders(t, head)

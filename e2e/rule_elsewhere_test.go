@@ -31,8 +31,8 @@ func TestAnotherSiteBeginsNoSession(t *testing.T) {
 		{"a form elsewhere, signing in", "lax", "POST", in, form, true}, // as identity providers post
 		{"a form here", "lax", "POST", flash, here, true},
 		{"a form here, a kept cookie", "lax", "POST", kept, here, true},
-		{"a form elsewhere, and a planted cookie", "lax", "POST", flash, form + "\r\nCookie: sid=" + planted, false},
-		{"a form here, and a dead cookie", "lax", "POST", flash, here + "\r\nCookie: sid=" + planted, true},
+		{"a form elsewhere, and a planted cookie", "lax", "POST", flash, form + "\r\nCookie: csid=" + planted, false},
+		{"a form here, and a dead cookie", "lax", "POST", flash, here + "\r\nCookie: csid=" + planted, true},
 		{"an image elsewhere", "lax", "GET", flash, "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image", false},
 		{"a program", "lax", "POST", flash, "X: y", true},
 		{"a link elsewhere", "lax", "GET", flash, form, true},

@@ -30,9 +30,10 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 		return change{}, err
 	}
 	if err := m.protocol.exposure(content); err != nil {
-		return change{}, malformed("Set", err)
+		return change{}, p.malformed(err)
 	}
 	c := change{was: s, edited: edited, noTouch: s != nil && p.NoTouch && p.MaxAge == nil}
+	m.warnOdd(was, content, s)
 	// Dropping all data drops the subject with it, even if the same one signs
 	// in with the same response.
 	moved := p.Clear || content.subject != was.subject
@@ -66,6 +67,15 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 			next.deadline = earlier(deadline, next.deadline)
 		}
 	}
+	switch {
+	case c.replaced: // it was about somebody else
+		next.label = ""
+	case p.Label != nil:
+		next.label = CleanLabel(*p.Label)
+	}
+	if p.Label != nil && !p.changesMore() {
+		next.relabelled++
+	}
 	before, until := m.policy.rememberedUntil(was.private, now), m.policy.rememberedUntil(next.private, now)
 	asked := !until.Equal(before)
 	if asked || moved {
@@ -73,7 +83,10 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	}
 	switch {
 	case s == nil || c.replaced:
-		next.token = NewToken()
+		next.token = Token{ID: site.NewID}.renew()
+		if site.NewID == "" {
+			next.token.ID = newID()
+		}
 		next.old, next.renewed = nil, time.Time{}
 	case c.renewed:
 		next.token = s.token.renew()

@@ -26,7 +26,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	site := session.Site{Scope: session.Scope{Name: "sid", Host: "example.com", Path: "/"}, Realm: "example.com"}
+	site := session.Site{Scope: session.Scope{Name: "csid", Host: "example.com", Path: "/"}, Realm: "example.com"}
 
 	// answer commits what the headers of a response ask for.
 	answer := func(s *session.Session, header http.Header) session.Result {
@@ -55,7 +55,7 @@ func Example() {
 		return
 	}
 	request := http.Header{}
-	if err := protocol.Inject(request, s); err != nil {
+	if err := manager.Inject(request, site, s, time.Now()); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -89,7 +89,7 @@ func ExampleOperator() {
 		fmt.Println(err)
 		return
 	}
-	site := session.Site{Scope: session.Scope{Name: "sid", Host: "example.com", Path: "/"}, Realm: "example.com"}
+	site := session.Site{Scope: session.Scope{Name: "csid", Host: "example.com", Path: "/"}, Realm: "example.com"}
 	for _, lang := range []string{"en", "fr"} {
 		patch := &session.Patch{Set: []map[string]any{{"user": "alice", "lang": lang}}}
 		if _, err := manager.Commit(ctx, site, nil, patch, time.Now()); err != nil {

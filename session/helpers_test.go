@@ -115,7 +115,7 @@ type env struct {
 }
 
 var site = session.Site{
-	Scope: session.Scope{Name: "__Host-sid", Host: "example.com", Path: "/"},
+	Scope: session.Scope{Name: "__Host-csid", Host: "example.com", Path: "/"},
 	Realm: "example.com",
 }
 

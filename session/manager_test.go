@@ -34,9 +34,9 @@ func TestTokenIsWorthNothingElsewhere(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		s := e.create(`{"user":"alice"}`)
 		for _, scope := range []session.Scope{
-			{Name: "sid", Host: "example.com", Path: "/"},
-			{Name: "__Host-sid", Host: "www.example.com", Path: "/"},
-			{Name: "__Host-sid", Host: "example.com", Path: "/a"},
+			{Name: "csid", Host: "example.com", Path: "/"},
+			{Name: "__Host-csid", Host: "www.example.com", Path: "/"},
+			{Name: "__Host-csid", Host: "example.com", Path: "/a"},
 		} {
 			got, _, err := e.Load(context.Background(), session.Site{Scope: scope, Realm: e.site.Realm}, []session.Token{s.Token()}, time.Now())
 			if got != nil || err != nil {

@@ -17,7 +17,7 @@ func TestOperate(t *testing.T) {
 	var notices []session.Notice
 	m := newManager(t, store, session.DefaultPolicy(), session.Observer{})
 	o := session.NewOperator(store, session.Observer{Notify: func(n session.Notice) { notices = append(notices, n) }})
-	site := session.Site{Scope: session.Scope{Name: "sid", Host: "example.com", Path: "/"}, Realm: "example.com",
+	site := session.Site{Scope: session.Scope{Name: "csid", Host: "example.com", Path: "/"}, Realm: "example.com",
 		Client: session.Client{IP: "192.0.2.1", UserAgent: "first"}}
 	now := time.Now()
 	commit := func(s *session.Session, p *session.Patch) *session.Session {

@@ -77,7 +77,7 @@ func TestVerdict(t *testing.T) {
 // attack.
 func TestVerdictElsewhere(t *testing.T) {
 	token, r := golden(t)
-	r.scope.Name = "sid"
+	r.scope.Name = "csid"
 	r.verifier = token.verifier(r.scope, r.form())
 	old := token.renew()
 	r.old = [][32]byte{old.verifier(r.scope, forOld)}

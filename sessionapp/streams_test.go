@@ -19,7 +19,7 @@ type sessions struct {
 	streams *Streams
 }
 
-var here = session.Site{Scope: session.Scope{Name: "sid", Host: "example.com", Path: "/"}, Realm: "example.com"}
+var here = session.Site{Scope: session.Scope{Name: "csid", Host: "example.com", Path: "/"}, Realm: "example.com"}
 
 func newSessions(t testing.TB, store session.Store) *sessions {
 	t.Helper()

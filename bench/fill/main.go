@@ -45,7 +45,7 @@ func main() {
 		log.Fatal(err)
 	}
 	f := filler{store: store, name: *name, size: *size}
-	f.site.Scope = session.Scope{Name: "sid", Host: *host, Path: "/"}
+	f.site.Scope = session.Scope{Name: "csid", Host: *host, Path: "/"}
 	f.site.Realm = *host
 	if *expire > 0 {
 		f.end = time.Now().Add(*expire)

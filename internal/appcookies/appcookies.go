@@ -41,7 +41,8 @@ type Rules struct {
 	Count func(session.Event)
 	Log   *zap.Logger
 
-	refused, evicted, over logging.Repeated // lines that an application can have repeated
+	refused, evicted, over, unlearned logging.Repeated // lines that an application can have repeated
+	open                              logging.Once
 }
 
 // Shared is what the session handlers of one request share.
@@ -50,8 +51,9 @@ type Shared struct {
 	// session cookie out.
 	Lines []string
 
-	// Names are those of the session cookies of all handlers so far.
-	Names []string
+	// Names and SharedNames are those that the session cookies of all handlers so
+	// far reserve: see cookiejar.SessionCookie.Reserved.
+	Names, SharedNames []string
 
 	// rewritten tells that a handler has made the Cookie lines what its rules
 	// say: the next one with rules starts from Lines again.
@@ -94,8 +96,10 @@ func (r *Rules) Enter(request *http.Request, shared *Shared, s *session.Session,
 			request.Header["Cookie"] = shared.Lines
 		}
 		cookiejar.Strip(request.Header, shared.Names...)
+		cookiejar.StripTokens(request.Header, session.IsCookie, shared.SharedNames...)
 	}
 	shared.rewritten, shared.applied = true, false
+	path = r.Keeper.StripPath(request.Host, path) // the application sees that one
 	c := &Cookies{rules: r, shared: shared, request: request, context: from.CookieContext(path, s != nil)}
 	c.context.Now = time.Now()
 	jar := ""
@@ -129,7 +133,7 @@ func (c *Cookies) Show() {
 // nothing, or is a 1xx. own is our Set-Cookie line in it, or "".
 func (c *Cookies) Clean(header http.Header, own string) {
 	if c != nil {
-		c.rules.Keeper.Clean(header, own)
+		c.rules.Keeper.Clean(header, own, c.context, c.in)
 	}
 }
 
@@ -144,7 +148,13 @@ func (c *Cookies) Take(header http.Header, own string) bool {
 	}
 	c.shared.applied = true
 	c.context.Now = time.Now()
-	taken := c.rules.Keeper.Take(header, own, c.context.Now)
+	taken := c.rules.Keeper.Take(header, own, c.context, c.in)
+	for _, name := range taken.Open {
+		c.rules.open.Log(c.rules.Log.Info, "a kept cookie is not HttpOnly: if scripts need it, pass it", name, logging.Request(c.request), zap.String("name", name))
+	}
+	for _, name := range taken.Unlearned {
+		c.rules.unlearned.Log(c.rules.Log.Warn, "the application sets cookies of too many names HttpOnly to remember them all: clients can send those that are not remembered; write the names that matter into keep", c.request.URL.Path, logging.Request(c.request), zap.String("name", name))
+	}
 	c.kept, c.ignored, c.over, c.private = taken.Kept, taken.Ignored, taken.Over, taken.Lines > 0
 	return len(c.kept) > 0
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/origin"
@@ -202,5 +203,30 @@ func TestClean(t *testing.T) {
 	}
 	if !c.Take(setCookies("PHPSESSID=1"), "") {
 		t.Error("the final response is not looked at")
+	}
+}
+
+// What an application does that keep http_only can't go by is told.
+func TestTellsOfAttributes(t *testing.T) {
+	keeper, err := cookiejar.Rules{Keep: []string{"PHPSESSID"}, KeepHTTPOnly: true}.Compile(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	rules := &Rules{Keeper: keeper, Log: zap.New(core), Count: func(session.Event) {}}
+	for range 2 {
+		r := request("")
+		c := rules.Enter(r, shared(r), nil, origin.Of(r, origin.Settings{}), "/")
+		if !c.Take(setCookies("PHPSESSID=1", "theme=dark", "id=1; HttpOnly", strings.Repeat("n", 300)+"=1; HttpOnly"), "") {
+			t.Fatal("nothing is kept")
+		}
+	}
+	var told []string
+	for _, line := range logs.All() {
+		name, _ := line.ContextMap()["name"].(string)
+		told = append(told, line.Level.String()+" "+name[:min(len(name), 9)])
+	}
+	if got, want := strings.Join(told, ", "), "info PHPSESSID, warn nnnnnnnnn"; got != want {
+		t.Errorf("told %s, want %s", got, want)
 	}
 }

@@ -26,8 +26,8 @@ type Repeated struct {
 	left  int
 }
 
-// maxLines bounds the lines of a second: paths, for example, are the visitor's
-// choice.
+// maxLines bounds the lines of a second, or those of a Once: paths, for example, are
+// the visitor's choice.
 const maxLines = 50
 
 // Log writes the line, unless it was written about the same in this second.
@@ -40,6 +40,33 @@ func (r *Repeated) Log(write func(message string, fields ...zap.Field), message,
 		fields = append(fields, zap.Int("left_out", left))
 	}
 	write(message, fields...)
+}
+
+// Once is a line that is written once about the same thing, and about maxLines
+// different ones. The zero value is ready, and may be used by many goroutines.
+type Once struct {
+	mu    sync.Mutex
+	about map[string]struct{}
+}
+
+// Log writes the line, unless it was written about the same.
+func (o *Once) Log(write func(message string, fields ...zap.Field), message, about string, fields ...zap.Field) {
+	if o.first(about) {
+		write(message, fields...)
+	}
+}
+
+func (o *Once) first(about string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, again := o.about[about]; again || len(o.about) == maxLines {
+		return false
+	}
+	if o.about == nil {
+		o.about = map[string]struct{}{}
+	}
+	o.about[about] = struct{}{}
+	return true
 }
 
 func (r *Repeated) allow(about string, now time.Time) (left int, ok bool) {

@@ -61,3 +61,16 @@ func TestRepeated(t *testing.T) {
 		}
 	})
 }
+
+func TestOnce(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	log := zap.New(core)
+	var line Once
+	for i := range 1000 {
+		line.Log(log.Info, "a line", fmt.Sprint(i%500), zap.Int("i", i))
+	}
+	all := logs.TakeAll()
+	if len(all) != maxLines || all[0].ContextMap()["i"] != int64(0) || all[maxLines-1].ContextMap()["i"] != int64(maxLines-1) {
+		t.Errorf("%d lines: %v", len(all), all)
+	}
+}

@@ -77,7 +77,7 @@ func manager(t *testing.T, s session.Store) (*session.Manager, session.Site) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m, session.Site{Scope: session.Scope{Name: "sid", Host: "example.com", Path: "/"}, Realm: "example.com"}
+	return m, session.Site{Scope: session.Scope{Name: "csid", Host: "example.com", Path: "/"}, Realm: "example.com"}
 }
 
 // A commit that meets a frozen server is a success if the server goes on within
