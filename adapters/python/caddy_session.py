@@ -613,10 +613,9 @@ def _django():
             self.SessionStore()._dumps({})  # if the serializer can't do, that is told at the start
 
         def process_request(self, request):
-            session = self.SessionStore()
+            request.session = session = self.SessionStore()
             visit = Visit(request.META, getattr(settings, 'CADDY_SESSION_REQUIRED', False), session._dumps)
             session.visit, session._session_key = visit, visit.id
-            request.session = session
             if visit.id is not None:
                 # Caddy has removed the cookie by which Django's caches, which
                 # go by Vary, tell visitors apart. This stands for it, and
