@@ -87,7 +87,7 @@ run() {
 
 # need_for_tests installs what the tests need and is not there: the race
 # detector a C compiler, the tests a Redis, a PHP, a Prometheus, an application in
-# PHP, a browser, and the cookie parsers of Tomcat, Jetty, Python and Node.
+# PHP, a browser, Flask and Django, and the cookie parsers of Tomcat, Jetty, Python and Node.
 need_for_tests() {
 	local compiler missing=() packages=()
 	compiler=$(cd "$root" && go env CC)
@@ -100,6 +100,9 @@ need_for_tests() {
 	have javac || { missing+=("a JDK") && packages+=(default-jdk-headless); }
 	[[ -e /usr/share/java/tomcat9-coyote.jar ]] || { missing+=(Tomcat) && packages+=(libtomcat9-java); }
 	[[ -e /usr/share/java/jetty9-server.jar ]] || { missing+=(Jetty) && packages+=(libjetty9-java); }
+	# Debian's packages are for Debian's Python, whichever is found first.
+	/usr/bin/python3 -c 'import flask' 2>/dev/null || { missing+=(Flask) && packages+=(python3-flask); }
+	/usr/bin/python3 -c 'import django' 2>/dev/null || { missing+=(Django) && packages+=(python3-django); }
 	have python3 || { missing+=(python3) && packages+=(python3); }
 	have node || { missing+=(node) && packages+=(nodejs); }
 	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }

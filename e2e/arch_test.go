@@ -56,6 +56,7 @@ func TestDependencies(t *testing.T) {
 
 		// What tests need.
 		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
+		"/adapters":                     {},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},
 	}

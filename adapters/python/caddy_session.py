@@ -46,7 +46,6 @@ import time
 from collections.abc import Mapping, MutableMapping
 
 __version__ = '0.1.0'
-__all__ = ['SessionInterface', 'SessionMiddleware', 'SessionStore', 'WSGIMiddleware']
 
 _log = logging.getLogger('caddy_session')
 _unserializable = (TypeError, ValueError, RecursionError)
@@ -640,7 +639,8 @@ def _django():
                 if name == 'X-Session-Control' and name in response:
                     value = '%s, %s' % (response[name], value)
                 response[name] = value
-            response._resource_closers.append(session._closed)
+            if response.status_code < 500 and not session.visit.destroyed:
+                response._resource_closers.append(session._closed)
             return response
 
     return SessionStore, SessionMiddleware

@@ -187,8 +187,9 @@ class TestSession(DjangoTest):
 
     def test_delete(self):
         proxy = Proxy({'a': 1})
-        self.change(proxy, lambda session: session.delete())
-        self.assertEqual(proxy.sent, {'Control': 'destroy'})
+        with mock.patch('caddy_session._log.error', side_effect=AssertionError) as error:
+            self.change(proxy, lambda session: (session['a'], session.delete()))
+        self.assertEqual((proxy.sent, error.mock_calls), ({'Control': 'destroy'}, []))
         proxy = Proxy({'a': 1})
         with self.assertLogs('django', 'WARNING'):
             self.change(proxy, lambda session: (session.delete(), session.update({'b': 1})), status=400)
@@ -196,13 +197,14 @@ class TestSession(DjangoTest):
     def test_server_errors_save_nothing(self):
         """As with Django's engines, but for what these do at once."""
         proxy = Proxy({'a': 1})
-        with self.assertLogs('django.request', 'ERROR'):
+        with self.assertLogs(level='ERROR') as logs:
             self.change(proxy, lambda session: session.update({'a': 2}), status=503)
             self.assertEqual(proxy.sent, {})
             self.change(proxy, lambda session: (session.update({'a': 2}), session.save(), session.update({'a': 3})), status=503)
             self.assertEqual(proxy.sent, {'Set': {'a': 2}})
             self.change(proxy, lambda session: (session.flush(), session.update({'b': 3})), status=503)
             self.assertEqual(proxy.sent, {'Control': 'clear'})
+        self.assertEqual({record.name for record in logs.records}, {'django.request'})
 
     def test_test_cookie(self):
         proxy = Proxy()
