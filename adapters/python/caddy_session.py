@@ -472,7 +472,7 @@ def _django():
     from django.contrib.sessions.exceptions import SessionInterrupted
     from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
     from django.core.exceptions import ImproperlyConfigured
-    from django.utils.cache import patch_vary_headers
+    from django.utils.cache import patch_cache_control, patch_vary_headers
     from django.utils.crypto import salted_hmac
 
     class SessionStore(SessionBase):
@@ -636,11 +636,19 @@ def _django():
                 except UpdateError:
                     raise SessionInterrupted('The request\'s session was deleted before the request completed.') from None
             for name, value in session._headers():
+                # Django's caches would have the change done again, to others.
+                patch_cache_control(response, private=True)
                 if name == 'X-Session-Control' and name in response:
                     value = '%s, %s' % (response[name], value)
                 response[name] = value
             if response.status_code < 500 and not session.visit.destroyed:
-                response._resource_closers.append(session._closed)
+                close = request.close
+
+                def closed():
+                    session._closed()
+                    close()
+
+                request.close = closed  # which Django calls when the response is closed
             return response
 
     return SessionStore, SessionMiddleware

@@ -383,6 +383,17 @@ class TestApplications(DjangoTest):
         self.assertEqual(self.visit(alice, None, '/cached').content.decode(), 'page of None')
         self.assertEqual(self.visit(alice, lambda request: HttpResponse(request.COOKIES['other']), HTTP_COOKIE='other=1').content, b'1')
 
+    def test_changes_are_not_cached(self):
+        """What one visitor's response sets is not replayed to others."""
+        cache.clear()
+        alice, bob = Proxy(), Proxy()
+        around = ['django.middleware.cache.UpdateCacheMiddleware', *settings.MIDDLEWARE, 'django.middleware.cache.FetchFromCacheMiddleware']
+        with override_settings(MIDDLEWARE=around):
+            self.visit(alice, lambda request: request.session.update({'cart': 1}) or HttpResponse('set', headers={'Cache-Control': 'public'}))
+            response = self.visit(bob, lambda request: HttpResponse('not cached'))
+            self.assertEqual((alice.data['cart'], response.content, bob.data), (1, b'not cached', None))
+            self.assertEqual(self.visit(bob, lambda request: HttpResponse('again')).content, b'not cached')
+
 
 class TestValues(DjangoTest):
     def test_what_json_has_not(self):
