@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,7 @@ func TestAdapterPython(t *testing.T) {
 		handle {
 			reverse_proxy %s
 		}`, apps.flask, apps.wsgi, apps.django))
+	t.Run("vectors", func(t *testing.T) { pythonVectors(t, s) })
 	t.Run("parallel", func(t *testing.T) { pythonParallel(t, s) })
 	t.Run("Flask", func(t *testing.T) { pythonFlask(t, s) })
 	t.Run("Django", func(t *testing.T) { pythonDjango(t, s) })
@@ -143,6 +145,42 @@ func sessionCookie(t *testing.T, r *response) *http.Cookie {
 	}
 	t.Fatalf("no cookie: %q", r.raw)
 	return nil
+}
+
+// Caddy makes of what the adapter sends what the application has.
+func pythonVectors(t *testing.T, s *server) {
+	var vectors []struct {
+		Name, Control string
+		Before, After map[string]any
+	}
+	text, err := os.ReadFile("../adapters/vectors.json")
+	if err == nil {
+		err = json.Unmarshal(text, &vectors)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	become := func(cookie string, data map[string]any, control string) *response {
+		body, err := json.Marshal(map[string]any{"after": data, "control": control})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.parse(s.raw(fmt.Sprintf("POST /wsgi/become HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+			s.addr, cookie, len(body), body)))
+	}
+	for _, v := range vectors {
+		cookie := "visitor="
+		if len(v.Before) > 0 {
+			cookie += sessionCookie(t, become("", v.Before, "")).Value
+		}
+		r := become(cookie, v.After, v.Control)
+		if v.Control != "" || len(v.Before) == 0 && len(v.After) > 0 {
+			cookie = "visitor=" + sessionCookie(t, r).Value
+		}
+		if got := s.data("/wsgi/", cookie); r.StatusCode != http.StatusOK || !reflect.DeepEqual(got, v.After) {
+			t.Errorf("%s: %s, %v, want %v", v.Name, r.Status, got, v.After)
+		}
+	}
 }
 
 // Twenty requests of each application read the session before the first one of

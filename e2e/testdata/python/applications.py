@@ -3,6 +3,7 @@
 Arguments: a directory for Django's database, and the ports of Flask, Django and WSGI.
 """
 
+import json
 import os
 import socketserver
 import sys
@@ -190,8 +191,15 @@ def plain(environ, start_response):
             barrier.wait()
         session['wsgi-' + query['key'][0]] = 1
         cart['wsgi-' + query['key'][0]] = 1
-    start_response('200 OK', [('Content-Type', 'text/plain')])
-    return [flask.json.dumps(dict(session)).encode()]
+    elif environ['PATH_INFO'] == '/become':
+        wanted = json.loads(environ['wsgi.input'].read(int(environ['CONTENT_LENGTH'])))
+        if wanted['control'] == 'clear':
+            session.clear()
+        for key in set(session) - set(wanted['after']):
+            del session[key]
+        session.update(wanted['after'])
+    start_response('200 OK', [('Content-Type', 'application/json')])
+    return [json.dumps(dict(session)).encode()]
 
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):
