@@ -435,10 +435,13 @@ def _flask():
         def _encode(self, session):
             data, tagged = {}, {}
             for key, value in session.items():
-                if self._needs_tag(value):
-                    tagged[key] = self.serializer.tag(value)
-                else:
-                    data[key] = value
+                try:
+                    if self._needs_tag(value):
+                        tagged[key] = self.serializer.tag(value)
+                    else:
+                        data[key] = value
+                except RecursionError:
+                    raise TypeError('session[%r]: the %s holds itself, or is too deep' % (key, type(value).__name__)) from None
             if tagged or session.had_tags:  # which stay for what parallel requests put there
                 data['_python'] = tagged
             return data

@@ -185,6 +185,10 @@ class TestValues(FlaskTest):
         proxy = Proxy({'a': 1})
         with self.assertRaisesRegex(TypeError, r"session\['cart'\]\['x'\]: .*type set"):
             self.change(proxy, lambda session: session.update(cart={'x': {1}}))
+        cycle = []
+        cycle.append(cycle)
+        with self.assertRaisesRegex(TypeError, r"session\['cart'\]: .*list"):
+            self.change(proxy, lambda session: session.update(cart=cycle))
         self.assertEqual(proxy.data, {'a': 1})
 
     def test_json_provider(self):
