@@ -109,6 +109,8 @@ func TestCommand(t *testing.T) {
 		{[]string{"end-user", "nobody"}, 0, `^0 sessions ended\n$`, `^$`, 1},
 		{[]string{"end-user", "alice", "--realm", "staff", "--except", ids[1], "--json"}, 0, `^{"ended":2}\n$`, `^$`, 1},
 		{[]string{"stats", "--json"}, 0, `^{"store":"memory","up":true,`, `^$`, 1},
+		{[]string{"version"}, 0, `^(v\d+\.\d+\.\d+.*|\(devel\))\n$`, `^$`, 1},
+		{[]string{"version", "--json"}, 0, `^{"version":"`, `^$`, 1},
 		{[]string{"end", "--all"}, 0, `^1 session ended\n$`, `^$`, 1},
 		{[]string{"--help"}, 0, `(?s)admin API.*Exit status.*end-user.*stats`, `^$`, -1},
 		{[]string{"end-user", "--help"}, 0, `(?s)signs the user out everywhere.*--except`, `^$`, -1},

@@ -9,6 +9,8 @@ import (
 	"net/http"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-session/caddy-session/sessionapp"
 )
 
 // client is one run of a command against the admin API.
@@ -131,14 +133,30 @@ func showStats(c *client, _ caddycmd.Flags, _ []string) error {
 	if err := c.ask("stats", adminQuery{}, &n); err != nil {
 		return err
 	}
-	if c.json {
-		return c.print(n)
+	if !c.json {
+		c.numbers(n)
+	} else if err := c.print(n); err != nil {
+		return err
 	}
-	c.numbers(n)
+	if !n.Up {
+		return errStoreDown
+	}
 	return nil
 }
 
-var errNoSuchSession = errors.New("there is no session with this id")
+func showVersion(c *client, _ caddycmd.Flags, _ []string) error {
+	version := sessionapp.Version()
+	if c.json {
+		return c.print(map[string]string{"version": version})
+	}
+	fmt.Fprintln(c.out, version)
+	return nil
+}
+
+var (
+	errNoSuchSession = errors.New("there is no session with this id")
+	errStoreDown     = errors.New("the store does not answer")
+)
 
 // ask sends one request to the admin API.
 func (c *client) ask(action string, q adminQuery, answer any) error {

@@ -15,7 +15,7 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "session",
-		Usage: "list|show|end|end-user|stats",
+		Usage: "list|show|end|end-user|stats|version",
 		Short: "Shows and ends the sessions of a running Caddy",
 		Long: `
 Shows who has a session at a running Caddy, and ends sessions.
@@ -34,7 +34,8 @@ With --json, every answer is one JSON object on a line, as the admin API gives
 it; of a list, every session. It is ASCII: names and clients are what visitors
 send, and could upset a terminal. Let other programs keep it so.
 
-Exit status: 0 if it is done, 1 if it failed, 4 if there is no such session.
+Exit status: 0 if it is done, 1 if it failed, 4 if there is no such session, 5 if
+the store does not answer "stats".
 
 Examples:
 
@@ -50,11 +51,11 @@ Examples:
 			cmd.Args = cobra.ArbitraryArgs
 			cmd.RunE = func(cmd *cobra.Command, args []string) error {
 				if len(args) > 0 {
-					return fmt.Errorf("unknown command %q: there are list, show, end, end-user and stats", args[0])
+					return fmt.Errorf("unknown command %q: there are list, show, end, end-user, stats and version", args[0])
 				}
 				return cmd.Help()
 			}
-			for _, sub := range []*cobra.Command{listCommand(), showCommand(), endCommand(), endUserCommand(), statsCommand()} {
+			for _, sub := range []*cobra.Command{listCommand(), showCommand(), endCommand(), endUserCommand(), statsCommand(), versionCommand()} {
 				sub.DisableFlagsInUseLine = true
 				cmd.AddCommand(sub)
 			}
@@ -62,9 +63,11 @@ Examples:
 	})
 }
 
-// exitNotFound is the exit status when there is no such session. Caddy uses 1
-// to 3.
-const exitNotFound = 4
+// Exit statuses. Caddy uses 1 to 3.
+const (
+	exitNotFound  = 4 // there is no such session
+	exitStoreDown = 5 // what stats says of a store that does not answer
+)
 
 // run makes f the function of a command.
 func run(f func(c *client, flags caddycmd.Flags, args []string) error) func(*cobra.Command, []string) error {
@@ -78,6 +81,8 @@ func run(f func(c *client, flags caddycmd.Flags, args []string) error) func(*cob
 			switch err := f(c, flags, args); {
 			case errors.Is(err, errNoSuchSession):
 				return exitNotFound, err
+			case errors.Is(err, errStoreDown):
+				return exitStoreDown, err
 			case err != nil:
 				return caddy.ExitCodeFailedStartup, err
 			}
@@ -208,5 +213,14 @@ func statsCommand() *cobra.Command {
 		Short: "Shows how the store is doing and what has happened since Caddy started",
 		Args:  cobra.NoArgs,
 		RunE:  run(showStats),
+	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version [--json]",
+		Short: "Prints the version of the session plugin in this program",
+		Args:  cobra.NoArgs,
+		RunE:  run(showVersion),
 	}
 }

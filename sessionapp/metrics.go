@@ -120,13 +120,19 @@ var (
 		Help:    "Size of the session records that were written to the store.",
 		Buckets: prometheus.ExponentialBuckets(256, 4, 8), // to 4 MiB
 	})
+
+	buildInfo = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "session", Name: "build_info",
+		Help:        "Always 1; the label has the version of this module.",
+		ConstLabels: prometheus.Labels{"version": Version()},
+	}, func() float64 { return 1 })
 )
 
 // registerMetrics adds the collectors, and that of a store, to the registry of
 // a configuration: Caddy has a new one for each. No label is an id, a user or a
 // host.
 func registerMetrics(registry prometheus.Registerer, store *sharedStore) error {
-	collectors := []prometheus.Collector{operations, recordBytes, (*storeGauges)(store)}
+	collectors := []prometheus.Collector{operations, recordBytes, buildInfo, (*storeGauges)(store)}
 	for _, c := range EventCounters {
 		collectors = append(collectors, c.vector)
 	}
