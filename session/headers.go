@@ -88,7 +88,7 @@ func NewProtocol(prefix string, forward []Forward, policy Policy, show ...string
 		}
 	}
 	if p.shown < len(show) {
-		return nil, fmt.Errorf("request_headers: write each at most once of %s", strings.Join(RequestHeaders(), ", "))
+		return nil, fmt.Errorf("request_headers: write names out of %s, each at most once", strings.Join(RequestHeaders(), ", "))
 	}
 	for _, f := range forward {
 		header := f.Header
