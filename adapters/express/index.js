@@ -54,11 +54,10 @@ function session (options) {
     if (id !== undefined || req.headers['x-session-new-id'] !== undefined) {
       behindCaddy = true
     } else if (!behindCaddy) {
-      const what = `${NAME}: there is no Caddy with a session in front of this application, ` +
-        'or its "request_headers" lack id or new_id: X-Session-Id and X-Session-New-Id did not come'
+      const what = `${NAME}: neither X-Session-Id nor X-Session-New-Id came: there is no Caddy with "session" in front of ` +
+        'this application, or not for this path, or its "request_headers" lack id or new_id'
       if (settings.required) return next(new Error(what))
-      // A preflight may not begin a session, so it looks the same behind Caddy.
-      if (req.method !== 'OPTIONS') warnOnce(what + '. Sessions are not kept')
+      warnOnce(what + '. Sessions are not kept')
     }
     if (id !== undefined && req.headers['x-session-data'] === undefined) {
       return next(new Error(`${NAME}: X-Session-Data did not come with the session: "request_headers" must have data, and "forward" must not be used`))
