@@ -81,6 +81,18 @@ function session (options) {
   }
 }
 
+// accessor is req.session until an application deletes it. One for all requests:
+// with functions of their own, each would have a shape of its own.
+const accessor = {
+  configurable: true,
+  enumerable: true,
+  get () {
+    const exchange = this[EXCHANGE]
+    return exchange.session === UNTOUCHED ? exchange.load() : exchange.session
+  },
+  set (value) { this[EXCHANGE].session = value }
+}
+
 // Exchange is one request with its response, and what becomes of the session in
 // between.
 class Exchange {
@@ -109,14 +121,8 @@ class Exchange {
 
     req.sessionStore = store
     req.sessionID = this.id === undefined ? this.newID() : this.id
-    Object.defineProperty(req, EXCHANGE, { value: this, configurable: true })
-    this.accessor = {
-      configurable: true,
-      enumerable: true,
-      get: () => this.session === UNTOUCHED ? this.load() : this.session,
-      set: (value) => { this.session = value }
-    }
-    Object.defineProperty(req, 'session', this.accessor)
+    req[EXCHANGE] = this
+    Object.defineProperty(req, 'session', accessor)
     if (typeof res.once === 'function') {
       store.exchanges.add(this)
       res.once('close', () => this.close())
@@ -134,7 +140,7 @@ class Exchange {
   // read returns req.session without loading it.
   read () {
     const property = Object.getOwnPropertyDescriptor(this.req, 'session')
-    return property && property.get === this.accessor.get ? this.session : this.req.session
+    return property && property.get === accessor.get ? this.session : this.req.session
   }
 
   // load makes the session object of what came.
@@ -201,12 +207,12 @@ class Exchange {
   // snapshot returns the data of a session as JSON. It throws a TypeError that
   // names what JSON does not have.
   snapshot (session) {
-    const data = Object.create(null)
+    const data = {}
     for (const key of Object.keys(session)) {
-      if (key !== 'cookie') data[key] = session[key]
+      if (key !== 'cookie') define(data, key, session[key])
     }
-    for (const key of Object.keys(this.aside)) {
-      if (!(key in data)) data[key] = this.aside[key]
+    for (const key in this.aside) {
+      if (!has(data, key)) define(data, key, this.aside[key])
     }
     const maxAge = session.cookie ? session.cookie.originalMaxAge : this.maxAge
     if (!Object.is(maxAge, this.maxAge) && !(Math.abs(maxAge - this.maxAge) < 1000)) {
@@ -331,7 +337,9 @@ class Exchange {
     if (this.sent === undefined || !session || session === UNTOUCHED) return
     const where = `${NAME}: ${this.req.method} ${pathname(this.req)}:`
     try {
-      const { set, put } = difference(JSON.parse(this.sent), JSON.parse(this.snapshot(session)))
+      const now = this.snapshot(session)
+      if (now === this.sent) return
+      const { set, put } = difference(JSON.parse(this.sent), JSON.parse(now))
       const keys = Object.keys(set || {}).concat(Object.keys(put || {}))
       if (keys.length === 0) return
       report(`${where} changed after the response had begun, and not saved: ${keys.map((key) => 'req.session' + member(key)).join(', ')}`)
@@ -654,6 +662,12 @@ function ascii (value) {
 
 function has (object, key) {
   return Object.prototype.hasOwnProperty.call(object, key)
+}
+
+// define sets a member, whatever its name.
+function define (object, key, value) {
+  if (key !== '__proto__') object[key] = value
+  else Object.defineProperty(object, key, { configurable: true, enumerable: true, writable: true, value })
 }
 
 function isObject (value) {
