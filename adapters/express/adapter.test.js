@@ -336,6 +336,26 @@ test('a second middleware does nothing', async (t) => {
   })
   const answer = await ask(server, nobody())
   assert.deepStrictEqual([answer.body, answer.said], ['true', { set: {} }])
+
+  // But it gives a request a session that has none any more.
+  const after = await listen(t, quiet, (req, res) => {
+    if (req.url === '/null') req.session = null
+    else req.session.destroy()
+    again(req, res, () => {
+      if (req.url === '/new') req.session.n = 2
+      res.end(req.url === '/' ? '' : req.session.id + req.session.n)
+    })
+  })
+  for (const [path, body, said] of [
+    ['/', '', { control: 'destroy' }],
+    ['/new', NEW_ID + '2', { control: 'clear', set: { n: 2 } }],
+    ['/null', ID + '1', {}]
+  ]) {
+    const answer = await ask(after, came({ n: 1 }), path)
+    assert.deepStrictEqual([answer.body, answer.said], [body, said], path)
+  }
+  const theirs = await listen(t, {}, (req, res) => res.end(), (req) => { req.session = {} })
+  assert.deepStrictEqual((await ask(theirs, nobody())).said, {})
 })
 
 test('a store whose methods were replaced is asked', async (t) => {
@@ -455,16 +475,13 @@ test('res.write and res.end that are patched before or after', async (t) => {
     res.write = function (chunk, ...rest) { return write.call(this, String(chunk).toUpperCase(), ...rest) }
     res.end = function (chunk, ...rest) { return chunk ? end.call(this, String(chunk).toUpperCase(), ...rest) : end.call(this) }
   }
-  const middleware = session({})
   const server = await listen(t, {}, (req, res) => {
-    delete req.session
+    if (req.url === '/after') patch(res)
+    req.session.hit = true
+    res.write('hello, ')
+    res.end('world')
+  }, (req, res) => {
     if (req.url === '/before') patch(res)
-    middleware(req, res, () => {
-      if (req.url === '/after') patch(res)
-      req.session.hit = true
-      res.write('hello, ')
-      res.end('world')
-    })
   })
   for (const path of ['/before', '/after']) {
     const answer = await ask(server, nobody(), path)

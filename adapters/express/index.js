@@ -44,7 +44,12 @@ function session (options) {
   let behindCaddy = false // whether any request was
 
   return function session (req, res, next) {
-    if (req[EXCHANGE] ? req[EXCHANGE].read() : req.session) return next()
+    const exchangeBefore = req[EXCHANGE]
+    if (exchangeBefore ? exchangeBefore.read() : req.session) return next()
+    if (exchangeBefore) {
+      exchangeBefore.expose()
+      return next()
+    }
     if (!connected) return next()
     const cookie = (typeof settings.cookie === 'function' ? settings.cookie(req) : settings.cookie) || {}
     if (!pathname(req).startsWith(cookie.path || '/')) return next()
@@ -70,9 +75,12 @@ function session (options) {
     store.get(id, (err, data) => {
       if (err && err.code !== 'ENOENT') return next(err)
       try {
-        if (err || !data) exchange.end()
-        if (err || !data) exchange.generate()
-        else store.createSession(req, data)
+        if (data && !err) {
+          store.createSession(req, data)
+        } else {
+          exchange.end()
+          exchange.generate()
+        }
       } catch (err) {
         return next(err)
       }
@@ -106,7 +114,7 @@ class Exchange {
     this.kept = kept // false: nobody is in front who would keep the session
     this.id = req.headers['x-session-id'] // of the session that came, if one did
 
-    this.session = UNTOUCHED // what req.session is, while that is our accessor
+    this.session = undefined // what req.session is, while that is our accessor
     this.original = undefined // the data when they were loaded, as JSON
     this.maxAge = undefined // originalMaxAge of the cookie then
     this.limited = false // whether the session that came had one
@@ -122,11 +130,17 @@ class Exchange {
     req.sessionStore = store
     req.sessionID = this.id === undefined ? this.newID() : this.id
     req[EXCHANGE] = this
-    Object.defineProperty(req, 'session', accessor)
+    this.expose()
     if (typeof res.once === 'function') {
       store.exchanges.add(this)
       res.once('close', () => this.close())
     }
+  }
+
+  // expose makes req.session what it is before it is touched.
+  expose () {
+    this.session = UNTOUCHED
+    Object.defineProperty(this.req, 'session', accessor)
   }
 
   // newID is the id that a session begun by this response has.
@@ -143,10 +157,11 @@ class Exchange {
     return property && property.get === accessor.get ? this.session : this.req.session
   }
 
-  // load makes the session object of what came.
+  // load makes the session object of what came, or was saved since.
   load () {
-    if (this.id === undefined) this.generate()
-    else this.store.createSession(this.req, this.stored())
+    const data = this.stored()
+    if (data) this.store.createSession(this.req, data)
+    else this.generate()
     return this.session
   }
 
@@ -256,7 +271,7 @@ class Exchange {
   // begin decides what becomes of the session, and returns the headers that say
   // so. It is called when the head of the response is about to be written.
   begin () {
-    if (this.begun) return []
+    if (this.tooLate()) return []
     try {
       return this.conclude()
     } catch (err) {

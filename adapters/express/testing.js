@@ -24,9 +24,10 @@ function nobody (more) {
   return Object.assign({ 'x-session-new-id': NEW_ID }, more)
 }
 
-// listen starts a server for the length of a test. What goes to next() is
-// answered with a 500 and its message, or is in server.errors if it came too late.
-async function listen (t, options, handler) {
+// listen starts a server for the length of a test. setup runs before the adapter.
+// What goes to next() is answered with a 500 and its message, or is in
+// server.errors if it came too late.
+async function listen (t, options, handler, setup = () => {}) {
   const middleware = session(options)
   const server = http.createServer((req, res) => {
     const next = (err) => {
@@ -41,6 +42,7 @@ async function listen (t, options, handler) {
       res.statusCode = 500
       res.end(err.message)
     }
+    setup(req, res)
     middleware(req, res, next)
   })
   server.errors = []
