@@ -106,6 +106,7 @@ need_for_tests() {
 	have node || { missing+=(node) && packages+=(nodejs); }
 	have radicale || { missing+=(Radicale) && packages+=(radicale); }
 	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }
+	have npm || { missing+=(npm) && packages+=(npm); }
 	((${#packages[@]} == 0)) && return
 
 	local list
@@ -127,9 +128,19 @@ need_for_tests() {
 		say "the tests do not need Redis and Prometheus as services: these may be stopped and disabled"
 }
 
+# need_modules fetches what the applications for Node in the tests need.
+need_modules() {
+	local app=$root/e2e/testdata/express
+	cmp -s "$app/package-lock.json" "$app/node_modules/fetched.json" && return
+	say "the tests need Express and others from npm: fetching what $app/package-lock.json names"
+	npm ci --prefix "$app" --no-audit --no-fund --ignore-scripts </dev/null >&2 || die "npm could not fetch it"
+	cp "$app/package-lock.json" "$app/node_modules/fetched.json"
+}
+
 run_tests() {
 	need_go
 	need_for_tests
+	need_modules
 	cd "$root"
 	export CGO_ENABLED=1 # for the race detector
 	local argument
