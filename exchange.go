@@ -199,7 +199,10 @@ func mayBeCached(r *http.Request) bool {
 // show gives the session and the cookies to the application.
 func (x *exchange) show() error {
 	x.cookies = x.h.appCookies.Enter(x.request, &x.visit.cookies, x.came.session, x.from, browserPath(x.request))
-	if err := x.h.protocol.Inject(x.request.Header, x.came.session); err != nil {
+	if x.hasSite() && !x.came.unknown {
+		x.site.NewID = x.h.protocol.NewID()
+	}
+	if err := x.h.manager.Inject(x.request.Header, x.site, x.came.session, x.started); err != nil {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}

@@ -195,6 +195,7 @@ func TestIdentityOfClients(t *testing.T) {
 		{"set by header", "session\nheader X-Session-Set user={query.name}\n" + proxy, refused, "header X-Session-Set reads {http.request.uri.query.name}"},
 		{"another key by header, and what goes on behind it", "session\nheader x-session-set lang={query.lang}\n" + proxy, refused, "header X-Session-Set reads"},
 		{"set by header_down", "session {\nheader_prefix X-My-\n}\nreverse_proxy " + a.host() + " {\nheader_down X-My-Set user={query.name}\n}", refused, "header X-My-Set reads"},
+		{"put by header", "session\nheader X-Session-Put `{\"user\":\"{query.name}\"}`\n" + proxy, refused, "header X-Session-Put reads {http.request.uri.query.name}"},
 		{"set by header, and trusted", "session\nheader X-Session-Set via={http.auth.user.id}\n" + proxy, fine, ""},
 		{"set by header, and nobody's", "session\nheader X-Other-Set user={query.name}\n" + proxy, fine, ""},
 		{"unknown, another key", "session\nsession_set key {http.of_another_module.user}\n" + proxy, fine, ""},

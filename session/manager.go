@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,6 +25,10 @@ type Site struct {
 	// browser may have a session although the request came without it, and a
 	// new cookie would take the place of that one. See [Manager.Load].
 	NoAnonymous bool
+
+	// NewID is the id that a session gets which begins here, "" for any. See
+	// [Protocol.NewID].
+	NewID string
 }
 
 // Manager loads and commits sessions under one policy. Absent, expired and forged
@@ -193,6 +198,27 @@ func (m *Manager) corrupt(id string, e Entry, err error) {
 	m.count(EventCorrupt)
 	m.lines.corrupt.Log(m.log.Error, "ignoring a stored value that is no session of ours", id,
 		zap.String("session", id), zap.Int("bytes", len(e.Value)), zap.Error(err))
+}
+
+// Inject sets the request headers that show s to the application, nil for no
+// session, and the site's NewID. If they would be more than the policy allows to be
+// exposed, the error says so and nothing is set. The caller has removed all managed
+// names before.
+func (m *Manager) Inject(h http.Header, site Site, s *Session, now time.Time) error {
+	var expires time.Time
+	if s != nil && m.protocol.expires != "" {
+		expires = m.usedUntil(s, now)
+	}
+	return m.protocol.inject(h, s, expires, site.NewID)
+}
+
+// usedUntil returns when a session ends whose last use is now.
+func (m *Manager) usedUntil(s *Session, now time.Time) time.Time {
+	since, end, remembered := m.policy.limits(s, now)
+	if left := s.expires.Sub(now); !m.policy.touchDue(now, since, end, remembered, left) {
+		return earlier(s.expires, end)
+	}
+	return earlier(now.Add(m.policy.ttl(now, since, end, remembered)), end)
 }
 
 // Touch extends the store's TTL if that is due, without making the caller

@@ -81,6 +81,16 @@ func TestPatchIsAppliedInOrder(t *testing.T) {
 		{"subject is a number with a point", `{}`, Patch{Set: objects(t, `{"user":1.50}`)}, `{"user":1.50}`, "1.50"},
 		{"subject is null", `{"user":"x"}`, Patch{Set: objects(t, `{"user":null}`)}, `{}`, ""},
 		{"subject is empty", `{"user":"x"}`, Patch{Set: objects(t, `{"user":""}`)}, `{"user":""}`, ""},
+		{"put keeps null", `{"a":1,"b":2}`, Patch{Put: objects(t, `{"a":null,"c":{"d":null}}`)}, `{"a":null,"b":2,"c":{"d":null}}`, ""},
+		{"put replaces", `{"a":{"x":1}}`, Patch{Put: objects(t, `{"a":{"y":1}}`, `{"b":1}`, `{"b":2}`)}, `{"a":{"y":1},"b":2}`, ""},
+		{"put, then set", `{"a":{"x":1}}`, Patch{Put: objects(t, `{"a":{"y":{"z":null}}}`), Set: objects(t, `{"a":{"y":{"w":1}}}`)}, `{"a":{"y":{"w":1,"z":null}}}`, ""},
+		{"put, then unset", `{}`, Patch{Put: objects(t, `{"a":null,"b":null}`), Unset: []string{"b"}}, `{"a":null}`, ""},
+		{"clear, then put", `{"a":1}`, Patch{Clear: true, Put: objects(t, `{"b":null}`)}, `{"b":null}`, ""},
+		{"what the site sets comes before put", `{}`, Patch{First: objects(t, `{"a":1,"b":1}`), Put: objects(t, `{"a":null}`)}, `{"a":null,"b":1}`, ""},
+		{"put of the subject", `{}`, Patch{Put: objects(t, `{"user":"x"}`)}, `{"user":"x"}`, "x"},
+		{"put of null as the subject", `{"user":"x"}`, Patch{Put: objects(t, `{"user":null}`)}, `{"user":null}`, ""},
+		{"set leaves null alone", `{"a":null,"b":{"c":null}}`, Patch{Set: objects(t, `{"b":{"d":1}}`)}, `{"a":null,"b":{"c":null,"d":1}}`, ""},
+		{"set removes null", `{"a":null}`, Patch{Set: objects(t, `{"a":null}`)}, `{}`, ""},
 		{"arrays replace", `{"a":[1,{"b":1}]}`, Patch{Set: objects(t, `{"a":[{"c":null}]}`)}, `{"a":[{"c":null}]}`, ""},
 	}
 	for _, test := range tests {
@@ -102,7 +112,8 @@ func TestPatchIsAppliedInOrder(t *testing.T) {
 func TestPatchesAreNotAliased(t *testing.T) {
 	changes := objects(t, `{"p":{"q":{"r":1}}}`)[0]
 	p := Patch{
-		Set:  objects(t, `{"a":{"b":{"c":1}}}`, `{"a":{"b":{"d":1}}}`, `{"a":{"b":{"c":null}}}`),
+		Put:  objects(t, `{"a":{"p":1}}`, `{"z":{"y":{"x":null}}}`, `{"a":{"b":{"o":null}}}`),
+		Set:  objects(t, `{"z":{"y":{"x":null,"w":1}}}`, `{"a":{"b":{"o":null}}}`, `{"a":{"b":{"c":1}}}`, `{"a":{"b":{"d":1}}}`, `{"a":{"b":{"c":null}}}`),
 		Edit: func([]byte) (map[string]any, any) { return changes, nil },
 	}
 	var first content
@@ -118,7 +129,7 @@ func TestPatchesAreNotAliased(t *testing.T) {
 			t.Fatalf("time %d gives %s, %s; the first gave %s, %s", i+1, got.data, got.private, first.data, first.private)
 		}
 	}
-	if string(first.data) != `{"a":{"b":{"d":1}}}` || string(first.private) != `{"p":{"q":{"r":1}}}` {
+	if string(first.data) != `{"a":{"b":{"d":1}},"z":{"y":{"w":1}}}` || string(first.private) != `{"p":{"q":{"r":1}}}` {
 		t.Errorf("got %s, %s", first.data, first.private)
 	}
 }
