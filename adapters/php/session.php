@@ -122,10 +122,26 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
             ini_set('session.' . $name, $value);
         }
         $handler = new self();
+        $handler->showCookie();
         session_set_save_handler($handler, false);
         header_register_callback([new Head($handler), 'send']);
         if ($started) {
             session_start();
+        }
+    }
+
+    /**
+     * Makes isset($_COOKIE[session_name()]) say whether there is a session, for
+     * applications that ask before they start one. No data is parsed for that:
+     * text in JSON has no bare quotes, and a wrong id would be replaced.
+     */
+    private function showCookie(): void
+    {
+        if ($this->exists) {
+            preg_match('/"' . self::KEY . '":\{"id":"([A-Za-z0-9,-]{22,128})"/', $this->data, $found);
+            $_COOKIE[session_name()] = $found[1] ?? $this->header('Id');
+        } else {
+            unset($_COOKIE[session_name()]);
         }
     }
 
@@ -190,6 +206,9 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
         if ($id !== $this->id) {
             $this->complain('session_id() names another session than the visitor\'s, and session.use_strict_mode is off');
             return false;
+        }
+        if ($this->exists) {
+            $_COOKIE[$this->name] = $id;
         }
         if (!headers_sent()) {
             self::replace(array_keys($this->cookies()), []); // what PHP has just set
