@@ -92,7 +92,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			secure      auto|on|off
 //			priority    low|medium|high
 //			partitioned
-//			persistent
+//			persistent  [idle]
 //		}
 //		cookies {
 //			...
@@ -191,6 +191,18 @@ func (h *Handler) parseCookie(d *caddyfile.Dispenser) error {
 	return cookieBlock.Parse(&h.Cookie, d)
 }
 
+func parsePersistent(c *cookiejar.Cookie, d *caddyfile.Dispenser) error {
+	switch args := d.RemainingArgs(); {
+	case len(args) == 0:
+		c.Persistent = true
+	case len(args) == 1 && args[0] == "idle":
+		c.PersistentIdle = true
+	default:
+		return d.Err("write: persistent, or persistent idle")
+	}
+	return nil
+}
+
 var cookieBlock = settings.NewBlock("cookie { } in session", func(c *cookiejar.Cookie, d *caddyfile.Dispenser) settings.Words {
 	return settings.Words{
 		"name":        func() error { return settings.String(d, &c.Name) },
@@ -200,7 +212,7 @@ var cookieBlock = settings.NewBlock("cookie { } in session", func(c *cookiejar.C
 		"secure":      func() error { return settings.String(d, &c.Secure) },
 		"priority":    func() error { return settings.String(d, &c.Priority) },
 		"partitioned": func() error { return settings.Flag(d, &c.Partitioned) },
-		"persistent":  func() error { return settings.Flag(d, &c.Persistent) },
+		"persistent":  func() error { return parsePersistent(c, d) },
 	}
 })
 

@@ -60,6 +60,8 @@ func TestHandlerSyntax(t *testing.T) {
 		{"upgrade", "", "upgrade needs at least one value"},
 		{"cookie a", "", "cookie { ... }"},
 		{"cookie {\nname a\npersistent\n}", `{"cookie":{"name":"a","persistent":true}}`, ""},
+		{"cookie {\npersistent idle\n}", `{"cookie":{"persistent_idle":true}}`, ""},
+		{"cookie {\npersistent always\n}", "", "write: persistent, or persistent idle"},
 		{"cookies {\nkeep a b\nkeep c\n}", `{"cookies":{"keep":["a","b","c"]}}`, ""},
 		{"cookies a", "", "cookies { ... }"},
 		{"cookies {\nkeep a\nforward a X-A\n}", `{"cookies":{"keep":["a"],"forward":[{"name":"a","header":"X-A"}]}}`, ""},

@@ -186,10 +186,10 @@ type repeatedLines struct {
 	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie logging.Repeated
 }
 
-// Subject says which data key holds the signed-in user.
+// Subject says where in the data the signed-in user is.
 type Subject struct {
-	// The top-level data key whose value is the user, a string or a number.
-	// Default: `user`.
+	// The data key whose value is the user, a string or a number, or a path to
+	// it with dots, such as `user.id`. Any other value is nobody. Default: `user`.
 	Key string `json:"key,omitempty"`
 
 	// How many sessions a user may have; signing in once more ends the one

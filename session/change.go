@@ -33,6 +33,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 		return change{}, p.malformed(err)
 	}
 	c := change{was: s, edited: edited, noTouch: s != nil && p.NoTouch && p.MaxAge == nil}
+	m.warnOdd(was, content, s)
 	// Dropping all data drops the subject with it, even if the same one signs
 	// in with the same response.
 	moved := p.Clear || content.subject != was.subject

@@ -50,7 +50,7 @@ type Manager struct {
 // repeatedLines are the log lines of a manager that visitors or an application can
 // have repeated.
 type repeatedLines struct {
-	forged, realms, ambiguous, corrupt, noSubject, destroyWins, dropped, maxAge, uncounted, unevicted logging.Repeated
+	forged, realms, ambiguous, corrupt, noSubject, oddSubject, destroyWins, dropped, maxAge, uncounted, unevicted logging.Repeated
 }
 
 const (
@@ -207,13 +207,13 @@ func (m *Manager) corrupt(id string, e Entry, err error) {
 func (m *Manager) Inject(h http.Header, site Site, s *Session, now time.Time) error {
 	var expires time.Time
 	if s != nil && m.protocol.expires != "" {
-		expires = m.usedUntil(s, now)
+		expires = m.UsedUntil(s, now)
 	}
 	return m.protocol.inject(h, s, expires, site.NewID)
 }
 
-// usedUntil returns when a session ends whose last use is now.
-func (m *Manager) usedUntil(s *Session, now time.Time) time.Time {
+// UsedUntil returns when a session ends whose last use is now.
+func (m *Manager) UsedUntil(s *Session, now time.Time) time.Time {
 	since, end, remembered := m.policy.limits(s, now)
 	if left := s.expires.Sub(now); !m.policy.touchDue(now, since, end, remembered, left) {
 		return earlier(s.expires, end)
@@ -224,7 +224,7 @@ func (m *Manager) usedUntil(s *Session, now time.Time) time.Time {
 // Touch extends the store's TTL if that is due, without making the caller
 // wait. It fails silently but for the count: the session is alive anyway.
 func (m *Manager) Touch(s *Session, now time.Time) {
-	if s == nil || !m.touchDue(s, now) {
+	if s == nil || !m.TouchDue(s, now) {
 		return
 	}
 	if !m.inBackground(func(ctx context.Context) { m.touch(ctx, s, now) }) {
@@ -232,7 +232,8 @@ func (m *Manager) Touch(s *Session, now time.Time) {
 	}
 }
 
-func (m *Manager) touchDue(s *Session, now time.Time) bool {
+// TouchDue reports whether [Manager.Touch] would extend the TTL.
+func (m *Manager) TouchDue(s *Session, now time.Time) bool {
 	since, end, remembered := m.policy.limits(s, now)
 	return m.policy.touchDue(now, since, end, remembered, s.expires.Sub(now))
 }
@@ -258,7 +259,7 @@ func (m *Manager) KeepAlive(s *Session, now time.Time) {
 	ok := m.inBackground(func(ctx context.Context) {
 		current, err := m.reload(ctx, s, now)
 		switch {
-		case err == nil && current != nil && m.touchDue(current, now):
+		case err == nil && current != nil && m.TouchDue(current, now):
 			m.touch(ctx, current, now)
 		case err != nil && !errors.Is(err, ErrNotFound):
 			m.count(EventTouchError)

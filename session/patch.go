@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -110,11 +109,12 @@ func (p *Patch) applyData(c content, policy Policy) (content, error) {
 	for _, key := range p.Unset {
 		delete(data, key)
 	}
-	if c.subject, err = subjectOf(data[policy.SubjectKey]); err != nil {
-		return content{}, p.malformed(fmt.Errorf("key %q: %w", policy.SubjectKey, err))
-	}
 	if c.data, err = encodeObject(data, policy.MaxData, "max_data"); err != nil {
 		return content{}, p.malformed(err)
+	}
+	value, _ := lookupPath(c.data, policy.SubjectKey)
+	if c.subject, err = subjectOf(value); err != nil {
+		return content{}, p.malformed(fmt.Errorf("key %q: %w", policy.SubjectKey, err))
 	}
 	return c, nil
 }
@@ -193,25 +193,22 @@ func mergePatch(target, patch any) any {
 	return object
 }
 
-// subjectOf reads the subject from the value of the subject's key.
-func subjectOf(value any) (string, error) {
-	switch v := value.(type) {
-	case nil:
+// subjectOf reads the subject from the JSON text at its place, which is nobody's
+// unless it is a string or a number.
+func subjectOf(value []byte) (string, error) {
+	if odd(value) {
 		return "", nil
-	case string:
-		if len(v) > maxSubject {
-			return "", fmt.Errorf("the subject has %d bytes, more than %d", len(v), maxSubject)
-		}
-		return v, nil
-	case json.Number:
-		if len(v) > maxSubject {
-			return "", fmt.Errorf("the subject has %d bytes, more than %d", len(v), maxSubject)
-		}
-		return v.String(), nil
-	default:
-		return "", errors.New("the subject must be a string or a number")
 	}
+	subject := plainText(value)
+	if len(subject) > maxSubject {
+		return "", fmt.Errorf("the subject has %d bytes, more than %d", len(subject), maxSubject)
+	}
+	return subject, nil
 }
+
+// odd reports whether a value at the subject's place is an object, a list or a
+// boolean.
+func odd(value []byte) bool { return len(value) > 0 && bytes.IndexByte([]byte("{[tf"), value[0]) >= 0 }
 
 // maxSubject bounds the subject, which stands in the clear in every record.
 const maxSubject = 1 << 10

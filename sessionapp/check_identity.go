@@ -22,7 +22,7 @@ import (
 // SessionHandler is what the check asks the handler `session`.
 type SessionHandler interface {
 	caddy.Module
-	// SubjectKey returns the data key, or the path, of the subject.
+	// SubjectKey returns the path of the subject in the data.
 	SubjectKey() string
 	// StripsHeader reports whether clients can't send a request header.
 	StripsHeader(name string) bool
