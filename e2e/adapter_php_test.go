@@ -365,6 +365,7 @@ function adminer_object() {
 }
 include '%[1]s/adminer.php';
 `, adminer), 0o644)
+	writeFile(t, filepath.Join(root, "test.db"), "", 0o644) // an empty database
 	log := filepath.Join(root, "php.log")
 	addr := startPHP(t, path, "-d", "auto_prepend_file="+sessionPHP(t), "-d", "error_log="+log, "-d", "display_errors=0")
 	s := serve(t, storeOption("memory"), fmt.Sprintf("session {\n\trequest_headers id data new_id\n\texposed 32KiB\n\tcookie {\n\t\tname visit\n\t}\n}\nroot %s\nphp_fastcgi %s", root, addr))

@@ -45,6 +45,8 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
     private $exists;
     /** @var bool whether session_start() fails without Caddy */
     private $required;
+    /** @var bool whether session_start() alone begins no session */
+    private $lazy;
     /** @var string the data that came, a JSON object */
     private $data = '{}';
     /** @var string|null why there is no data though there is a session */
@@ -89,6 +91,7 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
     {
         $this->prefix = $_SERVER['CADDY_SESSION_PREFIX'] ?? 'X-Session-';
         $this->required = filter_var($_SERVER['CADDY_SESSION_REQUIRED'] ?? '', FILTER_VALIDATE_BOOLEAN);
+        $this->lazy = filter_var($_SERVER['CADDY_SESSION_LAZY'] ?? '', FILTER_VALIDATE_BOOLEAN);
         $this->exists = $this->header('Id') !== null;
         $this->proxied = $this->exists || $this->header('New-Id') !== null;
         if ($this->exists) {
@@ -348,6 +351,9 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
     {
         if ($this->destroyed) {
             return $this->exists ? [$this->prefix . 'Control: destroy'] : [];
+        }
+        if ($this->lazy && !$this->exists && !$this->saved['plain'] && !$this->saved['values']) {
+            return [];
         }
         $control = [];
         if ($this->cleared && $this->exists) {
@@ -780,4 +786,6 @@ final class Head
     }
 }
 
-Handler::install();
+if (PHP_SAPI !== 'cli') { // where there are no requests
+    Handler::install();
+}

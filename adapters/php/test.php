@@ -214,6 +214,17 @@ $tests['the first session_start begins a session, and session_id stays'] = funct
     same("array (\n)", $site->run('session_start(); var_export($_SESSION);'));
 };
 
+$tests['session_start begins no session alone if that is wanted'] = function () {
+    $site = new Site();
+    $site->environment['CADDY_SESSION_LAZY'] = 'on';
+    $site->run('session_set_cookie_params(3600); session_start(); unset($_SESSION["a"]);');
+    same([null, [], []], [$site->object('Set'), $site->control(), $site->header('Set-Cookie')]);
+    $site->run('session_start(); $_SESSION["a"] = 1;');
+    same(['_php', 'a', '{}'], array_keys($site->object('Set')));
+    $site->run('session_start(); unset($_SESSION["a"]);');
+    same(['a' => null, '{}' => true], $site->object('Set'));
+};
+
 $tests['without session_start nothing is sent or parsed'] = function () {
     $site = new Site(['a' => 1]);
     $site->environment['HTTP_X_SESSION_DATA'] = 'no JSON';
