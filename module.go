@@ -115,7 +115,7 @@ type Handler struct {
 	HeaderPrefix string `json:"header_prefix,omitempty"`
 
 	// The most bytes of session data in the headers of a request. Common
-	// applications accept 8 KiB of headers in all. Default: 4096.
+	// applications accept 8 KiB of headers in all. Default: 4096. At most 61440.
 	Exposed int `json:"exposed,omitempty"`
 
 	// The most bytes of data in a session. Default: 65536.
