@@ -86,7 +86,7 @@ run() {
 }
 
 # need_for_tests installs what the tests need and is not there: the race
-# detector a C compiler, the tests a Redis, a PHP, a Prometheus, an application in
+# detector a C compiler, the tests a Redis, a PHP, a Prometheus, two applications in
 # PHP, a browser, and the cookie parsers of Tomcat, Jetty, Python and Node.
 need_for_tests() {
 	local compiler missing=() packages=()
@@ -94,6 +94,8 @@ need_for_tests() {
 	have "${compiler%% *}" || { missing+=("a C compiler (gcc)") && packages+=(gcc libc6-dev); }
 	have redis-server || { missing+=(redis-server) && packages+=(redis-server); }
 	have php-cgi || { missing+=(php-cgi) && packages+=(php-cgi); }
+	have php || { missing+=(php-cli) && packages+=(php-cli); }
+	{ [[ -e /usr/share/adminer/adminer.php ]] && php -m | grep -qi sqlite3; } || { missing+=(adminer) && packages+=(adminer php-sqlite3); }
 	have prometheus || { missing+=(prometheus) && packages+=(prometheus); }
 	[[ -e /usr/share/dokuwiki/doku.php ]] || { missing+=(dokuwiki) && packages+=(dokuwiki); }
 	have chromium || have chromium-browser || have google-chrome || { missing+=(chromium) && packages+=(chromium); }

@@ -292,8 +292,12 @@ func documents(t testing.TB) []string {
 		t.Fatalf("docs has only %d pages: %v", len(pages), err)
 	}
 	names := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"}
-	for _, page := range pages {
-		names = append(names, "docs/"+filepath.Base(page))
+	adapters, err := filepath.Glob("../docs/adapters/*.md")
+	if err != nil || adapters == nil {
+		t.Fatalf("docs/adapters has no pages: %v", err)
+	}
+	for _, page := range append(pages, adapters...) {
+		names = append(names, strings.TrimPrefix(filepath.ToSlash(page), "../"))
 	}
 	return names
 }
