@@ -257,14 +257,16 @@ func newFormClient(t *testing.T, addr string) *formClient {
 func (c *formClient) page(target string, fields ...string) string {
 	c.t.Helper()
 	target = c.base.ResolveReference(&url.URL{Path: "/"}).String() + strings.TrimPrefix(target, "/")
-	r, err := c.Get(target)
-	if len(fields) > 0 {
-		r.Body.Close()
-		form := url.Values{}
-		for pair := range slices.Chunk(fields, 2) {
-			form.Add(pair[0], pair[1])
-		}
+	form := url.Values{}
+	for pair := range slices.Chunk(fields, 2) {
+		form.Add(pair[0], pair[1])
+	}
+	var r *http.Response
+	var err error
+	if len(form) > 0 {
 		r, err = c.PostForm(target, form)
+	} else {
+		r, err = c.Get(target)
 	}
 	if err != nil {
 		c.t.Fatal(err)
