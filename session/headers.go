@@ -50,9 +50,9 @@ func RequestHeaders() []string {
 }
 
 // NewProtocol returns the protocol for a prefix ("" for X-Session-). The limits and
-// the subject's place come from policy, which must be valid. show has
-// the [RequestHeaders] that the application wants, by default id, user, version, and, if
-// there are no forward lines, data.
+// the subject's place come from policy, which must be valid. show has the
+// [RequestHeaders] that the application wants: by default id, user, version and,
+// without forward lines, data.
 func NewProtocol(prefix string, forward []Forward, policy Policy, show ...string) (*Protocol, error) {
 	if err := policy.Validate(); err != nil {
 		return nil, err
