@@ -278,7 +278,7 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
             return;
         }
         if ($this->open) {
-            $this->ahead = $this->keep();
+            $this->ahead = $this->keep() || $this->ahead;
         }
         if (!$this->proxied) {
             return;
@@ -380,7 +380,7 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
     /** Takes some header lines from the response and adds others. */
     private static function replace(array $drop, array $add): void
     {
-        if ($drop === $add) {
+        if ($drop === $add && !array_diff($add, headers_list())) {
             return;
         }
         $names = [];

@@ -390,6 +390,9 @@ $tests['session_write_close ends changes'] = function () {
     same(['a' => 1, '{}' => true], $site->object('Set'));
     $site->run('session_start(); $_SESSION["c"] = 1; session_write_close(); session_start(); $_SESSION["d"] = $_SESSION["c"] + 1; session_commit();');
     same(['c' => 1, 'd' => 2, '{}' => true], $site->object('Set'));
+    // What the application does to all headers does not undo it.
+    $site->run('session_start(); $_SESSION["e"] = 1; session_write_close(); header_remove(); echo "x";');
+    same(['e' => 1, '{}' => true], $site->object('Set'));
     // An object that changes after it was saved is not saved again.
     $site->run('session_start(); $o = $_SESSION["o"] = new ArrayObject([1]); session_write_close(); $o[0] = 2;');
     same('1', $site->run('session_start(); echo $_SESSION["o"][0];'));
