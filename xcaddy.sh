@@ -93,6 +93,8 @@ need_for_tests() {
 	have "${compiler%% *}" || { missing+=("a C compiler (gcc)") && packages+=(gcc libc6-dev); }
 	have redis-server || { missing+=(redis-server) && packages+=(redis-server); }
 	have php-cgi || { missing+=(php-cgi) && packages+=(php-cgi); }
+	have php || { missing+=(php-cli) && packages+=(php-cli); }
+	{ [[ -e /usr/share/adminer/adminer.php ]] && php -m | grep -qi sqlite3; } || { missing+=(adminer) && packages+=(adminer php-sqlite3); }
 	have prometheus || { missing+=(prometheus) && packages+=(prometheus); }
 	[[ -e /usr/share/dokuwiki/doku.php ]] || { missing+=(dokuwiki) && packages+=(dokuwiki); }
 	have chromium || have chromium-browser || have google-chrome || { missing+=(chromium) && packages+=(chromium); }
