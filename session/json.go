@@ -204,6 +204,13 @@ func lookup(object []byte, key string) (value []byte, ok bool) {
 	return nil, false
 }
 
+// lookupValue is lookup where null is no value: applications may keep it, and
+// nobody else tells it from a key that is not there.
+func lookupValue(object []byte, key string) (value []byte, ok bool) {
+	value, ok = lookup(object, key)
+	return value, ok && string(value) != "null"
+}
+
 // skipValue returns the index behind the value that starts at i.
 func skipValue(object []byte, i int) int {
 	for depth := 0; i < len(object); i++ {

@@ -31,7 +31,8 @@ type Policy struct {
 	// Touch is how often at most the store's TTL is extended.
 	Touch time.Duration
 
-	// SubjectKey is the data key whose value is the signed-in user.
+	// SubjectKey is the path in the data (see [Session.Text]) at which the signed-in
+	// user is.
 	SubjectKey string
 	// MaxSessions is how many sessions a subject may have; 0 is no limit.
 	MaxSessions int
