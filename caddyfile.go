@@ -24,6 +24,7 @@ func init() {
 	// do happens when the response begins, so they know of basic_auth anyway.
 	for name, parse := range map[string]httpcaddyfile.UnmarshalHandlerFunc{
 		"session_set": parseSet, "session_unset": parseUnset, "session_destroy": parseDestroy, "session_renew": parseRenew,
+		"session_label": parseLabel,
 	} {
 		httpcaddyfile.RegisterHandlerDirective(name, func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 			h.Next()
@@ -37,7 +38,7 @@ func init() {
 		})
 		settings.Belongs(name, "the site, beside session")
 	}
-	for _, name := range []string{"session_set", "session_unset", "session_destroy", "session_renew"} {
+	for _, name := range []string{"session_set", "session_unset", "session_destroy", "session_renew", "session_label"} {
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "redir")
 	}
 }

@@ -104,6 +104,7 @@ func TestHandlerSyntax(t *testing.T) {
 func TestActionSyntax(t *testing.T) {
 	parsers := map[string]httpcaddyfile.UnmarshalHandlerFunc{
 		"session_set": parseSet, "session_unset": parseUnset, "session_destroy": parseDestroy, "session_renew": parseRenew,
+		"session_label": parseLabel,
 	}
 	for _, tt := range []struct{ line, want, err string }{
 		{"session_set a 1", `{"set":{"a":"1"}}`, ""},
@@ -121,6 +122,11 @@ func TestActionSyntax(t *testing.T) {
 		{"session_destroy now", "", "takes no argument but a matcher"},
 		{"session_renew", `{}`, ""},
 		{"session_renew {\na\n}", "", "has no block"},
+		{`session_label "{cookie.user} of Sales"`, `{"label":"{cookie.user} of Sales"}`, ""},
+		{`session_label ""`, `{}`, ""},
+		{"session_label", "", "write: session_label"},
+		{"session_label a b", "", "in quotes"},
+		{"session_label a {\nb\n}", "", "has no block"},
 	} {
 		name, _, _ := strings.Cut(tt.line, " ")
 		action, err := parsers[name](helper(tt.line))

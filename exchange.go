@@ -42,6 +42,7 @@ type exchange struct {
 	cookies     *appcookies.Cookies
 	actions     []action       // of the site itself
 	fromVisitor map[string]any // what they set of what the visitor has sent
+	label       *string        // that they ask for, or nil
 	private     bool           // shared caches must not store the response, though it says so
 
 	after  *session.Session // as the response leaves it
@@ -274,6 +275,7 @@ func (x *exchange) Final(header http.Header, status int) error {
 	if err != nil {
 		return err
 	}
+	patch = x.withLabel(patch)
 	result := session.Result{Session: x.came.session}
 	now := time.UnixMilli(time.Now().UnixMilli()) // as records keep it
 	if patch != nil && patch.Writes() {
@@ -366,6 +368,9 @@ func (x *exchange) commit(patch *session.Patch, now time.Time) (session.Result, 
 	case errors.As(err, &malformed):
 		x.h.manager.Count(sessionapp.EventControlMalformed)
 		return result, x.refuse(err)
+	case patch.OnlyLabels(): // of which the application knows nothing
+		x.h.lines.unlabelled.Log(x.h.logger.Warn, "a session's label was not saved", x.request.URL.Path, x.where(), zap.Error(err))
+		return session.Result{Session: x.came.session}, nil
 	}
 	x.h.lines.unsaved.Log(x.h.logger.Error, "session was not saved; withholding the response", x.request.URL.Path, x.where(), zap.Error(err))
 	return result, caddyhttp.Error(http.StatusServiceUnavailable, err)

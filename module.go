@@ -115,7 +115,7 @@ type Handler struct {
 	HeaderPrefix string `json:"header_prefix,omitempty"`
 
 	// The most bytes of session data in the headers of a request. Common
-	// applications accept 8 KiB of headers in all. Default: 4096.
+	// applications accept 8 KiB of headers in all. Default: 4096. At most 61440.
 	Exposed int `json:"exposed,omitempty"`
 
 	// The most bytes of data in a session. Default: 65536.
@@ -183,7 +183,7 @@ type Handler struct {
 // repeatedLines are the log lines of a handler that visitors or an application can
 // have repeated.
 type repeatedLines struct {
-	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie logging.Repeated
+	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie, unlabelled logging.Repeated
 }
 
 // Subject says where in the data the signed-in user is.

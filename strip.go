@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -20,6 +22,7 @@ import (
 // name is not spelled so, which is not from net/http but may be from another
 // handler.
 func (h *Handler) stripRequest(r *http.Request, v *visit) (odd bool) {
+	h.stripPath(r)
 	managed := h.managed
 	if owner := v.owner(); owner != nil {
 		managed = func(name string) bool { return h.managed(name) && !owner.managed(name) }
@@ -129,6 +132,45 @@ func (c reserved) strip(header http.Header, odd bool) {
 	if len(c.shared) > 0 {
 		cookiejar.StripTokens(header, session.IsCookie, c.shared...)
 	}
+}
+
+// stripPath removes path parameters under which an application would take what
+// the client may not send as a cookie: see [cookiejar.Keeper.StripPath].
+func (h *Handler) stripPath(r *http.Request) {
+	if !h.stripURL(r.Host, r.URL) {
+		return
+	}
+	r.RequestURI = r.URL.RequestURI()
+	if log := h.logger.Check(zap.DebugLevel, "removing parameters from a path: their names are those of cookies that do not pass"); log != nil {
+		log.Write(logging.Request(r))
+	}
+}
+
+// stripOriginalPath is stripPath for what Caddy makes the request's URL again before
+// it runs error routes.
+func (h *Handler) stripOriginalPath(r *http.Request) {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		h.stripURL(r.Host, original.URL)
+	}
+}
+
+// stripURL reports whether it had anything to remove. What net/url takes for opaque
+// is a path, too: of "x:http://host/path", "http://host/path" goes upstream.
+func (h *Handler) stripURL(hostport string, u *url.URL) bool {
+	if h.appCookies == nil {
+		return false
+	}
+	escaped := u.EscapedPath()
+	path, opaque := h.appCookies.Keeper.StripPath(hostport, escaped), h.appCookies.Keeper.StripPath(hostport, u.Opaque)
+	if path == escaped && opaque == u.Opaque {
+		return false
+	}
+	u.Path, _ = url.PathUnescape(path) // it has whole escapes
+	if u.RawPath = ""; u.EscapedPath() != path {
+		u.RawPath = path
+	}
+	u.Opaque = opaque
+	return true
 }
 
 // trailerGuard removes managed names from the trailers when the body has ended,

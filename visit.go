@@ -107,6 +107,7 @@ func (v *visit) leave(h *Handler, r *http.Request, err error) {
 		return
 	}
 	h.protocol.StripRequest(r.Header)
+	h.stripOriginalPath(r)
 	h.appCookies.Enter(r, &v.cookies, nil, h.originOf(r), browserPath(r))
 }
 

@@ -85,9 +85,8 @@ run() {
 	exec "$root/caddy" run --config "$root/Caddyfile.example" "$@"
 }
 
-# need_for_tests installs what the tests need and is not there: the race
-# detector a C compiler, the tests a Redis, a PHP, a Prometheus, applications in
-# PHP and Python, a browser, and the cookie parsers of Tomcat, Jetty, Python and Node.
+# need_for_tests installs what the tests need and is not there: CONTRIBUTING.md says
+# what that is for.
 need_for_tests() {
 	local compiler missing=() packages=()
 	compiler=$(cd "$root" && go env CC)
@@ -100,9 +99,11 @@ need_for_tests() {
 	have javac || { missing+=("a JDK") && packages+=(default-jdk-headless); }
 	[[ -e /usr/share/java/tomcat9-coyote.jar ]] || { missing+=(Tomcat) && packages+=(libtomcat9-java); }
 	[[ -e /usr/share/java/jetty9-server.jar ]] || { missing+=(Jetty) && packages+=(libjetty9-java); }
+	# Debian's packages are for Debian's Python, whichever is found first.
+	/usr/bin/python3 -c 'import flask' 2>/dev/null || { missing+=(Flask) && packages+=(python3-flask); }
+	/usr/bin/python3 -c 'import django' 2>/dev/null || { missing+=(Django) && packages+=(python3-django); }
 	have python3 || { missing+=(python3) && packages+=(python3); }
 	have node || { missing+=(node) && packages+=(nodejs); }
-	[[ -e /usr/lib/python3/dist-packages/django ]] || { missing+=(Django) && packages+=(python3-django); }
 	have radicale || { missing+=(Radicale) && packages+=(radicale); }
 	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }
 	((${#packages[@]} == 0)) && return

@@ -21,7 +21,8 @@
 // response does), setcookie_parse.go and date.go (what a Set-Cookie line says), jar.go and
 // jarstore.go (the cookies that are kept), context.go and match.go (which go with a
 // request), httponly.go (which names are kept for being HttpOnly), wrap.go and
-// express.go (sealed and signed values), harden.go (attributes). Which names servers find in a header is in names.go for both.
+// express.go (sealed and signed values), harden.go (attributes), path.go (ids in URLs
+// in place of cookies). Which names servers find in a header is in names.go for both.
 //
 // Two rules hold the package together. Reading is strict and removing is
 // generous: a pair is read only under the exact name, but removed if some server

@@ -76,6 +76,15 @@ func (k *Keeper) isHeld(name string, c Context, in Incoming) bool {
 	return k.httpOnly != nil && (k.httpOnly.has(c.Host, name) || in.unlearned != nil && in.unlearned[foldCookie(name)])
 }
 
+// wasHTTPOnly reports whether a name that no rule has was set HttpOnly on a host.
+func (k *Keeper) wasHTTPOnly(hostport, name string) bool {
+	if !k.byAttribute(name) {
+		return false
+	}
+	host, ok := CanonicalHost(hostport)
+	return ok && k.httpOnly.has(host, decodeName(name))
+}
+
 // learnJar learns from the jar of the request's session.
 func (r *receiver) learnJar(all []jarCookie) {
 	for i := range all {

@@ -194,7 +194,7 @@ func TestActionsOnErrors(t *testing.T) {
 }
 
 func TestActionsWithoutHandler(t *testing.T) {
-	for _, name := range []string{"session_set a b", "session_unset a", "session_destroy", "session_renew"} {
+	for _, name := range []string{"session_set a b", "session_unset a", "session_destroy", "session_renew", "session_label a"} {
 		s := serve(t, storeOption("memory"), "route {\n"+name+"\nsession\nrespond ok\n}\n")
 		name, _, _ := strings.Cut(name, " ")
 		if r := s.get("/", ""); r.StatusCode != http.StatusInternalServerError {

@@ -32,7 +32,7 @@ func TestDependencies(t *testing.T) {
 			[]string{redis, bbolt, otter, "testing"}},
 		"/sessionapp":            {[]string{"/session", "/session/nearcache", "/internal/settings", "/internal/placeholders", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/stores":                {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
-		"/operator":              {[]string{"/session", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
+		"/operator":              {[]string{"/session", "/cookiejar", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":     {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/framed":       {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/percent":      {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
@@ -57,6 +57,7 @@ func TestDependencies(t *testing.T) {
 		// What tests need.
 		"/internal/busy":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
 		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
+		"/adapters":                     {},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},
 	}

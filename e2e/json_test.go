@@ -37,7 +37,8 @@ func TestJSON(t *testing.T) {
 		{"near-cache", ``, `"store": {"module": "redis", "near_cache": {"size": 1048576, "max_age": "1s"}}`, ""},
 		{"matcher", `}, {"handler": "subroute", "routes": [{"match": [{"session": {}, "not": [{"session": {"role": ["a", "b"], "user": []}}]}], "handle": []}]`, ``, ""},
 		{"actions", `}, {"handler": "session_set", "set": {"a": "{path}", "b": [1, {"c": true}], "d": {"e": 12345678901234567890}}},
-			{"handler": "session_unset", "keys": ["a"]}, {"handler": "session_destroy"}, {"handler": "session_renew"`, ``, ""},
+			{"handler": "session_unset", "keys": ["a"]}, {"handler": "session_destroy"}, {"handler": "session_renew"},
+			{"handler": "session_label", "label": "{path}"}, {"handler": "session_label"`, ``, ""},
 
 		{"on_end", `, "on_end": "ask"`, ``, "on_end"},
 		{"matcher with an empty key", `}, {"handler": "subroute", "routes": [{"match": [{"session": {"": []}}], "handle": []}]`, ``, "empty key"},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/sessionapp"
 )
@@ -32,7 +33,7 @@ func init() {
 // Request | Body | Answer
 // --------|------|-------
 // `GET /session/stats` | | the store and what has happened since Caddy started
-// `POST /session/list` | `subject`, `realm`, `cursor`, `limit` | a page of `sessions`, and `next` if there are more
+// `POST /session/list` | `subject`, `realm`, `host`, `label`, `cursor`, `limit` | a page of `sessions`, and `next` if there are more
 // `POST /session/show` | `id` | one session
 // `POST /session/end` | `id`, or `subject` and perhaps `realm` and `except`, or `all`; `cursor` | how many have `ended`, and `next` if it has to be asked again with this cursor
 //
@@ -145,7 +146,7 @@ func readQuery(r *http.Request, q *adminQuery) error {
 
 func adminList(ctx context.Context, app *sessionapp.App, q adminQuery) (any, error) {
 	if q.ID != "" || q.Except != "" || q.All {
-		return nil, adminError(http.StatusBadRequest, errors.New("list takes subject, realm, cursor and limit"))
+		return nil, adminError(http.StatusBadRequest, errors.New("list takes subject, realm, host, label, cursor and limit"))
 	}
 	infos, next, err := pageOf(ctx, app, q)
 	if err != nil {
@@ -159,7 +160,7 @@ func adminList(ctx context.Context, app *sessionapp.App, q adminQuery) (any, err
 }
 
 // pageOf returns the sessions that a query means, a page at a time. One without
-// a realm, or with a realm only, looks at all sessions, so pages may be empty.
+// both subject and realm looks at all sessions, so pages may be empty.
 func pageOf(ctx context.Context, app *sessionapp.App, q adminQuery) ([]session.Info, string, error) {
 	switch {
 	case q.Limit < 0 || q.Limit > mostPageSize:
@@ -167,20 +168,22 @@ func pageOf(ctx context.Context, app *sessionapp.App, q adminQuery) ([]session.I
 	case q.Limit == 0:
 		q.Limit = pageSize
 	}
+	var infos []session.Info
+	var next string
+	var err error
 	if q.Subject != "" && q.Realm != "" {
-		return app.Operator().ListSubject(ctx, q.Realm, q.Subject, q.Cursor, q.Limit)
+		infos, next, err = app.Operator().ListSubject(ctx, q.Realm, q.Subject, q.Cursor, q.Limit)
+	} else {
+		infos, next, err = app.Operator().List(ctx, q.Cursor, q.Limit)
 	}
-	all, next, err := app.Operator().List(ctx, q.Cursor, q.Limit)
-	if err != nil || q.Subject == "" && q.Realm == "" {
-		return all, next, err
+	if host, ok := cookiejar.CanonicalHost(q.Host); ok {
+		q.Host = host
 	}
-	var some []session.Info
-	for _, info := range all {
-		if (q.Subject == "" || info.Subject == q.Subject) && (q.Realm == "" || info.Realm == q.Realm) {
-			some = append(some, info)
-		}
-	}
-	return some, next, nil
+	label := strings.ToLower(q.Label)
+	return slices.DeleteFunc(infos, func(i session.Info) bool {
+		return q.Subject != "" && i.Subject != q.Subject || q.Realm != "" && i.Realm != q.Realm ||
+			q.Host != "" && i.Scope.Host != q.Host || !strings.Contains(strings.ToLower(i.Label), label)
+	}), next, err
 }
 
 func adminShow(ctx context.Context, app *sessionapp.App, q adminQuery) (any, error) {
@@ -201,7 +204,8 @@ func adminEnd(ctx context.Context, app *sessionapp.App, q adminQuery) (any, erro
 			given++
 		}
 	}
-	if given != 1 || q.ID != "" && (q.Realm != "" || q.Except != "" || q.Cursor != "") {
+	// Labels are of visitors' making, so none ends anybody else's session.
+	if given != 1 || q.Host != "" || q.Label != "" || q.ID != "" && (q.Realm != "" || q.Except != "" || q.Cursor != "") {
 		return nil, adminError(http.StatusBadRequest, errors.New("end takes an id, or a subject and perhaps realm and except, or all: true"))
 	}
 	if q.ID != "" {

@@ -12,6 +12,8 @@ type adminQuery struct {
 	ID      string `json:"id,omitempty"`
 	Subject string `json:"subject,omitempty"`
 	Realm   string `json:"realm,omitempty"`
+	Host    string `json:"host,omitempty"`
+	Label   string `json:"label,omitempty"` // or a part of it, in any case
 	Except  string `json:"except,omitempty"`
 	All     bool   `json:"all,omitempty"`
 	Cursor  string `json:"cursor,omitempty"`
@@ -23,6 +25,7 @@ type adminSession struct {
 	ID           string       `json:"id"`
 	Subject      string       `json:"subject,omitempty"`
 	Realm        string       `json:"realm,omitempty"`
+	Label        string       `json:"label,omitempty"`
 	Version      uint64       `json:"version"`
 	Created      time.Time    `json:"created"`
 	SignedIn     time.Time    `json:"signed_in,omitzero"`
@@ -72,7 +75,7 @@ func sessionOf(app *sessionapp.App, i session.Info) adminSession {
 		}
 	}
 	return adminSession{
-		ID: i.ID, Subject: i.Subject, Realm: i.Realm, Version: i.Version,
+		ID: i.ID, Subject: i.Subject, Realm: i.Realm, Label: i.Label, Version: i.Version,
 		Created: seconds(i.Created), SignedIn: seconds(i.SignedIn), LastSeen: seconds(seen), Expires: seconds(i.Expires), Deadline: seconds(i.Deadline),
 		Remembered: i.Remembered, Encrypted: i.Encrypted, Bytes: i.Bytes,
 		Scope:  adminScope{Cookie: i.Scope.Name, Host: i.Scope.Host, Path: i.Scope.Path},

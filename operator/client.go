@@ -23,7 +23,7 @@ func listSessions(c *client, flags caddycmd.Flags, _ []string) error {
 	if limit < 0 {
 		return fmt.Errorf("--limit %d is negative", limit)
 	}
-	q := adminQuery{Subject: flags.String("user"), Realm: flags.String("realm"), Limit: mostPageSize}
+	q := adminQuery{Subject: flags.String("user"), Realm: flags.String("realm"), Host: flags.String("host"), Label: flags.String("label"), Limit: mostPageSize}
 	table := c.table()
 	listed, more := 0, false
 	for {

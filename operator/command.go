@@ -24,8 +24,8 @@ It talks to the admin API, which has to be on. Its address is taken from
 --address, or from the configuration file given by --config, or is the default.
 
 What is shown of a session is what the operator needs: its id, which is no
-secret, the user, times, and the cookie's name, host and path; and the client,
-if the site says "record client". Neither data nor cookies are ever shown.
+secret, the user, times, and the cookie's name, host and path; the client, if
+the site says "record client"; and the label, if it says "session_label". Neither data nor cookies are ever shown.
 
 A session ends at once: the next request with its cookie is anonymous, and its
 WebSockets and event streams are closed, on all machines that share the store.
@@ -88,10 +88,10 @@ func run(f func(c *client, flags caddycmd.Flags, args []string) error) func(*cob
 
 func listCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "list [--user <user>] [--realm <realm>] [--limit <number>] [--json]",
+		Use:   "list [--user <user>] [--realm <realm>] [--host <host>] [--label <text>] [--limit <number>] [--json]",
 		Short: "Lists sessions",
 		Long: `
-Lists sessions, those of one user or all, in no particular order.
+Lists sessions, all or those that every flag is about, in no particular order.
 
 With both --user and --realm, the sessions are found by an index. Otherwise all
 sessions are looked at, a page at a time, which takes a while if there are many.
@@ -103,6 +103,14 @@ sessions are looked at, a page at a time, which takes a while if there are many.
     Sessions of users of this realm only. A realm is what the setting realm
     says, else the cookie's domain, else the host. The list shows it.
 
+--host
+    Sessions of this host only, or of the cookie's domain where it has one.
+
+--label
+    Sessions with this text in their label only, in upper or lower case. A label
+    is what the site says by session_label. It may be of the visitor's making, so
+    it does not tell who somebody is.
+
 --limit
     How many to list at most. 0 is no limit. The default is 1000.`,
 		Args: cobra.NoArgs,
@@ -110,6 +118,8 @@ sessions are looked at, a page at a time, which takes a while if there are many.
 	}
 	cmd.Flags().StringP("user", "", "", "Only the sessions of this user")
 	cmd.Flags().StringP("realm", "", "", "Only the sessions of users of this realm")
+	cmd.Flags().StringP("host", "", "", "Only the sessions of this host")
+	cmd.Flags().StringP("label", "", "", "Only the sessions with this text in their label")
 	cmd.Flags().IntP("limit", "", 1000, "How many to list at most; 0 is no limit")
 	return cmd
 }
@@ -120,7 +130,7 @@ func showCommand() *cobra.Command {
 		Short: "Shows one session",
 		Long: `
 Shows what is known of one session: the user, times, the cookie's name, host and
-path, the size, and the client if the site says "record client".
+path, the size, the label, and the client if the site says "record client".
 
 The time when it was last seen is known to within the setting touch, if all
 sites have the same idle limit; that of one that stays signed in, in any case.`,

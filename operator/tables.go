@@ -38,7 +38,7 @@ func columns(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0
 func (c *client) table() sessionTable {
 	t := sessionTable{columns(c.out)}
 	if !c.json {
-		fmt.Fprintln(t, "ID\tUSER\tREALM\tCREATED\tLAST SEEN\tEXPIRES\tCLIENT")
+		fmt.Fprintln(t, "ID\tUSER\tREALM\tHOST\tCREATED\tLAST SEEN\tEXPIRES\tLABEL\tCLIENT")
 	}
 	return t
 }
@@ -49,8 +49,8 @@ func (t sessionTable) add(sessions []adminSession) {
 		if client == nil {
 			client = s.Client
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, printable(s.Subject), printable(s.Realm),
-			clock(s.Created), clock(s.LastSeen), clock(s.Expires), client.line(40))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, printable(s.Subject), printable(s.Realm), printable(s.Scope.Host),
+			clock(s.Created), clock(s.LastSeen), clock(s.Expires), short(printable(s.Label), 40), client.line(40))
 	}
 }
 
@@ -68,6 +68,8 @@ func (c *client) details(s adminSession) {
 	line("ID", s.ID)
 	line("User", printable(s.Subject))
 	line("Realm", printable(s.Realm))
+	line("Host", printable(s.Scope.Host))
+	line("Label", printable(s.Label))
 	line("Created", clock(s.Created))
 	line("Signed in", clock(s.SignedIn))
 	line("Last seen", clock(s.LastSeen))
@@ -94,11 +96,15 @@ func (c *adminClient) line(limit int) string {
 	if limit == 0 && words != c.UserAgent {
 		words += " (" + c.UserAgent + ")"
 	}
-	text := []rune(printable(strings.TrimSpace(c.IP + " " + words)))
-	if limit > 0 && len(text) > limit {
-		text = append(text[:limit-3], []rune("...")...)
+	return short(printable(strings.TrimSpace(c.IP+" "+words)), limit)
+}
+
+// short cuts a text off at limit characters. 0 is no limit.
+func short(text string, limit int) string {
+	if runes := []rune(text); limit > 0 && len(runes) > limit {
+		return string(runes[:limit-3]) + "..."
 	}
-	return string(text)
+	return text
 }
 
 // agents knows browsers. It takes tens of milliseconds to make.

@@ -67,6 +67,15 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 			next.deadline = earlier(deadline, next.deadline)
 		}
 	}
+	switch {
+	case c.replaced: // it was about somebody else
+		next.label = ""
+	case p.Label != nil:
+		next.label = CleanLabel(*p.Label)
+	}
+	if p.Label != nil && !p.changesMore() {
+		next.relabelled++
+	}
 	before, until := m.policy.rememberedUntil(was.private, now), m.policy.rememberedUntil(next.private, now)
 	asked := !until.Equal(before)
 	if asked || moved {

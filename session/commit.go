@@ -128,7 +128,7 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	defer unlock()
 
 	current := s
-	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.version {
+	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.Version() {
 		// A parallel request is likely to have committed. Or nothing would notice
 		// that the session has ended, or too late; or it may have set another TTL
 		// or a later deadline, or made the version that is asked for.
@@ -140,7 +140,7 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 		if current == nil || !now.Before(current.ends) {
 			return m.dropped(s, p)
 		}
-		if p.IfVersion != nil && *p.IfVersion != current.version {
+		if p.IfVersion != nil && *p.IfVersion != current.Version() {
 			return Result{}, ErrVersion
 		}
 		c, err := m.change(site, current, p, now)
@@ -224,7 +224,7 @@ func (m *Manager) report(event Event, c change) {
 		if event == EventReplaced {
 			was = zap.String("replaces", c.was.ID())
 		}
-		line.Write(zap.String("session", c.next.ID()), zap.String("event", string(event)), zap.Uint64("version", c.next.version), was)
+		line.Write(zap.String("session", c.next.ID()), zap.String("event", string(event)), zap.Uint64("version", c.next.Version()), was)
 	}
 	switch event {
 	case EventPatched:

@@ -40,7 +40,7 @@ func TestSet(t *testing.T) {
 		{"form, UTF-8", []string{"a=é&b=%C3%A9"}, `[{"a":"é","b":"é"}]`},
 		{"form, control characters", []string{"a=%0d%0a%00"}, `[{"a":"\r\n\u0000"}]`},
 		{"form, null is text", []string{"a=null"}, `[{"a":"null"}]`},
-		{"form, key of 128", []string{strings.Repeat("k", 128) + "=1"}, `[{"` + strings.Repeat("k", 128) + `":"1"}]`},
+		{"form, key of 256", []string{strings.Repeat("k", 256) + "=1"}, `[{"` + strings.Repeat("k", 256) + `":"1"}]`},
 		{"empty", []string{""}, ""},
 		{"blank", []string{" \t "}, ""},
 		{"second line empty", []string{"a=1", ""}, ""},
@@ -57,7 +57,7 @@ func TestSet(t *testing.T) {
 		{"form, key with a space", []string{"a b=1"}, ""},
 		{"form, key with a plus", []string{"a+b=1"}, ""},
 		{"form, key with a bracket", []string{"a[]=1"}, ""},
-		{"form, key of 129", []string{strings.Repeat("k", 129) + "=1"}, ""},
+		{"form, key of 257", []string{strings.Repeat("k", 257) + "=1"}, ""},
 		{"form, bad percent", []string{"a=%zz"}, ""},
 		{"form, cut percent", []string{"a=%2"}, ""},
 		{"form, Latin-1", []string{"a=caf\xe9"}, ""},
@@ -78,16 +78,16 @@ func TestSet(t *testing.T) {
 	}
 }
 
-func TestFormOf257KeysIsRefused(t *testing.T) {
+func TestFormOf1025KeysIsRefused(t *testing.T) {
 	var pairs []string
-	for i := range 257 {
+	for i := range 1025 {
 		pairs = append(pairs, fmt.Sprintf("k%d=1", i))
 	}
-	if _, err := parsePatch(nil, []string{strings.Join(pairs[:256], "&")}, nil, nil, 1<<16); err != nil {
+	if _, err := parsePatch(nil, []string{strings.Join(pairs[:1024], "&")}, nil, nil, 1<<16); err != nil {
 		t.Error(err)
 	}
 	_, err := parsePatch(nil, []string{strings.Join(pairs, "&")}, nil, nil, 1<<16)
-	if err == nil || !strings.Contains(err.Error(), "257") || !strings.Contains(err.Error(), "256") {
+	if err == nil || !strings.Contains(err.Error(), "1025") || !strings.Contains(err.Error(), "1024") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -139,7 +139,7 @@ func TestUnset(t *testing.T) {
 		{[]string{" , "}, nil},
 		{[]string{"a", ""}, nil},
 		{[]string{"caf\xe9"}, nil},
-		{[]string{strings.Repeat("k", 129)}, nil},
+		{[]string{strings.Repeat("k", 257)}, nil},
 	}
 	for _, test := range tests {
 		p, err := parsePatch(nil, nil, test.lines, nil, 1<<16)

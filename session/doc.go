@@ -12,7 +12,7 @@
 // Reading order: token.go (what the browser holds), session.go and path.go (what
 // a request sees), policy.go (how long it lives), json.go and patch.go (what a
 // response may change), headers.go, headernames.go, headervalue.go and control.go (how
-// applications see and say it), record.go, record_fields.go, client.go, record_head.go,
+// applications see and say it), record.go, record_fields.go, client.go, label.go, record_head.go,
 // seal.go and json_compact.go (what is stored), store.go and store_optional.go (where), verdict.go (what a
 // token is worth against it), manager.go and near.go (loading), commit.go,
 // change.go, fits.go, subject.go and stripes.go (committing), certain.go (writes whose

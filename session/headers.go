@@ -235,7 +235,7 @@ func (p *Protocol) inject(h http.Header, s *Session, expires time.Time, newID st
 		set(p.id, s.ID())
 	}
 	if p.version != "" {
-		set(p.version, strconv.FormatUint(s.version, 10))
+		set(p.version, strconv.FormatUint(s.Version(), 10))
 	}
 	if p.expires != "" {
 		set(p.expires, strconv.FormatInt(expires.Unix(), 10))

@@ -34,6 +34,10 @@ type Info struct {
 	Encrypted  bool
 	Bytes      int // of the whole record
 
+	// Label is what the site says of it. It may be of a visitor's making, so
+	// it says nothing about who that is. Empty if there is none.
+	Label string
+
 	// Client is recorded at the creation, SignInClient when the subject
 	// appeared; zero where that is not asked for.
 	Client, SignInClient Client
@@ -67,10 +71,10 @@ func Inspect(id string, e Entry, now time.Time) (Info, error) {
 		used = lastUse(now, expires, &r)
 	}
 	return Info{
-		ID: id, Version: r.version, Subject: r.subject, Realm: r.realm, Scope: r.scope,
+		ID: id, Version: r.shownVersion(), Subject: r.subject, Realm: r.realm, Scope: r.scope,
 		Created: r.created, SignedIn: r.signedIn, Expires: earlier(expires, r.deadline), Deadline: r.deadline,
 		Remembered: r.remembered, Used: used, Encrypted: r.sealed, Bytes: len(e.Value),
-		Client: r.client, SignInClient: r.signInClient,
+		Label: r.label, Client: r.client, SignInClient: r.signInClient,
 	}, nil
 }
 

@@ -33,6 +33,12 @@ type Patch struct {
 	NoTouch      bool           // do not keep the session alive
 	MaxAge       *time.Duration // end after this long, without idle limit; 0: back to idle and lifetime
 	IfVersion    *uint64        // only if the session has this version; 0: if there is none
+
+	// Label is what operators see beside the session from now on: see
+	// [CleanLabel]. It begins no session, applications see neither it nor a change
+	// of the version for it, and it does not go with a session to another id,
+	// whose user is another one. nil leaves it.
+	Label *string
 }
 
 // sets reports whether the patch is enough to create a session.
@@ -49,13 +55,24 @@ func (p *Patch) malformed(err error) error {
 }
 
 // changes reports whether there is anything to commit on a session.
-func (p *Patch) changes() bool {
+func (p *Patch) changes() bool { return p.Label != nil || p.changesMore() }
+
+// changesMore is changes but for the label.
+func (p *Patch) changesMore() bool {
 	return p.sets() || len(p.Unset) > 0 || p.Renew || p.Clear || p.MaxAge != nil
 }
 
 // Writes reports whether the patch asks for anything that needs the store.
 func (p *Patch) Writes() bool {
-	return p.changes() || p.Destroy || p.RevokeOthers || p.IfVersion != nil
+	return p.Label != nil || p.writesMore()
+}
+
+// OnlyLabels reports whether the patch asks for a label and nothing else.
+func (p *Patch) OnlyLabels() bool { return p.Label != nil && !p.writesMore() }
+
+// writesMore is Writes but for the label.
+func (p *Patch) writesMore() bool {
+	return p.changesMore() || p.Destroy || p.RevokeOthers || p.IfVersion != nil
 }
 
 // content is the part of a session that applications change.

@@ -177,8 +177,8 @@ func TestPatchLimits(t *testing.T) {
 		{"max_data", `{}`, `{"a":"` + long[:2993] + `"}`, []string{"3001 bytes", "3000"}},
 		{"max_data after escaping", `{}`, `{"a":"` + strings.Repeat("é", 500) + `"}`, []string{"3008 bytes", "3000"}},
 		{"max_data in two steps", `{"a":"` + long[:2000] + `"}`, `{"b":"` + long[:2000] + `"}`, []string{"4015 bytes", "3000"}},
-		{"keys in two steps", manyKeys(256), `{"new":1}`, []string{"257 keys", "256"}},
-		{"nested keys in two steps", `{"n":` + manyKeys(256) + `}`, `{"n":{"new":1}}`, []string{"257 keys", "256"}},
+		{"keys in two steps", manyKeys(1024), `{"new":1}`, []string{"1025 keys", "1024"}},
+		{"nested keys in two steps", `{"n":` + manyKeys(1024) + `}`, `{"n":{"new":1}}`, []string{"1025 keys", "1024"}},
 		{"subject", `{}`, `{"user":"` + long[:1025] + `"}`, []string{"1025 bytes", "1024"}},
 		{"subject as a number", `{}`, `{"user":` + strings.Repeat("1", 1025) + `}`, []string{"1025 bytes", "1024"}},
 	}
@@ -206,10 +206,10 @@ func TestPatchLimits(t *testing.T) {
 
 // Stored data over a bound, which may have been lowered, can be cut down.
 func TestStoredDataOverABoundCanBeCorrected(t *testing.T) {
-	deep := nested(`{"a":`, "1", "}", 20)
-	for _, data := range []string{manyKeys(300), `{"` + strings.Repeat("k", 200) + `":1}`, deep, `{"a":1,"a":2}`} {
-		p := Patch{Clear: false, Set: objects(t, `{"b":1}`), Unset: []string{"a", strings.Repeat("k", 200)}}
-		for i := range 300 {
+	deep := nested(`{"a":`, "1", "}", 40)
+	for _, data := range []string{manyKeys(1100), `{"` + strings.Repeat("k", 300) + `":1}`, deep, `{"a":1,"a":2}`} {
+		p := Patch{Clear: false, Set: objects(t, `{"b":1}`), Unset: []string{"a", strings.Repeat("k", 300)}}
+		for i := range 1100 {
 			p.Unset = append(p.Unset, fmt.Sprint("k", i))
 		}
 		got, _, err := p.apply(content{data: []byte(data)}, DefaultPolicy())

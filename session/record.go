@@ -31,10 +31,13 @@ import (
 //	plain | sealed                    form of the body
 //	192.0.2.1 Mozilla/5.0%20(...)     client at the creation: IP, user agent
 //	192.0.2.1 Mozilla/5.0%20(...)     client when the subject appeared
+//	Alice%20in%20Sales                label
+//	2                                 commits that have changed nothing but the label
 //
-// The last four fields are there only if one of them is not "-".
+// The last two fields are there only if one of them is not "-" or 0, and the four
+// before only if there are these or one of them is not "-".
 //
-// Texts (subject, realm, scope, clients) are percent-encoded as by EncodeValue, spaces
+// Texts (subject, realm, scope, clients, label) are percent-encoded as by EncodeValue, spaces
 // too; an empty text is "-", and a text "-" is "%2D".
 //
 // The plain body is the data object as compact ASCII JSON, then, if there is a
@@ -62,6 +65,8 @@ type record struct {
 	sealed         bool
 	client         Client // at the creation
 	signInClient   Client // when the subject appeared
+	label          string // for operators: see CleanLabel
+	relabelled     uint64 // commits that have changed nothing but the label
 
 	content
 }
@@ -82,6 +87,7 @@ const maxOld = 4
 const (
 	recordFields = 17
 	clientFields = 4 // more, if clients are recorded
+	labelFields  = 2 // still more, if there is a label
 )
 
 // appendHeader appends the header line, without the line feed.
@@ -107,14 +113,21 @@ func (r *record) appendHeader(b []byte) []byte {
 		b = appendText(b, text)
 	}
 	b = append(b, ifElse(r.sealed, " sealed", " plain")...)
-	if r.client == (Client{}) && r.signInClient == (Client{}) {
+	labelled := r.label != "" || r.relabelled != 0
+	if !labelled && r.client == (Client{}) && r.signInClient == (Client{}) {
 		return b
 	}
 	for _, text := range []string{r.client.IP, r.client.UserAgent, r.signInClient.IP, r.signInClient.UserAgent} {
 		b = append(b, ' ')
 		b = appendText(b, text)
 	}
-	return b
+	if !labelled {
+		return b
+	}
+	b = append(b, ' ')
+	b = appendText(b, r.label)
+	b = append(b, ' ')
+	return strconv.AppendUint(b, r.relabelled, 10)
 }
 
 func ifElse(condition bool, yes, no string) string {
@@ -123,6 +136,10 @@ func ifElse(condition bool, yes, no string) string {
 	}
 	return no
 }
+
+// shownVersion is the version as applications and operators see it: a new label is
+// no change to them.
+func (r *record) shownVersion() uint64 { return r.version - r.relabelled }
 
 // lastFor has the session end this long after now.
 func (r *record) lastFor(now time.Time, d time.Duration, remembered bool) {
@@ -194,7 +211,14 @@ func decodeRecord(value []byte) (r record, header, body []byte, err error) {
 		want += clientFields
 		r.client = Client{IP: f.text(), UserAgent: f.text()}
 		r.signInClient = Client{IP: f.text(), UserAgent: f.text()}
-		f.bad = f.bad || r.client == (Client{}) && r.signInClient == (Client{}) || !r.client.valid() || !r.signInClient.valid()
+		if labelled := len(f.rest) > 0; labelled {
+			want += labelFields
+			r.label, r.relabelled = f.text(), f.number()
+			f.bad = f.bad || r.label == "" && r.relabelled == 0 || r.label != CleanLabel(r.label) || r.relabelled >= r.version
+		} else {
+			f.bad = f.bad || r.client == (Client{}) && r.signInClient == (Client{})
+		}
+		f.bad = f.bad || !r.client.valid() || !r.signInClient.valid()
 	}
 	if f.bad || bytes.Count(header, []byte(" ")) != want-1 ||
 		(r.old == nil) != r.renewed.IsZero() || r.replaced && (r.old == nil || r.subject != "" || len(body) > 0) || r.created.IsZero() || r.since.IsZero() || r.deadline.IsZero() ||

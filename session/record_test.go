@@ -114,6 +114,10 @@ func anyRecord(t *rapid.T) (Token, record) {
 		}
 		r.renewed = millis("renewed")
 	}
+	if rapid.Bool().Draw(t, "labelled") {
+		r.label = CleanLabel(anyText.Draw(t, "label"))
+		r.relabelled = rapid.Uint64Max(min(r.version, 1<<62)-1).Draw(t, "relabelled")
+	}
 	data, err := encodeASCII(rapid.MapOfN(anyKey, anyJSON(3), 0, 4).Draw(t, "data"))
 	if err != nil {
 		t.Fatal(err)
@@ -147,6 +151,55 @@ func TestRecordOfClients(t *testing.T) {
 	if len(long.IP) != maxIP || long.UserAgent != strings.Repeat("é", 128) || !long.valid() {
 		t.Errorf("clipped: %+v", long)
 	}
+}
+
+func TestRecordOfLabel(t *testing.T) {
+	for _, tt := range []struct {
+		client     Client
+		label      string
+		relabelled uint64
+		want       string
+	}{
+		{Client{}, "Zoë of Sales", 0, " plain - - - - Zo%C3%AB%20of%20Sales 0\n"},
+		{Client{IP: "192.0.2.1"}, "-", 41, " plain 192.0.2.1 - - - %2D 41\n"},
+		{Client{}, "", 2, " plain - - - - - 2\n"}, // it was taken away
+	} {
+		token, r := golden(t)
+		r.client, r.label, r.relabelled = tt.client, tt.label, tt.relabelled
+		value := r.encode(token)
+		if !strings.Contains(string(value), tt.want) {
+			t.Errorf("%q has no %q", value, tt.want)
+		}
+		got, header, body, err := decodeRecord(value)
+		if err == nil {
+			err = got.openBody(token, header, body)
+		}
+		if err != nil || !reflect.DeepEqual(got, r) || got.shownVersion() != 42-tt.relabelled {
+			t.Errorf("got %+v, error %v; want %+v", got, err, r)
+		}
+	}
+}
+
+func TestCleanLabel(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                    "",
+		" Zoë  of\tSales\u00a0\r\n2\u2028":    "Zoë of Sales 2",
+		"\x1b[2J\u009b1m\u202e\u200b\x00\xff": "\ufffd[2J\ufffd1m\ufffd\ufffd\ufffd?",
+		strings.Repeat("é", 200):              strings.Repeat("é", 128),
+		strings.Repeat("\x01", 300):           strings.Repeat("\ufffd", 85), // three bytes each
+		strings.Repeat("a", 255) + " b":       strings.Repeat("a", 255),
+		strings.Repeat("\x01", 85) + " b":     strings.Repeat("\ufffd", 85),
+	} {
+		if got := CleanLabel(text); got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		clean := CleanLabel(anyText.Draw(t, "text"))
+		if again := CleanLabel(clean); again != clean || len(clean) > maxLabel {
+			t.Fatalf("%q becomes %q", clean, again)
+		}
+	})
 }
 
 func TestRecordRoundTrip(t *testing.T) {
@@ -270,7 +323,19 @@ func TestRecordDecodingIsStrict(t *testing.T) {
 	if _, _, _, err := decodeRecord([]byte(clients("192.0.2.1 a%20b - -"))); err != nil {
 		t.Errorf("with a client: %v", err)
 	}
+	if _, _, _, err := decodeRecord([]byte(clients("- - - - a%20b 41"))); err != nil {
+		t.Errorf("with a label: %v", err)
+	}
 	for name, value := range map[string]string{
+		"label of nothing":    clients("- - - - - 0"),
+		"label alone":         clients("a 0"),
+		"label's number":      clients("- - - - a"),
+		"label's number, odd": clients("- - - - a 042"),
+		"label's number, big": clients("- - - - a 42"), // of the 42 commits, one has made it
+		"label too many":      clients("- - - - a 0 b"),
+		"long label":          clients("- - - - " + strings.Repeat("a", 257) + " 0"),
+		"label's blanks":      clients("- - - - a%20%20b 0"),
+		"label's bytes":       clients("- - - - %1B 0"),
 		"clients of nothing":  clients("- - - -"),
 		"a client too few":    clients("192.0.2.1 a"),
 		"a client too many":   clients("192.0.2.1 a 192.0.2.1 a b"),

@@ -18,8 +18,18 @@ type Session struct {
 // ID returns the public id.
 func (s *Session) ID() string { return s.token.ID }
 
-// Version returns the number of the last commit; it only grows.
-func (s *Session) Version() uint64 { return s.version }
+// Version returns the number of the last commit that has changed more than the
+// label; it only grows.
+func (s *Session) Version() uint64 { return s.shownVersion() }
+
+// Label returns what operators see beside the session, empty if there is none. A
+// nil s has none.
+func (s *Session) Label() string {
+	if s == nil {
+		return ""
+	}
+	return s.label
+}
 
 // Epoch returns the number of renewals: it tells the secrets of a session apart.
 func (s *Session) Epoch() uint64 { return s.epoch }

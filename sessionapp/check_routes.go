@@ -105,9 +105,9 @@ func (w *wiring) route(route *caddyhttp.Route, before bool) bool {
 		case "http.handlers.session":
 			before = true
 			w.guarded[w.site()] = true
-		case "http.handlers.session_set", "http.handlers.session_unset", "http.handlers.session_destroy", "http.handlers.session_renew":
+		case "http.handlers.session_set", "http.handlers.session_unset", "http.handlers.session_destroy", "http.handlers.session_renew", "http.handlers.session_label":
 			if !before {
-				w.warn("a directive session_set, session_unset, session_destroy or session_renew, which answers 500", "directive", handler)
+				w.warn("a directive session_set, session_unset, session_destroy, session_renew or session_label, which answers 500", "directive", handler)
 			}
 		case "http.handlers.reverse_proxy", "http.handlers.php", "http.handlers.cgi":
 			if !before {

@@ -99,6 +99,7 @@ func (r *Rules) Enter(request *http.Request, shared *Shared, s *session.Session,
 		cookiejar.StripTokens(request.Header, session.IsCookie, shared.SharedNames...)
 	}
 	shared.rewritten, shared.applied = true, false
+	path = r.Keeper.StripPath(request.Host, path) // the application sees that one
 	c := &Cookies{rules: r, shared: shared, request: request, context: from.CookieContext(path, s != nil)}
 	c.context.Now = time.Now()
 	jar := ""
