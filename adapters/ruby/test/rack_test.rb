@@ -235,6 +235,8 @@ class RackTest < Minitest::Test
     # It slides, in tenths, also where the session is not looked at.
     assert_empty visit('not JSON', options: with, **left[950]).asks
     assert_equal({ 'x-session-control' => 'max-age=1000' }, visit('not JSON', options: with, **left[850]).asks)
+    assert_equal({ 'x-session-control' => 'max-age=1000' }, visit({}, options: with, **left[3600]).asks)
+    assert_empty visit({}, options: with).asks
     assert_empty visit(options: with).asks
   end
 

@@ -126,8 +126,7 @@ module Rack
       # What <tt>env['rack.session']</tt> is.
       class Session < SecureSessionHash
         def clear
-          super
-          @id = @store.send(:clear_session, @req)
+          super.tap { @id = @store.send(:clear_session, @req) }
         end
       end
 
@@ -231,9 +230,10 @@ module Rack
           Data.patch(before, after.reject { |key, value| value.nil? && !(before.key?(key) && before[key].nil?) })
         end
 
-        # Reports whether a tenth of the time has passed for which the session was to last.
+        # Reports whether the session lasts for another time than so many seconds, or a
+        # tenth of them has passed.
         def due?(seconds)
-          @id && @expires && @expires.to_i - Time.now.to_i < 0.9 * seconds
+          @id && @expires && !(0.9 * seconds..seconds + 1).cover?(@expires.to_i - Time.now.to_i)
         end
       end
 
@@ -369,8 +369,7 @@ if defined?(ActionDispatch)
         # Makes +clear+ of Rails's session say what that of Rack's says.
         module Clearing
           def clear
-            super
-            options[:id] = @by.send(:clear_session, @req)
+            super.tap { options[:id] = @by.send(:clear_session, @req) }
           end
         end
 
