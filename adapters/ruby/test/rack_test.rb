@@ -122,6 +122,7 @@ class RackTest < Minitest::Test
       assert_equal 'saved', flash.delete(:notice)
       flash[:error][:code] = 2
       flash.merge!(now: true)
+      assert_equal true, flash['now']
     end
     assert_equal({ 'flash' => { 'notice' => nil, 'error' => { 'code' => 2 }, 'now' => true } }, got.set)
   end
@@ -162,6 +163,7 @@ class RackTest < Minitest::Test
   def test_nil
     assert_equal({ 'a' => nil }, visit({ 'a' => 1, 'theirs' => nil }) { |session| session[:a] = nil }.set)
     assert_empty(visit { |session| session[:a] = nil }.asks)
+    assert_equal({ 'a' => { 'b' => nil } }, visit({ 'a' => {} }) { |session| session[:a]['b'] = nil }.put)
     assert_equal({ 'theirs' => nil }, visit({ 'theirs' => nil }) { |session| session.delete(:theirs) }.set)
   end
 
@@ -215,6 +217,7 @@ class RackTest < Minitest::Test
   def test_skip
     assert_empty asks_with({ 'n' => 1 }, skip: true)
     assert_empty asks_with(nil, skip: true)
+    assert_empty(asks_with({}, skip: true) { |session| session[:at] = Time.now })
     assert_empty asks_with({ 'n' => 1 }, skip: true, &:clear)
     assert_equal({ 'x-session-control' => 'destroy' }, asks_with({ 'n' => 1 }, skip: true, &:destroy))
   end
@@ -277,7 +280,7 @@ class RackTest < Minitest::Test
     assert_equal({ 'given' => 1 }, got.set)
   end
 
-  def without_caddy(options = {})
+  def without_caddy
     Rack::Session::Caddy::Visit.warned = false
     app = Rack::Session::Caddy.new(lambda { |env|
       assert_empty env['rack.session']
@@ -285,7 +288,7 @@ class RackTest < Minitest::Test
       assert_equal 1, env['rack.session'][:n]
       assert_match(/\A[\w-]{22}\z/, env['rack.session'].id.public_id)
       [200, {}, []]
-    }, options)
+    })
     Array.new(2) { answer(app, Rack::MockRequest.env_for('/')) }
   end
 
@@ -297,7 +300,8 @@ class RackTest < Minitest::Test
   end
 
   def test_required
-    assert_match(/neither X-Session-Id nor/, assert_raises(RuntimeError) { without_caddy(required: true) }.message)
+    app = Rack::Session::Caddy.new(->(_) { flunk 'the application is asked' }, required: true)
+    assert_match(/neither X-Session-Id nor/, assert_raises(RuntimeError) { app.call(Rack::MockRequest.env_for('/')) }.message)
   end
 
   def test_without_data

@@ -67,6 +67,11 @@ class RailsTest < Minitest::Test
       render plain: "#{flash.notice} #{flash[:alert]}"
     end
 
+    def html
+      session[:html] ||= '<b>'.html_safe
+      render plain: ERB::Util.html_escape(session[:html]) # as views do
+    end
+
     def token
       render plain: form_authenticity_token
     end
@@ -151,6 +156,12 @@ class RailsTest < Minitest::Test
     got = get('message', got.set)
     assert_equal 'saved ', got.body
     assert_equal({ 'flash' => nil }, got.set)
+  end
+
+  def test_html_safe
+    got = get('html')
+    assert_equal ['<b>', { 'html' => '<b>' }], [got.body, got.set]
+    assert_equal '&lt;b&gt;', get('html', got.set).body
   end
 
   def test_forgery

@@ -29,6 +29,9 @@ class SinatraTest < Minitest::Test
       end
     end
 
+    # Caddy knows users by a string or a number.
+    Warden::Manager.after_set_user { |user, warden, _| warden.raw_session[:user] = user['id'] }
+
     get('/token') { Rack::Protection::AuthenticityToken.token(session) }
     post('/token') { 'accepted' }
     get('/flash') { flash[:notice] = 'saved' }
@@ -84,10 +87,24 @@ class SinatraTest < Minitest::Test
     user = { 'id' => 7, 'name' => 'alice' }
     assert_equal 'alice', got.body
     assert_equal 'renew', got.control
-    assert_equal({ 'warden.user.default.key' => user }, got.set)
-    assert_equal user.to_s, get('/who', got.set).body
+    assert_equal({ 'warden.user.default.key' => user, 'user' => 7 }, got.set)
+    who = get('/who', got.set)
+    assert_equal user.to_s, who.body
+    assert_empty who.asks
     out = get('/out', got.set)
     assert_equal 'clear', out.control
+  end
+
+  # Without enable :sessions, the middleware alone.
+  def test_use
+    application = Class.new(Sinatra::Base) do
+      set :environment, :test
+      set :host_authorization, {}
+      use Rack::Session::Caddy
+      get('/') { session[:visits] = session.fetch(:visits, 0) + 1; 'counted' }
+    end
+    assert_equal({ 'x-session-set' => '{"visits":1}' }, answer(application, environment(nil)).asks)
+    assert_equal({ 'visits' => 2 }, answer(application, environment({ 'visits' => 1 })).set)
   end
 
   def test_stream

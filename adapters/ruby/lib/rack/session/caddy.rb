@@ -190,14 +190,8 @@ module Rack
 
           patch, put = after ? changes(after) : [{}, {}]
           changed = patch.any? || put.any?
-          return {} unless @began_with || changed
-
           controls = []
-          if @ended && @began_with
-            controls << 'clear'
-          elsif options[:renew] && @began_with
-            controls << 'renew'
-          end
+          controls << (@ended ? 'clear' : 'renew') if @began_with && (@ended || options[:renew])
           seconds = (options[:max_age] || options[:expire_after]).to_i
           controls << "max-age=#{seconds}" if seconds.positive? && (changed || due?(seconds))
           headers = {}
