@@ -106,6 +106,11 @@ need_for_tests() {
 	/usr/bin/python3 -c 'import django' 2>/dev/null || { missing+=(Django) && packages+=(python3-django); }
 	have python3 || { missing+=(python3) && packages+=(python3); }
 	have node || { missing+=(node) && packages+=(nodejs); }
+	have puma || { missing+=(Puma) && packages+=(puma); }
+	ruby -e 'require "sinatra/base"' 2>/dev/null || { missing+=(Sinatra) && packages+=(ruby-sinatra); }
+	ruby -e 'require "action_controller/railtie"' 2>/dev/null || { missing+=(Rails) && packages+=(ruby-railties); }
+	ruby -e 'require "rack-flash"; require "warden"' 2>/dev/null || { missing+=("rack-flash, Warden") && packages+=(ruby-rack-flash3 ruby-warden); }
+	ruby -e 'require "minitest"' 2>/dev/null || { missing+=(minitest) && packages+=(ruby-minitest); }
 	have radicale || { missing+=(Radicale) && packages+=(radicale); }
 	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }
 	have npm || { missing+=(npm) && packages+=(npm); }
