@@ -217,7 +217,7 @@ func (x *exchange) withActions(patch *session.Patch) (*session.Patch, error) {
 		}
 		for _, values := range []map[string]any{missing, visitor} {
 			if len(values) > 0 {
-				merged.Set = append([]map[string]any{values}, merged.Set...)
+				merged.First = append([]map[string]any{values}, merged.First...)
 			}
 		}
 		if len(visitor) > 0 {
@@ -235,7 +235,7 @@ func (x *exchange) withActions(patch *session.Patch) (*session.Patch, error) {
 func (x *exchange) withoutVisitor(patch *session.Patch) *session.Patch {
 	x.fromVisitor = nil
 	left := *patch
-	left.Set = left.Set[1:]
+	left.First = left.First[1:]
 	x.tooLarge()
 	return &left
 }

@@ -74,6 +74,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		subject        <key> [max <sessions>]
 //		realm          <name>
 //		forward        <key> [<header>]
+//		request_headers <names...>
 //		header_prefix  <prefix>
 //		exposed        <size>
 //		max_data       <size>
@@ -91,7 +92,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			secure      auto|on|off
 //			priority    low|medium|high
 //			partitioned
-//			persistent
+//			persistent  [idle]
 //		}
 //		cookies {
 //			...
@@ -115,25 +116,26 @@ func (h *Handler) parse(d *caddyfile.Dispenser) error {
 
 var directiveBlock = settings.NewBlock("the directive session { }", func(h *Handler, d *caddyfile.Dispenser) settings.Words {
 	return settings.Words{
-		"idle":           func() error { return settings.Duration(d, &h.Idle) },
-		"lifetime":       func() error { return settings.Duration(d, &h.Lifetime) },
-		"remember":       func() error { return settings.Duration(d, &h.Remember) },
-		"unclaimed":      func() error { return settings.Duration(d, &h.Unclaimed) },
-		"touch":          func() error { return settings.Duration(d, &h.Touch) },
-		"subject":        func() error { return h.parseSubject(d) },
-		"realm":          func() error { return settings.String(d, &h.Realm) },
-		"forward":        func() error { return h.parseForward(d) },
-		"header_prefix":  func() error { return settings.String(d, &h.HeaderPrefix) },
-		"exposed":        func() error { return settings.Size(d, &h.Exposed) },
-		"max_data":       func() error { return settings.Size(d, &h.MaxData) },
-		"on_store_error": func() error { return settings.String(d, &h.OnStoreError) },
-		"encryption":     func() error { return settings.String(d, &h.Encryption) },
-		"on_end":         func() error { return settings.String(d, &h.OnEnd) },
-		"upgrade":        func() error { return parseNames(d, &h.Upgrade) },
-		"record":         func() error { return h.parseRecord(d) },
-		"debug_errors":   func() error { return settings.Flag(d, &h.DebugErrors) },
-		"cookie":         func() error { return h.parseCookie(d) },
-		"cookies":        func() error { return h.parseCookies(d) },
+		"idle":            func() error { return settings.Duration(d, &h.Idle) },
+		"lifetime":        func() error { return settings.Duration(d, &h.Lifetime) },
+		"remember":        func() error { return settings.Duration(d, &h.Remember) },
+		"unclaimed":       func() error { return settings.Duration(d, &h.Unclaimed) },
+		"touch":           func() error { return settings.Duration(d, &h.Touch) },
+		"subject":         func() error { return h.parseSubject(d) },
+		"realm":           func() error { return settings.String(d, &h.Realm) },
+		"forward":         func() error { return h.parseForward(d) },
+		"request_headers": func() error { return parseNames(d, &h.RequestHeaders) },
+		"header_prefix":   func() error { return settings.String(d, &h.HeaderPrefix) },
+		"exposed":         func() error { return settings.Size(d, &h.Exposed) },
+		"max_data":        func() error { return settings.Size(d, &h.MaxData) },
+		"on_store_error":  func() error { return settings.String(d, &h.OnStoreError) },
+		"encryption":      func() error { return settings.String(d, &h.Encryption) },
+		"on_end":          func() error { return settings.String(d, &h.OnEnd) },
+		"upgrade":         func() error { return parseNames(d, &h.Upgrade) },
+		"record":          func() error { return h.parseRecord(d) },
+		"debug_errors":    func() error { return settings.Flag(d, &h.DebugErrors) },
+		"cookie":          func() error { return h.parseCookie(d) },
+		"cookies":         func() error { return h.parseCookies(d) },
 	}
 }, "forward")
 
@@ -189,6 +191,18 @@ func (h *Handler) parseCookie(d *caddyfile.Dispenser) error {
 	return cookieBlock.Parse(&h.Cookie, d)
 }
 
+func parsePersistent(c *cookiejar.Cookie, d *caddyfile.Dispenser) error {
+	switch args := d.RemainingArgs(); {
+	case len(args) == 0:
+		c.Persistent = true
+	case len(args) == 1 && args[0] == "idle":
+		c.PersistentIdle = true
+	default:
+		return d.Err("write: persistent, or persistent idle")
+	}
+	return nil
+}
+
 var cookieBlock = settings.NewBlock("cookie { } in session", func(c *cookiejar.Cookie, d *caddyfile.Dispenser) settings.Words {
 	return settings.Words{
 		"name":        func() error { return settings.String(d, &c.Name) },
@@ -198,7 +212,7 @@ var cookieBlock = settings.NewBlock("cookie { } in session", func(c *cookiejar.C
 		"secure":      func() error { return settings.String(d, &c.Secure) },
 		"priority":    func() error { return settings.String(d, &c.Priority) },
 		"partitioned": func() error { return settings.Flag(d, &c.Partitioned) },
-		"persistent":  func() error { return settings.Flag(d, &c.Persistent) },
+		"persistent":  func() error { return parsePersistent(c, d) },
 	}
 })
 

@@ -1,7 +1,9 @@
 package caddysession
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -37,7 +39,12 @@ func (h *Handler) compile() (session.Policy, error) {
 	if h.cookie, err = h.Cookie.Compile(); err != nil {
 		return p, err
 	}
-	if h.protocol, err = session.NewProtocol(h.HeaderPrefix, h.Forward, p); err != nil {
+	for _, word := range h.RequestHeaders {
+		if known := session.RequestHeaders(); !slices.Contains(known, word) {
+			return p, errors.New("request_headers: " + settings.Unknown("header", word, known))
+		}
+	}
+	if h.protocol, err = session.NewProtocol(h.HeaderPrefix, h.Forward, p, h.RequestHeaders...); err != nil {
 		return p, err
 	}
 	if h.Cookies != nil {

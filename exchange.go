@@ -200,7 +200,10 @@ func mayBeCached(r *http.Request) bool {
 // show gives the session and the cookies to the application.
 func (x *exchange) show() error {
 	x.cookies = x.h.appCookies.Enter(x.request, &x.visit.cookies, x.came.session, x.from, browserPath(x.request))
-	if err := x.h.protocol.Inject(x.request.Header, x.came.session); err != nil {
+	if x.hasSite() && !x.came.unknown {
+		x.site.NewID = x.h.protocol.NewID()
+	}
+	if err := x.h.manager.Inject(x.request.Header, x.site, x.came.session, x.started); err != nil {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -272,13 +275,14 @@ func (x *exchange) Final(header http.Header, status int) error {
 		return err
 	}
 	result := session.Result{Session: x.came.session}
+	now := time.UnixMilli(time.Now().UnixMilli()) // as records keep it
 	if patch != nil && patch.Writes() {
-		if result, err = x.commit(patch); err != nil {
+		if result, err = x.commit(patch, now); err != nil {
 			return err
 		}
 	}
-	x.answer(header, status, result)
 	used := (patch == nil || !patch.NoTouch) && status != clientClosedRequest
+	x.answer(header, status, result, used, now)
 	x.touch = used && !result.Committed
 	if used {
 		x.keepAlive(x.after)
@@ -338,7 +342,7 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 
 // commit applies a patch and returns what the response has to do. The error is
 // what the client gets instead of the response.
-func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
+func (x *exchange) commit(patch *session.Patch, now time.Time) (session.Result, error) {
 	switch {
 	case !x.hasSite():
 		return session.Result{}, x.refuse(fmt.Errorf("a session for the host %q, which has no canonical form or is outside of the cookie's domain", x.request.Host))
@@ -348,7 +352,7 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 	}
 	// A client that hangs up does not undo what the application has done.
 	ctx, span := x.span("session.commit")
-	result, err := x.commitFitting(context.WithoutCancel(ctx), patch)
+	result, err := x.commitFitting(context.WithoutCancel(ctx), patch, now)
 	if span != nil {
 		endCommit(span, result, err)
 	}
@@ -369,13 +373,13 @@ func (x *exchange) commit(patch *session.Patch) (session.Result, error) {
 
 // commitFitting commits a patch, without what is of the visitor in it if that does
 // not fit: of this session, or of what a parallel response has made of it.
-func (x *exchange) commitFitting(ctx context.Context, patch *session.Patch) (result session.Result, err error) {
+func (x *exchange) commitFitting(ctx context.Context, patch *session.Patch, now time.Time) (result session.Result, err error) {
 	var malformed *session.MalformedError
 	if x.fromVisitor != nil {
 		err = x.h.manager.Fits(x.came.session, patch)
 	}
 	if err == nil {
-		result, err = x.h.manager.Commit(ctx, x.site, x.came.session, patch, time.Now())
+		result, err = x.h.manager.Commit(ctx, x.site, x.came.session, patch, now)
 	}
 	if x.fromVisitor == nil || !errors.As(err, &malformed) {
 		return result, err
@@ -383,7 +387,7 @@ func (x *exchange) commitFitting(ctx context.Context, patch *session.Patch) (res
 	if patch = x.withoutVisitor(patch); !patch.Writes() {
 		return session.Result{Session: x.came.session}, nil
 	}
-	return x.h.manager.Commit(ctx, x.site, x.came.session, patch, time.Now())
+	return x.h.manager.Commit(ctx, x.site, x.came.session, patch, now)
 }
 
 // refuse is the answer to an application that asks for what can't be done.
@@ -393,15 +397,16 @@ func (x *exchange) refuse(err error) error {
 }
 
 // answer puts into a response's header what the browser and caches have to know.
-func (x *exchange) answer(header http.Header, status int, result session.Result) {
+// used tells that the request is a use of the session.
+func (x *exchange) answer(header http.Header, status int, result session.Result, used bool, now time.Time) {
 	x.after = result.Session
 	x.belong(result)
 	x.cookies.Send(header, x.visit.line, result)
 	if status != clientClosedRequest {
-		x.refreshCookie(header, &result)
+		x.refreshCookie(header, &result, used, now)
 	}
 	secret := x.visit.hasCookie(header) // from before an error
-	if line := x.setCookie(result); line != "" {
+	if line := x.setCookie(result, now); line != "" {
 		x.visit.setCookie(header, line)
 		secret = secret || result.Cookie != session.CookieAgain
 	}
@@ -420,9 +425,15 @@ func shows(s *session.Session) bool {
 }
 
 // refreshCookie has the cookie sent again if the tag that came with it is not the
-// one of the kept cookies as they are now.
-func (x *exchange) refreshCookie(header http.Header, result *session.Result) {
-	if x.cookies == nil || result.Cookie != session.CookieKeep || result.Session == nil || x.cookies.Tag(result.Session) == x.came.tag {
+// one of the kept cookies as they are now, or if it ends with idle and the session
+// goes on.
+func (x *exchange) refreshCookie(header http.Header, result *session.Result, used bool, now time.Time) {
+	s := result.Session
+	if result.Cookie != session.CookieKeep || s == nil {
+		return
+	}
+	goesOn := x.h.Cookie.PersistentIdle && used && (result.Committed || x.h.manager.TouchDue(s, now))
+	if !goesOn && (x.cookies == nil || x.cookies.Tag(s) == x.came.tag) {
 		return
 	}
 	if !result.Committed {
@@ -431,8 +442,8 @@ func (x *exchange) refreshCookie(header http.Header, result *session.Result) {
 		if caching.Shareable(header) || caching.FromCache(header) {
 			return
 		}
-		current, err := x.h.manager.Reload(context.WithoutCancel(x.request.Context()), result.Session, time.Now())
-		if err != nil || current == nil || x.cookies.Tag(current) == x.came.tag {
+		current, err := x.h.manager.Reload(context.WithoutCancel(x.request.Context()), s, now)
+		if err != nil || current == nil || !goesOn && x.cookies.Tag(current) == x.came.tag {
 			return
 		}
 		result.Session = current
@@ -441,14 +452,17 @@ func (x *exchange) refreshCookie(header http.Header, result *session.Result) {
 }
 
 // setCookie returns the Set-Cookie line that a result calls for, or "".
-func (x *exchange) setCookie(result session.Result) string {
-	switch result.Cookie {
+func (x *exchange) setCookie(result session.Result, now time.Time) string {
+	switch s := result.Session; result.Cookie {
 	case session.CookieSet, session.CookieAgain:
 		var age time.Duration // until the browser closes
-		if s := result.Session; x.h.Cookie.Persistent || x.h.manager.Persistent(s, time.Now()) {
-			age = max(time.Until(s.Deadline()), time.Second)
+		switch {
+		case x.h.Cookie.PersistentIdle:
+			age = max(x.h.manager.UsedUntil(s, now).Sub(now), time.Second)
+		case x.h.Cookie.Persistent || x.h.manager.Persistent(s, now):
+			age = max(s.Deadline().Sub(now), time.Second)
 		}
-		return x.h.cookie.SetLine(result.Session.Token().Cookie(x.cookies.Tag(result.Session)), x.secure, age)
+		return x.h.cookie.SetLine(s.Token().Cookie(x.cookies.Tag(s)), x.secure, age)
 	case session.CookieExpire:
 		return x.h.cookie.ExpireLine(x.secure)
 	}

@@ -40,8 +40,8 @@ func init() {
 // Handler gives the applications behind it server-side sessions. The browser
 // holds one opaque cookie; the application reads its session from the request
 // headers `X-Session-Id`, `X-Session-User`, `X-Session-Version` and
-// `X-Session-Data`, and changes it with the response headers `X-Session-Set`,
-// `X-Session-Unset` and `X-Session-Control`. Requests without a session have
+// `X-Session-Data`, and changes it with the response headers `X-Session-Put`,
+// `X-Session-Set`, `X-Session-Unset` and `X-Session-Control`. Requests without a session have
 // none of these headers, whatever the client sends, and clients never see the
 // response headers.
 //
@@ -104,11 +104,18 @@ type Handler struct {
 	// all data in one header.
 	Forward []session.Forward `json:"forward,omitempty"`
 
+	// Which headers show the session to the application: `id`, `user`, `version`,
+	// `data`, `expires` (when the session ends if it is not used again, in seconds
+	// since 1970), `signed_in` (when the user signed in, likewise) and `new_id` (on
+	// requests without a session, too: the id of a session that the response
+	// begins). Default: id, user, version, and data unless keys are forwarded.
+	RequestHeaders []string `json:"request_headers,omitempty"`
+
 	// What the names of all headers begin with. Default: `X-Session-`.
 	HeaderPrefix string `json:"header_prefix,omitempty"`
 
 	// The most bytes of session data in the headers of a request. Common
-	// applications accept 8 KiB of headers in all. Default: 4096.
+	// applications accept 8 KiB of headers in all. Default: 4096. At most 61440.
 	Exposed int `json:"exposed,omitempty"`
 
 	// The most bytes of data in a session. Default: 65536.
@@ -179,10 +186,10 @@ type repeatedLines struct {
 	cached, cachedCookies, noHost, unsaved, refused, shareable, tooLarge, ownCookie logging.Repeated
 }
 
-// Subject says which data key holds the signed-in user.
+// Subject says where in the data the signed-in user is.
 type Subject struct {
-	// The top-level data key whose value is the user, a string or a number.
-	// Default: `user`.
+	// The data key whose value is the user, a string or a number, or a path to
+	// it with dots, such as `user.id`. Any other value is nobody. Default: `user`.
 	Key string `json:"key,omitempty"`
 
 	// How many sessions a user may have; signing in once more ends the one
@@ -254,8 +261,10 @@ func (h *Handler) StripsCookie(name string) bool {
 	return h.appCookies != nil && h.appCookies.Keeper.Manages(name)
 }
 
-// SetHeader implements [sessionapp.SessionHandler].
-func (h *Handler) SetHeader() string { return h.protocol.HeaderName("Set", "", "") }
+// SetHeaders implements [sessionapp.SessionHandler].
+func (h *Handler) SetHeaders() []string {
+	return []string{h.protocol.HeaderName("Set", "", ""), h.protocol.HeaderName("Put", "", "")}
+}
 
 // SpansHosts implements [sessionapp.SessionHandler].
 func (h *Handler) SpansHosts() bool { return h.Cookie.Domain != "" }

@@ -44,6 +44,11 @@ type Cookie struct {
 	// Whether the cookie outlives the browser's closing. If so, the caller is
 	// to give SetLine the time that the session has left.
 	Persistent bool `json:"persistent,omitempty"`
+
+	// Whether it ends, if it outlives the browser's closing, when the session
+	// does that is not used any more, rather than at the session's deadline. It
+	// implies Persistent.
+	PersistentIdle bool `json:"persistent_idle,omitempty"`
 }
 
 func (c Cookie) autoName() bool { return c.Name == "" || c.Name == "auto" }

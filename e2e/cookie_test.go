@@ -427,7 +427,7 @@ func TestCookieMaxAge(t *testing.T) {
 		}
 		s := serve(t, probed, site+"reverse_proxy "+a.host())
 		r := s.signedIn("alice")
-		if got := maxAge(t, r); !near(got, usual) {
+		if got := maxAge(t, r); got != usual {
 			t.Errorf("%s: signing in: Max-Age %d", name, got)
 		}
 		cookie := r.cookie()
@@ -435,13 +435,14 @@ func TestCookieMaxAge(t *testing.T) {
 			query, why string
 			want       int
 		}{
+			{"control=max-age%3D60", "short", 60},
 			{"control=max-age%3D3600", "remember me", 3600},
 			{"control=max-age%3D360000", "over the limit", 36000},
 			{"control=renew", "it stays remembered", 36000},
 			{"control=max-age%3D0", "back", usual},
 		} {
 			r = s.get("/?"+tt.query, cookie)
-			if got := maxAge(t, r); !near(got, tt.want) || r.cookie() == "" {
+			if got := maxAge(t, r); got != tt.want && !(tt.query == "control=renew" && near(got, tt.want)) || r.cookie() == "" {
 				t.Errorf("%s, %s: Max-Age %d, want %d: %q", name, tt.why, got, tt.want, r.raw)
 			}
 			cookie = r.cookie()
@@ -452,6 +453,57 @@ func TestCookieMaxAge(t *testing.T) {
 		if r = s.get("/?set=n%3D1", cookie); r.Header.Get("Set-Cookie") != "" {
 			t.Errorf("%s: the cookie is sent again: %q", name, r.raw)
 		}
+	}
+}
+
+// The cookie ends with idle, and goes on with it.
+func TestCookieThatEndsWithIdle(t *testing.T) {
+	a := app(t, scripted)
+	site := func(settings string) string {
+		return "session {\n\tidle 10m\n\tlifetime 20m\n\t" + settings + "\n\tcookie {\n\t\tpersistent idle\n\t}\n}\nreverse_proxy " + a.host()
+	}
+	s := serve(t, storeOption("memory"), site("touch 1ms")) // so each use is due
+	r := s.get("/?set=n%3D1", "")
+	first := r.cookie()
+	if got := maxAge(t, r); got != 600 {
+		t.Errorf("at the begin: Max-Age %d", got)
+	}
+	for _, tt := range []struct {
+		query string
+		want  int // -1: not sent
+	}{
+		{"", 600},
+		{"set=n%3D2", 600},
+		{"set=n%3D3&control=no-touch", -1},
+		{"control=no-touch", -1},
+		{"h.Cache-Control=public", -1},
+		{"control=max-age%3D60", 60},
+		{"control=max-age%3D0", 600},
+	} {
+		var r *response
+		for range 20 { // by then a millisecond has passed
+			if r = s.get("/?"+tt.query, first); r.cookie() != "" {
+				break
+			}
+		}
+		if got := maxAge(t, r); got != tt.want || got >= 0 && r.cookie() != first {
+			t.Errorf("%q: Max-Age %d, want %d: %q", tt.query, got, tt.want, r.raw)
+		}
+		if cc := r.Header.Get("Cache-Control"); tt.want >= 0 && !strings.Contains(cc, "private") && !strings.Contains(cc, "no-store") {
+			t.Errorf("%q: Cache-Control %q", tt.query, cc)
+		}
+	}
+	s.load(storeOption("memory"), site("touch 1m")) // so none is
+	cookie := s.get("/?set=user%3Dalice", "").cookie()
+	for query, want := range map[string]int{"": -1, "set=n%3D2": 600} {
+		if got := maxAge(t, s.get("/?"+query, cookie)); got != want {
+			t.Errorf("no touch is due, %q: Max-Age %d, want %d", query, got, want)
+		}
+	}
+	s.load(storeOption("memory"), "session {\n\tidle 10m\n\tlifetime 10m\n\tcookie {\n\t\tpersistent idle\n\t}\n}\nreverse_proxy "+a.host())
+	r = s.get("/?set=n%3D1", "")
+	if got := maxAge(t, r); got != 600 {
+		t.Errorf("at the deadline: Max-Age %d", got)
 	}
 }
 

@@ -193,7 +193,7 @@ func (a *application) last() *http.Request {
 }
 
 // scripted is an application that says with each response what the request's
-// query parameters set, unset, control ask for; other parameters named h.NAME
+// query parameters put, set, unset, control ask for; other parameters named h.NAME
 // become headers, and status the status.
 func scripted(w http.ResponseWriter, r *http.Request) {
 	scriptedHeaders(w, r)
@@ -207,7 +207,7 @@ func scriptedHeaders(w http.ResponseWriter, r *http.Request) {
 	for name, values := range r.URL.Query() {
 		for _, value := range values {
 			switch {
-			case name == "set" || name == "unset" || name == "control":
+			case name == "put" || name == "set" || name == "unset" || name == "control":
 				w.Header().Add("X-Session-"+name, value)
 			case name == "status":
 				fmt.Sscan(value, &status)

@@ -91,6 +91,31 @@ func TestSessionMatcher(t *testing.T) {
 	}
 }
 
+func TestSubjectAtAPath(t *testing.T) {
+	a := app(t, scripted)
+	s := serve(t, storeOption("memory"), `@alice session user.id alice
+	route {
+		session {
+			subject user.id
+		}
+		header @alice X-Alice {http.auth.user.id}
+		reverse_proxy `+a.host()+`
+	}`)
+	object := func(object string) string { return "/?set=" + url.QueryEscape(object) }
+	cookie := s.get(object(`{"user":{"id":"alice","name":"Alice"}}`), "").cookie()
+	if r := s.get("/", cookie); r.Header.Get("X-Alice") != "alice" || !strings.HasPrefix(r.body, `user=alice data={"user":{"id":"alice","name":"Alice"}}`) {
+		t.Errorf("the application is shown %q", r.body)
+	}
+	r := s.get("/?unset=user", cookie)
+	if r.cookie() == "" || idOf(r.cookie()) == idOf(cookie) {
+		t.Errorf("signing out: %q", r.raw)
+	}
+	r = s.get(object(`{"user":{"id":["alice"]}}`), "")
+	if r.Header.Get("X-Alice") != "" || r.StatusCode != 200 || !strings.HasPrefix(s.get("/", r.cookie()).body, "user= data={") {
+		t.Errorf("a list as the id: %q", r.raw)
+	}
+}
+
 // The key of the subject is not there when nobody is signed in, whatever the
 // application writes into it.
 func TestSessionMatcherSubject(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 func keys(n int) string {
 	var b strings.Builder
 	for i := range n {
-		fmt.Fprintf(&b, `,"k%d":1`, i)
+		fmt.Fprintf(&b, `,"%x":1`, i)
 	}
 	return "{" + b.String()[1:] + "}"
 }
@@ -47,12 +47,9 @@ func TestRule4MalformedHeadersAreRefused(t *testing.T) {
 		{"bad percent in a form", set("user=s3cret%zz"), "not percent-encoded correctly"},
 		{"Latin-1", set("{\"name\":\"s3cret J\xfcrgen\"}"), `\\uXXXX`},
 		{"Latin-1 in a form", set("name=s3cret%FC"), "percent-encoded"},
-		{"half a surrogate pair", set(`{"name":"s3cret \ud83d"}`), "half a surrogate pair"},
-		{"subject of a wrong type", set(`{"user":{"name":"s3cret"}}`), "the subject must be a string or a number"},
-		{"subject true", set(`{"user":true}`), "the subject must be a string or a number"},
-		{"too deep", set(nested(17)), "nested deeper than 16"},
-		{"too many keys", set(keys(257)), "257 keys or more in one object, 256 are allowed"},
-		{"long key", set(`{"` + strings.Repeat("k", 129) + `":"s3cret"}`), "has 129 bytes, more than 128"},
+		{"too deep", set(nested(33)), "nested deeper than 32"},
+		{"too many keys", set(keys(1025)), "1025 keys or more in one object, 1024 are allowed"},
+		{"long key", set(`{"` + strings.Repeat("k", 257) + `":"s3cret"}`), "has 257 bytes, more than 256"},
 		{"over max_data", set("n=" + strings.Repeat("x", 9000)), "9002 bytes, more than the 8192 of max_data"},
 		{"over max_data together", strings.Repeat(set("n="+strings.Repeat("x", 3000)), 3), "9006 bytes, more than the 8192 of max_data"},
 		{"over exposed", set("n=" + strings.Repeat("x", 5000)), "bytes of headers, 4096 are allowed"},
@@ -108,18 +105,18 @@ func TestRule4MalformedHeadersAreRefused(t *testing.T) {
 // What is allowed is not refused: the limits are where they are said to be.
 func TestRule7WithinTheLimits(t *testing.T) {
 	a := app(t, scripted)
-	s := serve(t, probed, "session {\n\tmax_data 8KiB\n\texposed 8KiB\n}\nreverse_proxy "+a.host())
+	s := serve(t, probed, "session {\n\tmax_data 16KiB\n\texposed 16KiB\n}\nreverse_proxy "+a.host())
 	for name, value := range map[string]string{
 		"empty object":   `{}`,
 		"empty value":    "draft=",
 		"two objects":    `{"a":1},{"b":2}`,
 		"UTF-8":          "{\"name\":\"J\u00fcrgen \U0001F600\"}",
-		"deep":           nested(16),
-		"many keys":      keys(256),
-		"long key":       `{"` + strings.Repeat("k", 128) + `":1}`,
+		"deep":           nested(32),
+		"many keys":      keys(1024),
+		"long key":       `{"` + strings.Repeat("k", 256) + `":1}`,
 		"number as user": `{"user":42}`,
 		"no user":        `{"user":null}`,
-		"large":          `{"x":"` + strings.Repeat("x", 8192-8) + `"}`,
+		"large":          `{"x":"` + strings.Repeat("x", 16384-8) + `"}`,
 	} {
 		if r := s.get("/?set="+url.QueryEscape(value), ""); r.StatusCode != http.StatusOK || r.cookie() == "" {
 			t.Errorf("%s: %.300q", name, r.raw)
@@ -213,6 +210,7 @@ func TestRepeatedLogLines(t *testing.T) {
 		"/?h.Set-Cookie=k%3D1%3B%20Secure":                 "ignoring a cookie that the application sets",
 		"/?h.Set-Cookie=csid%3D1":                          "dropping a cookie that the application sets",
 		"/?control=revoke-others":                          "revoke-others without a subject",
+		"/?set=%7B%22user%22%3A%7B%22id%22%3A1%7D%7D":      "nobody is signed in",
 		"/?set=a%3Db&control=max-age%3D99999999999":        "max-age is more than remember allows",
 		"/?set=a%3Db&control=destroy,no-touch,max-age%3D1": "destroy wins",
 	} {

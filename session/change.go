@@ -30,9 +30,10 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 		return change{}, err
 	}
 	if err := m.protocol.exposure(content); err != nil {
-		return change{}, malformed("Set", err)
+		return change{}, p.malformed(err)
 	}
 	c := change{was: s, edited: edited, noTouch: s != nil && p.NoTouch && p.MaxAge == nil}
+	m.warnOdd(was, content, s)
 	// Dropping all data drops the subject with it, even if the same one signs
 	// in with the same response.
 	moved := p.Clear || content.subject != was.subject
@@ -73,7 +74,10 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	}
 	switch {
 	case s == nil || c.replaced:
-		next.token = NewToken()
+		next.token = Token{ID: site.NewID}.renew()
+		if site.NewID == "" {
+			next.token.ID = newID()
+		}
 		next.old, next.renewed = nil, time.Time{}
 	case c.renewed:
 		next.token = s.token.renew()

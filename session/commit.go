@@ -101,8 +101,9 @@ func (m *Manager) create(ctx context.Context, site Site, p *Patch, now time.Time
 	}
 	err = m.store.put(ctx, c.next.ID(), 0, c.entry(m.policy, now))
 	if err != nil && !isAnswer(err) && ctx.Err() == nil {
-		// Perhaps on a connection that was dead. Once more, as another session:
-		// should the first one come late, nobody will ever have its secret.
+		// Perhaps on a connection that was dead. Once more, with another secret and,
+		// unless the application knows it, another id: should the first one come
+		// late, nobody will ever have its secret.
 		if c, err = m.change(site, nil, p, now); err != nil {
 			return Result{}, err
 		}

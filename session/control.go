@@ -24,11 +24,11 @@ func (e *MalformedError) Unwrap() error { return e.Err }
 
 func malformed(header string, err error) error { return &MalformedError{Header: header, Err: err} }
 
-// parsePatch reads the values of the three control headers, one string a line.
+// parsePatch reads the values of the control headers, one string a line.
 // limit bounds their bytes in all. Errors are *MalformedError.
-func parsePatch(set, unset, control []string, limit int) (*Patch, error) {
+func parsePatch(put, set, unset, control []string, limit int) (*Patch, error) {
 	size := 0
-	for _, lines := range [][]string{set, unset, control} {
+	for _, lines := range [][]string{put, set, unset, control} {
 		for _, line := range lines {
 			size += len(line)
 		}
@@ -37,6 +37,13 @@ func parsePatch(set, unset, control []string, limit int) (*Patch, error) {
 		return nil, malformed("Set", fmt.Errorf("the control headers have %d bytes, more than the %d of max_data", size, limit))
 	}
 	p := new(Patch)
+	for _, line := range put {
+		objects, err := decodeObjects(strings.Trim(line, " \t"))
+		if err != nil {
+			return nil, malformed("Put", err)
+		}
+		p.Put = append(p.Put, objects...)
+	}
 	for _, line := range set {
 		objects, err := parseSet(line)
 		if err != nil {

@@ -40,7 +40,7 @@ func TestSet(t *testing.T) {
 		{"form, UTF-8", []string{"a=é&b=%C3%A9"}, `[{"a":"é","b":"é"}]`},
 		{"form, control characters", []string{"a=%0d%0a%00"}, `[{"a":"\r\n\u0000"}]`},
 		{"form, null is text", []string{"a=null"}, `[{"a":"null"}]`},
-		{"form, key of 128", []string{strings.Repeat("k", 128) + "=1"}, `[{"` + strings.Repeat("k", 128) + `":"1"}]`},
+		{"form, key of 256", []string{strings.Repeat("k", 256) + "=1"}, `[{"` + strings.Repeat("k", 256) + `":"1"}]`},
 		{"empty", []string{""}, ""},
 		{"blank", []string{" \t "}, ""},
 		{"second line empty", []string{"a=1", ""}, ""},
@@ -57,7 +57,7 @@ func TestSet(t *testing.T) {
 		{"form, key with a space", []string{"a b=1"}, ""},
 		{"form, key with a plus", []string{"a+b=1"}, ""},
 		{"form, key with a bracket", []string{"a[]=1"}, ""},
-		{"form, key of 129", []string{strings.Repeat("k", 129) + "=1"}, ""},
+		{"form, key of 257", []string{strings.Repeat("k", 257) + "=1"}, ""},
 		{"form, bad percent", []string{"a=%zz"}, ""},
 		{"form, cut percent", []string{"a=%2"}, ""},
 		{"form, Latin-1", []string{"a=caf\xe9"}, ""},
@@ -65,7 +65,7 @@ func TestSet(t *testing.T) {
 		{"json, Latin-1", []string{"{\"a\":\"caf\xe9\"}"}, ""},
 	}
 	for _, test := range tests {
-		p, err := parsePatch(test.lines, nil, nil, 1<<16)
+		p, err := parsePatch(nil, test.lines, nil, nil, 1<<16)
 		if err != nil || test.want == "" {
 			if malformed := new(MalformedError); test.want != "" || p != nil || !errors.As(err, &malformed) || malformed.Header != "Set" {
 				t.Errorf("%s: got %+v, error %v", test.name, p, err)
@@ -78,17 +78,51 @@ func TestSet(t *testing.T) {
 	}
 }
 
-func TestFormOf257KeysIsRefused(t *testing.T) {
+func TestFormOf1025KeysIsRefused(t *testing.T) {
 	var pairs []string
-	for i := range 257 {
+	for i := range 1025 {
 		pairs = append(pairs, fmt.Sprintf("k%d=1", i))
 	}
-	if _, err := parsePatch([]string{strings.Join(pairs[:256], "&")}, nil, nil, 1<<16); err != nil {
+	if _, err := parsePatch(nil, []string{strings.Join(pairs[:1024], "&")}, nil, nil, 1<<16); err != nil {
 		t.Error(err)
 	}
-	_, err := parsePatch([]string{strings.Join(pairs, "&")}, nil, nil, 1<<16)
-	if err == nil || !strings.Contains(err.Error(), "257") || !strings.Contains(err.Error(), "256") {
+	_, err := parsePatch(nil, []string{strings.Join(pairs, "&")}, nil, nil, 1<<16)
+	if err == nil || !strings.Contains(err.Error(), "1025") || !strings.Contains(err.Error(), "1024") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestPut(t *testing.T) {
+	tests := []struct {
+		name  string
+		lines []string
+		want  string // the objects, as JSON; "" if they are refused
+	}{
+		{"null is kept", []string{`{"a":null,"b":{"c":null}}`}, `[{"a":null,"b":{"c":null}}]`},
+		{"empty", []string{` {} `}, `[{}]`},
+		{"several lines, and joined ones", []string{`{"a":1}`, `{"a":2}, {"b":3}`}, `[{"a":1},{"a":2},{"b":3}]`},
+		{"form", []string{"a=1"}, ""},
+		{"array", []string{`[1]`}, ""},
+		{"nothing", []string{" "}, ""},
+		{"null", []string{"null"}, ""},
+		{"key twice", []string{`{"a":1,"a":2}`}, ""},
+		{"too deep", []string{nested(`{"a":`, "1", "}", maxDepth+1)}, ""},
+		{"Latin-1", []string{"{\"a\":\"caf\xe9\"}"}, ""},
+	}
+	for _, test := range tests {
+		p, err := parsePatch(test.lines, nil, nil, nil, 1<<16)
+		if err != nil || test.want == "" {
+			if malformed := new(MalformedError); test.want != "" || p != nil || !errors.As(err, &malformed) || malformed.Header != "Put" {
+				t.Errorf("%s: got %+v, error %v", test.name, p, err)
+			}
+			continue
+		}
+		if got, _ := json.Marshal(p.Put); string(got) != test.want || !p.Writes() || !p.sets() {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
+		}
+	}
+	if _, err := parsePatch([]string{`{"a":"` + strings.Repeat("x", 90) + `"}`}, []string{"b=1"}, nil, nil, 100); err == nil {
+		t.Error("the size of a Put line does not count")
 	}
 }
 
@@ -105,10 +139,10 @@ func TestUnset(t *testing.T) {
 		{[]string{" , "}, nil},
 		{[]string{"a", ""}, nil},
 		{[]string{"caf\xe9"}, nil},
-		{[]string{strings.Repeat("k", 129)}, nil},
+		{[]string{strings.Repeat("k", 257)}, nil},
 	}
 	for _, test := range tests {
-		p, err := parsePatch(nil, test.lines, nil, 1<<16)
+		p, err := parsePatch(nil, nil, test.lines, nil, 1<<16)
 		if (err == nil) != (test.want != nil) || err == nil && !reflect.DeepEqual(p.Unset, test.want) {
 			t.Errorf("%q: got %+v, error %v", test.lines, p, err)
 		}
@@ -164,12 +198,12 @@ func TestControl(t *testing.T) {
 		{"caf\xe9", nil},
 	}
 	for _, test := range tests {
-		p, err := parsePatch(nil, nil, []string{test.line}, 1<<16)
+		p, err := parsePatch(nil, nil, nil, []string{test.line}, 1<<16)
 		if (err == nil) != (test.want != nil) || err == nil && !reflect.DeepEqual(p, test.want) {
 			t.Errorf("%q: got %+v, error %v", test.line, p, err)
 		}
 	}
-	p, err := parsePatch(nil, nil, []string{"renew", "max-age=1"}, 1<<16)
+	p, err := parsePatch(nil, nil, nil, []string{"renew", "max-age=1"}, 1<<16)
 	if err != nil || !p.Renew || p.MaxAge == nil {
 		t.Errorf("two lines: got %+v, error %v", p, err)
 	}
@@ -242,7 +276,7 @@ func TestMessagesTellTheFixAndNoValues(t *testing.T) {
 		} else {
 			control = []string{test.control}
 		}
-		_, err := parsePatch(set, nil, control, 1000)
+		_, err := parsePatch(nil, set, nil, control, 1000)
 		if err == nil {
 			t.Errorf("%q is accepted", test.set+test.control)
 			continue

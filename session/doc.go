@@ -3,8 +3,8 @@
 // that loads and commits sessions. It knows neither Caddy nor Redis nor
 // cookies.
 //
-// A [Manager] loads the [Session] of a request ([Manager.Load]). A [Protocol]
-// shows it to the application ([Protocol.Inject]) and takes from the response
+// A [Manager] loads the [Session] of a request ([Manager.Load]). It shows it to
+// the application ([Manager.Inject]) by a [Protocol], which takes from the response
 // what is to be changed ([Protocol.Take]), a [Patch]. The manager commits that
 // ([Manager.Commit]). Sessions are kept in a [Store]. An [Operator] sees them and
 // ends them.

@@ -55,7 +55,7 @@ func Example() {
 		return
 	}
 	request := http.Header{}
-	if err := protocol.Inject(request, s); err != nil {
+	if err := manager.Inject(request, site, s, time.Now()); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -1,6 +1,12 @@
 package session
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
+
+// Inject is Manager.Inject for what does not depend on the time or the request.
+func (p *Protocol) Inject(h http.Header, s *Session) error { return p.inject(h, s, time.Time{}, "") }
 
 // IDSize is the length of an id.
 const IDSize = idSize

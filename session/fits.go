@@ -12,7 +12,7 @@ func (m *Manager) Fits(s *Session, p *Patch) error {
 		return err
 	}
 	if err := m.protocol.exposure(next); err != nil {
-		return malformed("Set", err)
+		return p.malformed(err)
 	}
 	return nil
 }

@@ -25,20 +25,20 @@ func FuzzToken(f *testing.F) {
 }
 
 func FuzzControlHeaders(f *testing.F) {
-	f.Add(`{"user":"alice","cart":{"sku1":2},"draft":null}`, "a, b", "renew, max-age=60")
-	f.Add(`user=alice&lang=f%C3%A9`, "", "")
-	f.Add(`{"a":{"b":1}},{"a":{"b":{"c":"\ud83d\ude00"}}},{"a":null}`, "", "clear, if-version=1")
-	f.Add(`{"user":1e400,"":[[{"\u0000":-0}]]}`, "user", "no-touch,revoke-others,destroy")
+	f.Add("", `{"user":"alice","cart":{"sku1":2},"draft":null}`, "a, b", "renew, max-age=60")
+	f.Add(`{"user":null,"a":{"b":{"c":null}}}`, `user=alice&lang=f%C3%A9`, "", "")
+	f.Add(`{"a":null},{"user":1}`, `{"a":{"b":1}},{"a":{"b":{"c":"\ud83d\ude00"}}},{"a":null}`, "", "clear, if-version=1")
+	f.Add("{}", `{"user":1e400,"":[[{"\u0000":-0}]]}`, "user", "no-touch,revoke-others,destroy")
 	policy := DefaultPolicy()
 	policy.MaxData = 2000
-	f.Fuzz(func(t *testing.T, set, unset, control string) {
+	f.Fuzz(func(t *testing.T, put, set, unset, control string) {
 		lines := func(s string) []string {
 			if s == "" {
 				return nil
 			}
 			return []string{s}
 		}
-		p, err := parsePatch(lines(set), lines(unset), lines(control), policy.MaxData)
+		p, err := parsePatch(lines(put), lines(set), lines(unset), lines(control), policy.MaxData)
 		if err != nil {
 			if p != nil {
 				t.Error("half of a patch")

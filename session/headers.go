@@ -6,8 +6,10 @@ import (
 	"maps"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // defaultPrefix begins the names of all headers between us and applications.
@@ -32,17 +34,26 @@ type Protocol struct {
 	custom  map[string]struct{} // folded forward names outside the prefix
 	forward []Forward           // with canonical header names
 	names   map[string]string   // of all our headers, by what they fold to
-	whole   bool                // data goes in one header, not by forward lines
 	exposed int
 
-	id, user, version, data string // to the upstream
-	set, unset, control     string // from the upstream
+	// To the upstream, "" for those that it does not want.
+	id, user, version, data, expires, signedIn, newID string
+	shown                                             int // how many of them it wants
+
+	put, set, unset, control string // from the upstream
 }
 
-// NewProtocol returns the protocol for a prefix ("" for X-Session-). With
-// forward lines, data goes upstream by them alone. The limits and the name of
-// the subject's key come from policy, which must be valid.
-func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, error) {
+// RequestHeaders returns what the headers are called that may show a session to the
+// application.
+func RequestHeaders() []string {
+	return []string{"id", "user", "version", "data", "expires", "signed_in", "new_id"}
+}
+
+// NewProtocol returns the protocol for a prefix ("" for X-Session-). The limits and
+// the subject's place come from policy, which must be valid. show has
+// the [RequestHeaders] that the application wants, by default id, user, version, and, if
+// there are no forward lines, data.
+func NewProtocol(prefix string, forward []Forward, policy Policy, show ...string) (*Protocol, error) {
 	if err := policy.Validate(); err != nil {
 		return nil, err
 	}
@@ -54,13 +65,30 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 	}
 	name := func(suffix string) string { return textproto.CanonicalMIMEHeaderKey(prefix + suffix) }
 	p := &Protocol{
-		prefix: prefix, folded: fold(prefix), custom: map[string]struct{}{}, whole: len(forward) == 0, exposed: policy.Exposed,
-		id: name("Id"), user: name("User"), version: name("Version"), data: name("Data"),
-		set: name("Set"), unset: name("Unset"), control: name("Control"),
+		prefix: prefix, folded: fold(prefix), custom: map[string]struct{}{}, exposed: policy.Exposed,
+		put: name("Put"), set: name("Set"), unset: name("Unset"), control: name("Control"),
 	}
 	p.names = map[string]string{}
-	for _, ours := range []string{p.id, p.user, p.version, p.data, p.set, p.unset, p.control} {
+	for _, ours := range []string{p.put, p.set, p.unset, p.control} {
 		p.names[fold(ours)] = ours
+	}
+	if len(show) == 0 {
+		show = []string{"id", "user", "version"}
+		if len(forward) == 0 {
+			show = append(show, "data")
+		}
+	}
+	for i, to := range []*string{&p.id, &p.user, &p.version, &p.data, &p.expires, &p.signedIn, &p.newID} {
+		word := RequestHeaders()[i]
+		header := name(strings.ReplaceAll(word, "_", "-"))
+		p.names[fold(header)] = header
+		if slices.Contains(show, word) {
+			*to = header
+			p.shown++
+		}
+	}
+	if p.shown < len(show) {
+		return nil, fmt.Errorf("request_headers: write each at most once of %s", strings.Join(RequestHeaders(), ", "))
 	}
 	for _, f := range forward {
 		header := f.Header
@@ -71,8 +99,12 @@ func NewProtocol(prefix string, forward []Forward, policy Policy) (*Protocol, er
 			return nil, err
 		}
 		f.Header = textproto.CanonicalMIMEHeaderKey(header)
-		if f.Key == policy.SubjectKey && f.Header == p.user {
-			continue // it is there anyway
+		if user := name("User"); f.Key == policy.SubjectKey && f.Header == user {
+			if p.user == "" {
+				p.user = user
+				p.shown++
+			}
+			continue
 		}
 		if err := p.add(f.Key, f.Header); err != nil {
 			return nil, err
@@ -153,12 +185,15 @@ var errExposed = errors.New("more session data than the limit of exposed")
 // exposure returns an error that wraps errExposed if the values that Inject
 // would set have more bytes than allowed.
 func (p *Protocol) exposure(c content) error {
-	size := encodedLen(c.subject)
-	if p.whole {
+	size := 0
+	if p.user != "" {
+		size += encodedLen(c.subject)
+	}
+	if p.data != "" {
 		size += len(c.data)
 	}
 	for _, f := range p.forward {
-		if value, ok := lookup(c.data, f.Key); ok {
+		if value, ok := lookupValue(c.data, f.Key); ok {
 			size += encodedLen(plainText(value))
 		}
 	}
@@ -168,35 +203,58 @@ func (p *Protocol) exposure(c content) error {
 	return nil
 }
 
-// Inject sets the headers that show s to the application; a nil s sets none.
-// If they would be more than the policy allows to be exposed, the error says so
-// and nothing is set. The caller has removed all managed names before.
-func (p *Protocol) Inject(h http.Header, s *Session) error {
+// NewID returns the id that a session is to have which the response to a request
+// begins, if the application wants to know, else "".
+func (p *Protocol) NewID() string {
+	if p.newID == "" {
+		return ""
+	}
+	return newID()
+}
+
+// inject sets the headers that show s to the application, and a new id unless that
+// is ""; a nil s sets none. expires is when s ends, if that is wanted.
+func (p *Protocol) inject(h http.Header, s *Session, expires time.Time, newID string) error {
+	if s != nil {
+		if err := p.exposure(s.content); err != nil {
+			return fmt.Errorf("forwarding session %s: %w", s.ID(), err)
+		}
+	}
+	if p.newID != "" && newID != "" {
+		h[p.newID] = []string{newID}
+	}
 	if s == nil {
 		return nil
 	}
-	if err := p.exposure(s.content); err != nil {
-		return fmt.Errorf("forwarding session %s: %w", s.ID(), err)
+	values := make([]string, 0, p.shown) // one allocation for all lists of one
+	set := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
-	values := make([]string, 4) // one allocation for the four lists of one
-	set := func(i int, name, value string) {
-		values[i] = value
-		h[name] = values[i : i+1 : i+1]
+	if p.id != "" {
+		set(p.id, s.ID())
 	}
-	set(0, p.id, s.ID())
-	set(1, p.version, strconv.FormatUint(s.version, 10))
-	if s.subject != "" {
-		set(2, p.user, EncodeValue(s.subject))
+	if p.version != "" {
+		set(p.version, strconv.FormatUint(s.version, 10))
 	}
-	if p.whole {
+	if p.expires != "" {
+		set(p.expires, strconv.FormatInt(expires.Unix(), 10))
+	}
+	if s.subject != "" && p.user != "" {
+		set(p.user, EncodeValue(s.subject))
+	}
+	if s.subject != "" && p.signedIn != "" {
+		set(p.signedIn, strconv.FormatInt(s.signedIn.Unix(), 10))
+	}
+	if p.data != "" {
 		text := s.text
 		if text == "" {
 			text = string(s.data)
 		}
-		set(3, p.data, text)
+		set(p.data, text)
 	}
 	for _, f := range p.forward {
-		if value, ok := lookup(s.data, f.Key); ok {
+		if value, ok := lookupValue(s.data, f.Key); ok {
 			h[f.Header] = []string{EncodeValue(plainText(value))}
 		}
 	}
@@ -219,12 +277,12 @@ func (p *Protocol) StripResponse(h http.Header) {
 // for, nil if there are none. Only the exact names are obeyed. limit bounds
 // their size in bytes. Errors are [*MalformedError].
 func (p *Protocol) Take(h http.Header, limit int) (*Patch, error) {
-	set, unset, control := h[p.set], h[p.unset], h[p.control]
+	put, set, unset, control := h[p.put], h[p.set], h[p.unset], h[p.control]
 	p.StripResponse(h)
-	if len(set)+len(unset)+len(control) == 0 {
+	if len(put)+len(set)+len(unset)+len(control) == 0 {
 		return nil, nil
 	}
-	return parsePatch(set, unset, control, limit)
+	return parsePatch(put, set, unset, control, limit)
 }
 
 // Strip removes every header for whose name managed is true.

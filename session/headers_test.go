@@ -4,13 +4,15 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestFoldedNamesAreStripped(t *testing.T) {
 	pr := protocol(t, "", Forward{Key: "role", Header: "X-Remote-Role"})
-	for _, name := range []string{"Id", "User", "Version", "Data", "Set", "Unset", "Control", "Anything", ""} {
+	for _, name := range []string{"Id", "User", "Version", "Data", "Put", "Set", "Unset", "Control", "Anything", ""} {
 		for _, spelling := range []string{
 			"X-Session-" + name, "x-session-" + name, "X_Session_" + name, "x.session." + name, "X~Session~" + name,
 			"X-SESSION_" + strings.ToUpper(name), "x!session#" + strings.ToLower(name), "X-Session_" + name, "X-Session-" + name + "_X",
@@ -92,8 +94,8 @@ func TestInject(t *testing.T) {
 		}},
 		{
 			"forward lines",
-			protocol(t, "", Forward{"role", "x-remote-role"}, Forward{"my_key.é", ""}, Forward{"n", ""}, Forward{"o", ""}, Forward{"none", ""}, Forward{"user", ""}),
-			sample(`{"my_key.\u00e9":"v","n":1.50,"o":{"a":["\u00e9"]},"other":1,"role":"admin","user":"u"}`, "u"),
+			protocol(t, "", Forward{"role", "x-remote-role"}, Forward{"my_key.é", ""}, Forward{"n", ""}, Forward{"o", ""}, Forward{"none", ""}, Forward{"null", ""}, Forward{"user", ""}),
+			sample(`{"my_key.\u00e9":"v","n":1.50,"null":null,"o":{"a":["\u00e9"]},"other":1,"role":"admin","user":"u"}`, "u"),
 			http.Header{
 				"X-Session-Id": {id}, "X-Session-Version": {"42"}, "X-Session-User": {"u"}, "X-Remote-Role": {"admin"},
 				"X-Session-My-Key---": {"v"}, "X-Session-N": {"1.50"}, "X-Session-O": {`{"a":["\u00e9"]}`},
@@ -109,6 +111,58 @@ func TestInject(t *testing.T) {
 			if !test.pr.ManagesRequest(name) {
 				t.Errorf("%s: %s would not be stripped", test.name, name)
 			}
+		}
+	}
+}
+
+func TestRequestHeadersAreChosen(t *testing.T) {
+	id, newID := strings.Repeat("A", idSize), strings.Repeat("B", idSize)
+	alice := sample(`{"role":"admin","user":"alice"}`, "alice")
+	alice.signedIn = time.UnixMilli(1_790_000_000_999)
+	ends := time.UnixMilli(1_790_000_060_999)
+	forward := []Forward{{Key: "role"}}
+	for _, test := range []struct {
+		show    []string
+		forward []Forward
+		session *Session
+		want    http.Header
+	}{
+		{[]string{"user"}, nil, alice, http.Header{"X-Session-User": {"alice"}}},
+		{[]string{"user"}, forward, alice, http.Header{"X-Session-User": {"alice"}, "X-Session-Role": {"admin"}}},
+		{[]string{"version"}, []Forward{{Key: "user"}}, alice, http.Header{"X-Session-Version": {"42"}, "X-Session-User": {"alice"}}},
+		{[]string{"id", "data"}, forward, alice, http.Header{"X-Session-Id": {id}, "X-Session-Data": {`{"role":"admin","user":"alice"}`}, "X-Session-Role": {"admin"}}},
+		{RequestHeaders(), nil, alice, http.Header{
+			"X-Session-Id": {id}, "X-Session-User": {"alice"}, "X-Session-Version": {"42"}, "X-Session-Data": {`{"role":"admin","user":"alice"}`},
+			"X-Session-Expires": {"1790000060"}, "X-Session-Signed-In": {"1790000000"}, "X-Session-New-Id": {newID},
+		}},
+		{[]string{"expires", "signed_in", "user"}, nil, sample(`{}`, ""), http.Header{"X-Session-Expires": {"1790000060"}}},
+		{[]string{"id", "new_id"}, nil, nil, http.Header{"X-Session-New-Id": {newID}}},
+	} {
+		pr, err := NewProtocol("", test.forward, DefaultPolicy(), test.show...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := http.Header{}
+		if err := pr.inject(h, test.session, ends, newID); err != nil || !reflect.DeepEqual(h, test.want) {
+			t.Errorf("%v: got %v, error %v; want %v", test.show, h, err, test.want)
+		}
+		if named := pr.NewID(); ValidID(named) != slices.Contains(test.show, "new_id") {
+			t.Errorf("%v: a new id %q", test.show, named)
+		}
+	}
+}
+
+// What is not sent is not counted.
+func TestExposureIsOfWhatIsShown(t *testing.T) {
+	policy := DefaultPolicy()
+	policy.Exposed = 20
+	for _, show := range [][]string{{"id"}, {"user"}} {
+		pr, err := NewProtocol("", nil, policy, show...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pr.Inject(http.Header{}, sample(`{"a":"`+strings.Repeat("x", 100)+`"}`, strings.Repeat("u", 20))); err != nil {
+			t.Errorf("%v: %v", show, err)
 		}
 	}
 }
@@ -174,8 +228,8 @@ func TestNewProtocolRefuses(t *testing.T) {
 		{"prefix with a line feed", "X-\n-", nil, "letters, digits and hyphens"},
 		{"prefix of the proxy's names", "X-", nil, "X-Forwarded-For"},
 		{"prefix of Content-Length", "content-", nil, "Content-Length"},
-		{"forward without a key", "", []Forward{{Key: ""}}, "1 to 128 bytes"},
-		{"key of 129 bytes", "", []Forward{{Key: strings.Repeat("k", 129)}}, "1 to 128 bytes"},
+		{"forward without a key", "", []Forward{{Key: ""}}, "1 to 256 bytes"},
+		{"key of 257 bytes", "", []Forward{{Key: strings.Repeat("k", 257)}}, "1 to 256 bytes"},
 		{"header with a space", "", []Forward{{"a", "X Role"}}, "letters, digits and hyphens"},
 		{"header with an underscore", "", []Forward{{"a", "X_Role"}}, "letters, digits and hyphens"},
 		{"Host", "", []Forward{{"a", "host"}}, "can't be taken over"},
@@ -185,7 +239,13 @@ func TestNewProtocolRefuses(t *testing.T) {
 		{"the id", "", []Forward{{Key: "id"}}, "can't be told from X-Session-Id"},
 		{"the data", "", []Forward{{"a", "x-session-data"}}, "can't be told from X-Session-Data"},
 		{"a control header", "", []Forward{{Key: "set"}}, "can't be told from X-Session-Set"},
+		{"another control header", "", []Forward{{Key: "put"}}, "can't be told from X-Session-Put"},
 		{"another key as the user", "", []Forward{{"role", "X-Session-User"}}, "can't be told from X-Session-User"},
+	}
+	for _, show := range [][]string{{"id", "id"}, {"expiry"}, {""}} {
+		if _, err := NewProtocol("", nil, DefaultPolicy(), show...); err == nil || !strings.Contains(err.Error(), "request_headers") {
+			t.Errorf("%q: error %v", show, err)
+		}
 	}
 	for _, test := range tests {
 		if _, err := NewProtocol(test.prefix, test.forward, DefaultPolicy()); err == nil || !strings.Contains(err.Error(), test.message) {

@@ -7,27 +7,26 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // Bounds of what an application may store, beside max_data.
 const (
-	maxDepth = 16  // the outer object is 1
-	maxKeys  = 256 // in one object
-	maxKey   = 128 // bytes of a key
+	maxDepth = 32   // the outer object is 1
+	maxKeys  = 1024 // in one object
+	maxKey   = 256  // bytes of a key
 )
 
 var errNotUTF8 = errors.New(`not valid UTF-8: send other characters than ASCII as \uXXXX in JSON or percent-encoded in a form`)
 
 // decodeObjects decodes one JSON object, or several joined by commas, as
 // proxies join header lines. It is stricter than encoding/json: duplicate
-// keys, invalid UTF-8, lone surrogates, and anything over the bounds are
-// errors. Numbers keep their text.
+// keys, invalid UTF-8, and anything over the bounds are errors. Numbers keep their
+// text. Half of a surrogate pair becomes U+FFFD: JavaScript has strings with such.
 func decodeObjects(text string) ([]map[string]any, error) {
-	if err := checkUnicode(text); err != nil {
-		return nil, err
+	if !utf8.ValidString(text) {
+		return nil, errNotUTF8
 	}
 	var objects []map[string]any
 	for rest := []byte(text); ; {
@@ -121,41 +120,6 @@ func jsonError(err error) error {
 	return err
 }
 
-// checkUnicode refuses invalid UTF-8 and \u escapes of half a surrogate pair,
-// both of which encoding/json would replace silently.
-func checkUnicode(text string) error {
-	if !utf8.ValidString(text) {
-		return errNotUTF8
-	}
-	escape := func(i int) (rune, bool) { // the code unit of \uXXXX at i
-		if i+6 > len(text) || text[i] != '\\' || text[i+1] != 'u' {
-			return 0, false
-		}
-		n, err := strconv.ParseUint(text[i+2:i+6], 16, 16)
-		return rune(n), err == nil
-	}
-	for i := 0; i < len(text); i++ {
-		if text[i] != '\\' {
-			continue
-		}
-		r, ok := escape(i)
-		if !ok {
-			i++ // another escape, such as \\ or \"
-			continue
-		}
-		i += 5
-		if !utf16.IsSurrogate(r) {
-			continue
-		}
-		low, ok := escape(i + 1)
-		if !ok || utf16.DecodeRune(r, low) == utf8.RuneError {
-			return fmt.Errorf(`\u%04x is half a surrogate pair (at byte %d)`, r, i-5)
-		}
-		i += 6
-	}
-	return nil
-}
-
 // EncodeJSON encodes a value compactly in printable ASCII, as it is fit for
 // terminals and headers.
 func EncodeJSON(v any) ([]byte, error) { return encodeASCII(v) }
@@ -202,6 +166,13 @@ func lookup(object []byte, key string) (value []byte, ok bool) {
 		i = end // at the comma or the closing brace
 	}
 	return nil, false
+}
+
+// lookupValue is lookup where null is no value: applications may keep it, and
+// nobody else tells it from a key that is not there.
+func lookupValue(object []byte, key string) (value []byte, ok bool) {
+	value, ok = lookup(object, key)
+	return value, ok && string(value) != "null"
 }
 
 // skipValue returns the index behind the value that starts at i.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,6 +25,10 @@ type Site struct {
 	// browser may have a session although the request came without it, and a
 	// new cookie would take the place of that one. See [Manager.Load].
 	NoAnonymous bool
+
+	// NewID is the id that a session gets which begins here, "" for any. See
+	// [Protocol.NewID].
+	NewID string
 }
 
 // Manager loads and commits sessions under one policy. Absent, expired and forged
@@ -45,7 +50,7 @@ type Manager struct {
 // repeatedLines are the log lines of a manager that visitors or an application can
 // have repeated.
 type repeatedLines struct {
-	forged, realms, ambiguous, corrupt, noSubject, destroyWins, dropped, maxAge, uncounted, unevicted logging.Repeated
+	forged, realms, ambiguous, corrupt, noSubject, oddSubject, destroyWins, dropped, maxAge, uncounted, unevicted logging.Repeated
 }
 
 const (
@@ -195,10 +200,31 @@ func (m *Manager) corrupt(id string, e Entry, err error) {
 		zap.String("session", id), zap.Int("bytes", len(e.Value)), zap.Error(err))
 }
 
+// Inject sets the request headers that show s to the application, nil for no
+// session, and the site's NewID. If they would be more than the policy allows to be
+// exposed, the error says so and nothing is set. The caller has removed all managed
+// names before.
+func (m *Manager) Inject(h http.Header, site Site, s *Session, now time.Time) error {
+	var expires time.Time
+	if s != nil && m.protocol.expires != "" {
+		expires = m.UsedUntil(s, now)
+	}
+	return m.protocol.inject(h, s, expires, site.NewID)
+}
+
+// UsedUntil returns when a session ends whose last use is now.
+func (m *Manager) UsedUntil(s *Session, now time.Time) time.Time {
+	since, end, remembered := m.policy.limits(s, now)
+	if left := s.expires.Sub(now); !m.policy.touchDue(now, since, end, remembered, left) {
+		return earlier(s.expires, end)
+	}
+	return earlier(now.Add(m.policy.ttl(now, since, end, remembered)), end)
+}
+
 // Touch extends the store's TTL if that is due, without making the caller
 // wait. It fails silently but for the count: the session is alive anyway.
 func (m *Manager) Touch(s *Session, now time.Time) {
-	if s == nil || !m.touchDue(s, now) {
+	if s == nil || !m.TouchDue(s, now) {
 		return
 	}
 	if !m.inBackground(func(ctx context.Context) { m.touch(ctx, s, now) }) {
@@ -206,7 +232,8 @@ func (m *Manager) Touch(s *Session, now time.Time) {
 	}
 }
 
-func (m *Manager) touchDue(s *Session, now time.Time) bool {
+// TouchDue reports whether [Manager.Touch] would extend the TTL.
+func (m *Manager) TouchDue(s *Session, now time.Time) bool {
 	since, end, remembered := m.policy.limits(s, now)
 	return m.policy.touchDue(now, since, end, remembered, s.expires.Sub(now))
 }
@@ -232,7 +259,7 @@ func (m *Manager) KeepAlive(s *Session, now time.Time) {
 	ok := m.inBackground(func(ctx context.Context) {
 		current, err := m.reload(ctx, s, now)
 		switch {
-		case err == nil && current != nil && m.touchDue(current, now):
+		case err == nil && current != nil && m.TouchDue(current, now):
 			m.touch(ctx, current, now)
 		case err != nil && !errors.Is(err, ErrNotFound):
 			m.count(EventTouchError)

@@ -213,8 +213,8 @@ var modelValue = rapid.OneOf(
 
 var modelUser = rapid.SampledFrom([]string{`null`, `""`, `"alice"`, `"bob"`, `7`, `"7"`})
 
-func modelPatch(rt *rapid.T) (lines []string, p modelDirectives) {
-	for range rapid.IntRange(0, 3).Draw(rt, "lines") {
+func modelLines(rt *rapid.T, label string, most int) (lines []string) {
+	for range rapid.IntRange(0, most).Draw(rt, label) {
 		object := map[string]json.RawMessage{}
 		for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 0, 2, rapid.ID).Draw(rt, "keys") {
 			object[key] = json.RawMessage(modelValue.Draw(rt, key))
@@ -225,6 +225,11 @@ func modelPatch(rt *rapid.T) (lines []string, p modelDirectives) {
 		line, _ := json.Marshal(object)
 		lines = append(lines, string(line))
 	}
+	return lines
+}
+
+func modelPatch(rt *rapid.T) (lines []string, p modelDirectives) {
+	lines, p.puts = modelLines(rt, "lines", 3), modelLines(rt, "puts", 1)
 	rare := func(label string) bool { return rapid.IntRange(0, 5).Draw(rt, label) == 0 }
 	p.unset, p.renew, p.clear, p.noTouch, p.maxAge = rare("unset"), rare("renew"), rare("clear"), rare("no-touch"), -1
 	if rare("remember") {
@@ -234,19 +239,23 @@ func modelPatch(rt *rapid.T) (lines []string, p modelDirectives) {
 }
 
 type modelDirectives struct {
+	puts                         []string
 	unset, renew, clear, noTouch bool
 	maxAge                       int // -1: none
 }
 
 func (d modelDirectives) patch(lines []string) *session.Patch {
-	p := &session.Patch{Renew: d.renew, Clear: d.clear, NoTouch: d.noTouch}
-	for _, line := range lines {
-		var object map[string]any
-		dec := json.NewDecoder(strings.NewReader(line))
-		dec.UseNumber()
-		dec.Decode(&object)
-		p.Set = append(p.Set, object)
+	objects := func(lines []string) (all []map[string]any) {
+		for _, line := range lines {
+			var object map[string]any
+			dec := json.NewDecoder(strings.NewReader(line))
+			dec.UseNumber()
+			dec.Decode(&object)
+			all = append(all, object)
+		}
+		return all
 	}
+	p := &session.Patch{Put: objects(d.puts), Set: objects(lines), Renew: d.renew, Clear: d.clear, NoTouch: d.noTouch}
 	if d.unset {
 		p.Unset = []string{"a", "user"}
 	}
@@ -264,7 +273,7 @@ func (m *model) create(rt *rapid.T) {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	if len(lines) == 0 {
+	if len(lines)+len(d.puts) == 0 {
 		if r != (session.Result{}) {
 			rt.Fatalf("got %+v for nothing", r)
 		}
@@ -286,7 +295,7 @@ func (m *model) commit(rt *rapid.T) {
 	}
 	s := m.sessions[held.ID()]
 	switch {
-	case len(lines) == 0 && !d.unset && !d.renew && !d.clear && d.maxAge < 0:
+	case len(lines)+len(d.puts) == 0 && !d.unset && !d.renew && !d.clear && d.maxAge < 0:
 		if r.Committed || r.Cookie != session.CookieKeep {
 			rt.Fatalf("got %+v for nothing", r)
 		}
@@ -337,6 +346,11 @@ func (m *model) apply(s *modelSession, lines []string, d modelDirectives, now ti
 	was := s.subject()
 	if d.clear {
 		s.data = map[string]any{}
+	}
+	for _, line := range d.puts {
+		var object map[string]any
+		json.Unmarshal([]byte(line), &object)
+		maps.Copy(s.data, object)
 	}
 	for _, line := range lines {
 		s.data = modelMerge(s.data, []byte(line))

@@ -75,7 +75,7 @@ func (m *Manager) cached(site Site, t Token, now time.Time) *Session {
 	}
 	s.expires = c.Expires
 	s.token.ID = strings.Clone(t.ID) // it is a part of a Cookie line, which may be long
-	if m.protocol.whole {
+	if m.protocol.data != "" {
 		s.text = string(s.data)
 	}
 	c.session.Store(s)

@@ -3,14 +3,19 @@ package session
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
 
 // Patch is what one response asks to change. The zero Patch asks for nothing.
 type Patch struct {
-	// Set holds JSON Merge Patches (RFC 7396), to be applied in order.
+	// First holds JSON Merge Patches (RFC 7396), to be applied in order before
+	// Put: what the site itself sets, over which the application has its way.
+	First []map[string]any
+	// Put holds objects whose top-level keys become exactly the values that they
+	// have there, null included.
+	Put []map[string]any
+	// Set holds JSON Merge Patches, to be applied in order after Put.
 	Set []map[string]any
 	// Unset names top-level keys to remove after that.
 	Unset []string
@@ -31,7 +36,17 @@ type Patch struct {
 }
 
 // sets reports whether the patch is enough to create a session.
-func (p *Patch) sets() bool { return len(p.Set) > 0 || p.Edit != nil }
+func (p *Patch) sets() bool { return p.setsData() || p.Edit != nil }
+
+func (p *Patch) setsData() bool { return len(p.First)+len(p.Put)+len(p.Set) > 0 }
+
+// malformed says that what the patch sets can't be done.
+func (p *Patch) malformed(err error) error {
+	if len(p.Set) == 0 && len(p.Put) > 0 {
+		return malformed("Put", err)
+	}
+	return malformed("Set", err)
+}
 
 // changes reports whether there is anything to commit on a session.
 func (p *Patch) changes() bool {
@@ -60,7 +75,7 @@ func (p *Patch) apply(c content, policy Policy) (next content, edited any, err e
 		c = content{}
 	}
 	next = c
-	if p.Clear || len(p.Set) > 0 || len(p.Unset) > 0 || len(c.data) == 0 && p.sets() {
+	if p.Clear || p.setsData() || len(p.Unset) > 0 || len(c.data) == 0 && p.sets() {
 		if next, err = p.applyData(c, policy); err != nil {
 			return content{}, nil, err
 		}
@@ -80,18 +95,26 @@ func (p *Patch) apply(c content, policy Policy) (next content, edited any, err e
 }
 
 func (p *Patch) applyData(c content, policy Policy) (content, error) {
-	data, err := mergeAll(c.data, p.Set)
+	data, err := decodeStored(c.data)
 	if err != nil {
 		return content{}, err
 	}
+	data = mergeAll(data, p.First)
+	for _, object := range p.Put {
+		for key, value := range object {
+			data[key] = ownCopy(value)
+		}
+	}
+	data = mergeAll(data, p.Set)
 	for _, key := range p.Unset {
 		delete(data, key)
 	}
-	if c.subject, err = subjectOf(data[policy.SubjectKey]); err != nil {
-		return content{}, malformed("Set", fmt.Errorf("key %q: %w", policy.SubjectKey, err))
-	}
 	if c.data, err = encodeObject(data, policy.MaxData, "max_data"); err != nil {
-		return content{}, malformed("Set", err)
+		return content{}, p.malformed(err)
+	}
+	value, _ := lookupPath(c.data, policy.SubjectKey)
+	if c.subject, err = subjectOf(value); err != nil {
+		return content{}, p.malformed(fmt.Errorf("key %q: %w", policy.SubjectKey, err))
 	}
 	return c, nil
 }
@@ -101,18 +124,18 @@ func (p *Patch) applyData(c content, policy Policy) (content, error) {
 const maxPrivate = 1 << 20
 
 func applyPrivate(stored []byte, changes map[string]any) ([]byte, error) {
-	object, err := mergeAll(stored, []map[string]any{changes})
+	object, err := decodeStored(stored)
 	if err != nil {
 		return nil, err
 	}
-	encoded, err := encodeObject(object, maxPrivate, "private data")
+	encoded, err := encodeObject(mergePatch(object, changes).(map[string]any), maxPrivate, "private data")
 	if err != nil {
 		return nil, malformed("private", err)
 	}
 	return encoded, nil
 }
 
-func mergeAll(stored []byte, patches []map[string]any) (map[string]any, error) {
+func decodeStored(stored []byte) (map[string]any, error) {
 	object := map[string]any{}
 	if len(stored) > 0 {
 		// Not by decodeObjects: what is over a bound here, because a bound was
@@ -123,10 +146,28 @@ func mergeAll(stored []byte, patches []map[string]any) (map[string]any, error) {
 			return nil, fmt.Errorf("reading stored data: %w", err)
 		}
 	}
+	return object, nil
+}
+
+func mergeAll(object map[string]any, patches []map[string]any) map[string]any {
 	for _, patch := range patches {
 		object = mergePatch(object, patch).(map[string]any)
 	}
-	return object, nil
+	return object
+}
+
+// ownCopy copies what mergePatch may change of a value: the objects that are not
+// in lists.
+func ownCopy(value any) any {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return value
+	}
+	copied := make(map[string]any, len(object))
+	for key, member := range object {
+		copied[key] = ownCopy(member)
+	}
+	return copied
 }
 
 // mergePatch is the algorithm of RFC 7396, section 2. It changes target in
@@ -152,25 +193,22 @@ func mergePatch(target, patch any) any {
 	return object
 }
 
-// subjectOf reads the subject from the value of the subject's key.
-func subjectOf(value any) (string, error) {
-	switch v := value.(type) {
-	case nil:
+// subjectOf reads the subject from the JSON text at its place, which is nobody's
+// unless it is a string or a number.
+func subjectOf(value []byte) (string, error) {
+	if odd(value) {
 		return "", nil
-	case string:
-		if len(v) > maxSubject {
-			return "", fmt.Errorf("the subject has %d bytes, more than %d", len(v), maxSubject)
-		}
-		return v, nil
-	case json.Number:
-		if len(v) > maxSubject {
-			return "", fmt.Errorf("the subject has %d bytes, more than %d", len(v), maxSubject)
-		}
-		return v.String(), nil
-	default:
-		return "", errors.New("the subject must be a string or a number")
 	}
+	subject := plainText(value)
+	if len(subject) > maxSubject {
+		return "", fmt.Errorf("the subject has %d bytes, more than %d", len(subject), maxSubject)
+	}
+	return subject, nil
 }
+
+// odd reports whether a value at the subject's place is an object, a list or a
+// boolean.
+func odd(value []byte) bool { return len(value) > 0 && bytes.IndexByte([]byte("{[tf"), value[0]) >= 0 }
 
 // maxSubject bounds the subject, which stands in the clear in every record.
 const maxSubject = 1 << 10

@@ -81,6 +81,16 @@ func TestPatchIsAppliedInOrder(t *testing.T) {
 		{"subject is a number with a point", `{}`, Patch{Set: objects(t, `{"user":1.50}`)}, `{"user":1.50}`, "1.50"},
 		{"subject is null", `{"user":"x"}`, Patch{Set: objects(t, `{"user":null}`)}, `{}`, ""},
 		{"subject is empty", `{"user":"x"}`, Patch{Set: objects(t, `{"user":""}`)}, `{"user":""}`, ""},
+		{"put keeps null", `{"a":1,"b":2}`, Patch{Put: objects(t, `{"a":null,"c":{"d":null}}`)}, `{"a":null,"b":2,"c":{"d":null}}`, ""},
+		{"put replaces", `{"a":{"x":1}}`, Patch{Put: objects(t, `{"a":{"y":1}}`, `{"b":1}`, `{"b":2}`)}, `{"a":{"y":1},"b":2}`, ""},
+		{"put, then set", `{"a":{"x":1}}`, Patch{Put: objects(t, `{"a":{"y":{"z":null}}}`), Set: objects(t, `{"a":{"y":{"w":1}}}`)}, `{"a":{"y":{"w":1,"z":null}}}`, ""},
+		{"put, then unset", `{}`, Patch{Put: objects(t, `{"a":null,"b":null}`), Unset: []string{"b"}}, `{"a":null}`, ""},
+		{"clear, then put", `{"a":1}`, Patch{Clear: true, Put: objects(t, `{"b":null}`)}, `{"b":null}`, ""},
+		{"what the site sets comes before put", `{}`, Patch{First: objects(t, `{"a":1,"b":1}`), Put: objects(t, `{"a":null}`)}, `{"a":null,"b":1}`, ""},
+		{"put of the subject", `{}`, Patch{Put: objects(t, `{"user":"x"}`)}, `{"user":"x"}`, "x"},
+		{"put of null as the subject", `{"user":"x"}`, Patch{Put: objects(t, `{"user":null}`)}, `{"user":null}`, ""},
+		{"set leaves null alone", `{"a":null,"b":{"c":null}}`, Patch{Set: objects(t, `{"b":{"d":1}}`)}, `{"a":null,"b":{"c":null,"d":1}}`, ""},
+		{"set removes null", `{"a":null}`, Patch{Set: objects(t, `{"a":null}`)}, `{}`, ""},
 		{"arrays replace", `{"a":[1,{"b":1}]}`, Patch{Set: objects(t, `{"a":[{"c":null}]}`)}, `{"a":[{"c":null}]}`, ""},
 	}
 	for _, test := range tests {
@@ -97,12 +107,45 @@ func TestPatchIsAppliedInOrder(t *testing.T) {
 	}
 }
 
+func TestSubjectIsAtAPath(t *testing.T) {
+	for _, test := range []struct{ path, data, subject string }{
+		{"user", `{"user":"alice"}`, "alice"},
+		{"user", `{"user":{"id":"alice"}}`, ""},
+		{"user", `{"user":["alice"]}`, ""},
+		{"user", `{"user":true}`, ""},
+		{"user", `{"user":false}`, ""},
+		{"user.id", `{"user":{"id":"\u00e9"}}`, "é"},
+		{"user.id", `{"user":{"id":-12.50}}`, "-12.50"},
+		{"user.id", `{"user":{"id":{"id":1}}}`, ""},
+		{"user.id", `{"user":{"id":[1]}}`, ""},
+		{"user.id", `{"user":{"id":true}}`, ""},
+		{"user.id", `{"user":{"id":""}}`, ""},
+		{"user.id", `{"user":{"name":"alice"}}`, ""},
+		{"user.id", `{"user":"alice"}`, ""},
+		{"user.id", `{"user":[{"id":"alice"}]}`, ""},
+		{"user.id", `{"id":"alice"}`, ""},
+		{"user.id", `{"user.id":"alice"}`, "alice"},
+		{"user.id", `{"user.id":null,"user":{"id":"alice"}}`, "alice"},
+		{"passport.user.id", `{"passport":{"user":{"id":7}}}`, "7"},
+		{"passport.user.id", `{"passport":{"user.id":7}}`, "7"},
+		{"passport.user.id", `{"passport":{"user":7}}`, ""},
+	} {
+		policy := DefaultPolicy()
+		policy.SubjectKey = test.path
+		p := Patch{Put: objects(t, test.data)}
+		if got, _, err := p.apply(content{}, policy); err != nil || got.subject != test.subject {
+			t.Errorf("%s of %s is %q, error %v", test.path, test.data, got.subject, err)
+		}
+	}
+}
+
 // An object of one Set line must not become part of the session, where a later
 // line would change it.
 func TestPatchesAreNotAliased(t *testing.T) {
 	changes := objects(t, `{"p":{"q":{"r":1}}}`)[0]
 	p := Patch{
-		Set:  objects(t, `{"a":{"b":{"c":1}}}`, `{"a":{"b":{"d":1}}}`, `{"a":{"b":{"c":null}}}`),
+		Put:  objects(t, `{"a":{"p":1}}`, `{"z":{"y":{"x":null}}}`, `{"a":{"b":{"o":null}}}`),
+		Set:  objects(t, `{"z":{"y":{"x":null,"w":1}}}`, `{"a":{"b":{"o":null}}}`, `{"a":{"b":{"c":1}}}`, `{"a":{"b":{"d":1}}}`, `{"a":{"b":{"c":null}}}`),
 		Edit: func([]byte) (map[string]any, any) { return changes, nil },
 	}
 	var first content
@@ -118,7 +161,7 @@ func TestPatchesAreNotAliased(t *testing.T) {
 			t.Fatalf("time %d gives %s, %s; the first gave %s, %s", i+1, got.data, got.private, first.data, first.private)
 		}
 	}
-	if string(first.data) != `{"a":{"b":{"d":1}}}` || string(first.private) != `{"p":{"q":{"r":1}}}` {
+	if string(first.data) != `{"a":{"b":{"d":1}},"z":{"y":{"w":1}}}` || string(first.private) != `{"p":{"q":{"r":1}}}` {
 		t.Errorf("got %s, %s", first.data, first.private)
 	}
 }
@@ -134,13 +177,10 @@ func TestPatchLimits(t *testing.T) {
 		{"max_data", `{}`, `{"a":"` + long[:2993] + `"}`, []string{"3001 bytes", "3000"}},
 		{"max_data after escaping", `{}`, `{"a":"` + strings.Repeat("é", 500) + `"}`, []string{"3008 bytes", "3000"}},
 		{"max_data in two steps", `{"a":"` + long[:2000] + `"}`, `{"b":"` + long[:2000] + `"}`, []string{"4015 bytes", "3000"}},
-		{"keys in two steps", manyKeys(256), `{"new":1}`, []string{"257 keys", "256"}},
-		{"nested keys in two steps", `{"n":` + manyKeys(256) + `}`, `{"n":{"new":1}}`, []string{"257 keys", "256"}},
+		{"keys in two steps", manyKeys(1024), `{"new":1}`, []string{"1025 keys", "1024"}},
+		{"nested keys in two steps", `{"n":` + manyKeys(1024) + `}`, `{"n":{"new":1}}`, []string{"1025 keys", "1024"}},
 		{"subject", `{}`, `{"user":"` + long[:1025] + `"}`, []string{"1025 bytes", "1024"}},
 		{"subject as a number", `{}`, `{"user":` + strings.Repeat("1", 1025) + `}`, []string{"1025 bytes", "1024"}},
-		{"boolean subject", `{}`, `{"user":false}`, []string{`"user"`, "string or a number"}},
-		{"object subject", `{"user":"x"}`, `{"user":{"id":1}}`, []string{`"user"`, "string or a number"}},
-		{"array subject", `{}`, `{"user":[]}`, []string{`"user"`, "string or a number"}},
 	}
 	for _, test := range tests {
 		p := Patch{Set: objects(t, test.set)}
@@ -166,10 +206,10 @@ func TestPatchLimits(t *testing.T) {
 
 // Stored data over a bound, which may have been lowered, can be cut down.
 func TestStoredDataOverABoundCanBeCorrected(t *testing.T) {
-	deep := nested(`{"a":`, "1", "}", 20)
-	for _, data := range []string{manyKeys(300), `{"` + strings.Repeat("k", 200) + `":1}`, deep, `{"a":1,"a":2}`} {
-		p := Patch{Clear: false, Set: objects(t, `{"b":1}`), Unset: []string{"a", strings.Repeat("k", 200)}}
-		for i := range 300 {
+	deep := nested(`{"a":`, "1", "}", 40)
+	for _, data := range []string{manyKeys(1100), `{"` + strings.Repeat("k", 300) + `":1}`, deep, `{"a":1,"a":2}`} {
+		p := Patch{Clear: false, Set: objects(t, `{"b":1}`), Unset: []string{"a", strings.Repeat("k", 300)}}
+		for i := range 1100 {
 			p.Unset = append(p.Unset, fmt.Sprint("k", i))
 		}
 		got, _, err := p.apply(content{data: []byte(data)}, DefaultPolicy())

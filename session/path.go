@@ -60,7 +60,7 @@ func merged(stored []byte, patch any) []byte {
 // Text returns the value at a path in the data, and whether there is one. A
 // path is a top-level key, or keys of nested objects joined by dots; where a
 // key has dots itself, the longest key that fits wins. The text of a string is
-// its characters, anything else is JSON.
+// its characters, anything else is JSON. null is no value.
 func (s *Session) Text(path string) (text string, ok bool) {
 	value, ok := s.at(path)
 	return plainText(value), ok
@@ -69,10 +69,10 @@ func (s *Session) Text(path string) (text string, ok bool) {
 // Has reports whether there is a value at a path in the data and, if values
 // are given, whether it is one of them. Strings are compared by their
 // characters, numbers and words by their JSON text, and an array has the
-// values of its elements. Only null is no value.
+// values of its elements. null is no value.
 func (s *Session) Has(path string, values ...string) bool {
 	value, ok := s.at(path)
-	if !ok || string(value) == "null" {
+	if !ok {
 		return false
 	}
 	if len(values) == 0 || isOneOf(value, values) {
@@ -106,15 +106,16 @@ func (s *Session) at(path string) (value []byte, ok bool) {
 	return lookupPath(s.data, path)
 }
 
+// lookupPath returns the JSON text at a path in an object that encodeASCII made.
 func lookupPath(object []byte, path string) (value []byte, ok bool) {
 	if len(object) == 0 || object[0] != '{' {
 		return nil, false
 	}
-	if value, ok = lookup(object, path); ok {
+	if value, ok = lookupValue(object, path); ok {
 		return value, true
 	}
 	for dot := strings.LastIndexByte(path, '.'); dot > 0; dot = strings.LastIndexByte(path[:dot], '.') {
-		if inner, found := lookup(object, path[:dot]); found {
+		if inner, found := lookupValue(object, path[:dot]); found {
 			if value, ok = lookupPath(inner, path[dot+1:]); ok {
 				return value, true
 			}

@@ -31,14 +31,16 @@ type Policy struct {
 	// Touch is how often at most the store's TTL is extended.
 	Touch time.Duration
 
-	// SubjectKey is the data key whose value is the signed-in user.
+	// SubjectKey is the path in the data (see [Session.Text]) at which the signed-in
+	// user is.
 	SubjectKey string
 	// MaxSessions is how many sessions a subject may have; 0 is no limit.
 	MaxSessions int
 
 	// MaxData is the largest data object in bytes, as it is stored.
 	MaxData int
-	// Exposed is the most that is forwarded in request headers, in bytes.
+	// Exposed is the most that is forwarded in request headers, in bytes: 60 KiB at
+	// most.
 	Exposed int
 
 	// Plain stores data readably instead of sealing it.
@@ -87,9 +89,15 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("max_data %d is more than the %d bytes that a session may hold", p.MaxData, maxMaxData)
 	case p.Exposed < 2:
 		return fmt.Errorf("exposed %d is too small: the empty object has 2 bytes", p.Exposed)
+	case p.Exposed > maxExposed:
+		return fmt.Errorf("exposed %d is more than the %d bytes that can be forwarded: forward fewer keys, or ask for fewer request_headers", p.Exposed, maxExposed)
 	}
 	return nil
 }
+
+// maxExposed keeps a header within what Caddy sends of one by FastCGI: it cuts the
+// value off there.
+const maxExposed = 60 << 10
 
 // maxMaxData bounds max_data, and so what a stored record can make us allocate.
 const maxMaxData = 16 << 20

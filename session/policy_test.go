@@ -101,11 +101,12 @@ func TestPolicyValidate(t *testing.T) {
 		"unclaimed 0s":  func(p *Policy) { p.Unclaimed = 0 },
 		"touch -1ns":    func(p *Policy) { p.Touch = -1 },
 		"key":           func(p *Policy) { p.SubjectKey = "" },
-		"128":           func(p *Policy) { p.SubjectKey = strings.Repeat("k", 129) },
+		"256":           func(p *Policy) { p.SubjectKey = strings.Repeat("k", 257) },
 		"subject max":   func(p *Policy) { p.MaxSessions = -1 },
 		"max_data 1":    func(p *Policy) { p.MaxData = 1 },
 		"16777216":      func(p *Policy) { p.MaxData = 16<<20 + 1 },
 		"exposed 1":     func(p *Policy) { p.Exposed = 1 },
+		"61440":         func(p *Policy) { p.Exposed = 60<<10 + 1 },
 	} {
 		p := DefaultPolicy()
 		change(&p)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,7 +162,7 @@ func TestNoAnonymous(t *testing.T) {
 			e.Errorf("if-version: error %v", err)
 		}
 		var malformed *session.MalformedError
-		if _, err := e.try(nil, set(`{"user":[]}`)); !errors.As(err, &malformed) {
+		if _, err := e.try(nil, set(`{"user":"`+strings.Repeat("x", 1025)+`"}`)); !errors.As(err, &malformed) {
 			e.Errorf("malformed: error %v", err)
 		}
 		// A session that is there may lose its user, and a user may come.

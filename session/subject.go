@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,6 +100,35 @@ func (m *Manager) revokeOthers(ctx context.Context, p *Patch, c change) error {
 		m.ended(EventRevoked, id, true)
 	}
 	return nil
+}
+
+// warnOdd tells who puts at the subject's place what names nobody. s is the session,
+// nil for a new one.
+func (m *Manager) warnOdd(was, next content, s *Session) {
+	value, _ := lookupPath(next.data, m.policy.SubjectKey)
+	if !odd(value) {
+		return
+	}
+	if before, _ := lookupPath(was.data, m.policy.SubjectKey); bytes.Equal(before, value) {
+		return
+	}
+	id := zap.Skip()
+	if s != nil {
+		id = zap.String("session", s.ID())
+	}
+	m.lines.oddSubject.Log(m.log.Warn, "nobody is signed in by a value that is no string or number; for a member of an object, give the subject a path such as user.id", "",
+		id, zap.String("subject_key", m.policy.SubjectKey), zap.String("value", kindOf(value)))
+}
+
+// kindOf names the JSON type of a value that is odd.
+func kindOf(value []byte) string {
+	switch value[0] {
+	case '{':
+		return "object"
+	case '[':
+		return "list"
+	}
+	return "boolean"
 }
 
 func (m *Manager) warnNoSubject(p *Patch, s *Session) {

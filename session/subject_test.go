@@ -91,6 +91,72 @@ func (e *env) filed(subject string) []string {
 	return ids
 }
 
+// What is no string or number at the subject's place is nobody, and one warning.
+func TestOddSubjectIsNobody(t *testing.T) {
+	for _, odd := range []string{`{"id":1,"name":"alice"}`, `["alice"]`, `true`, `false`} {
+		bubble(t, nil, func(e *env) {
+			warnings := func() int { return e.logs.FilterMessageSnippet("nobody is signed in").Len() }
+			s := e.create(`{"user":` + odd + `}`)
+			if s.Subject() != "" || warnings() != 1 {
+				e.Errorf("%s: signed in is %q, %d warnings", odd, s.Subject(), warnings())
+			}
+			time.Sleep(time.Second) // at most one line a second
+			s = e.commit(s, set(`{"n":1}`)).Session
+			if warnings() != 1 {
+				e.Errorf("%s: another change warns", odd)
+			}
+			alice := e.commit(s, set(`{"user":null}`)).Session
+			alice = e.commit(alice, set(`{"user":"alice"}`)).Session
+			r := e.commit(alice, set(`{"user":`+odd+`}`))
+			if r.Session.Subject() != "" || r.Session.ID() == alice.ID() || warnings() != 2 {
+				e.Errorf("%s: signed in is %q, %d warnings", odd, r.Session.Subject(), warnings())
+			}
+			e.dead(alice)
+			if got := e.filed("alice"); got != nil {
+				e.Errorf("filed under alice: %q", got)
+			}
+		})
+	}
+}
+
+// All that is made of a subject is made of the one at a path.
+func TestSubjectAtAPathIsFiled(t *testing.T) {
+	bubble(t, func(p *session.Policy) { p.SubjectKey, p.MaxSessions = "user.id", 2 }, func(e *env) {
+		visitor := e.create(`{"cart":1}`)
+		signedIn := e.commit(visitor, set(`{"user":{"id":7,"name":"alice"}}`))
+		e.counted(session.EventRenewed, 1)
+		first := signedIn.Session
+		time.Sleep(time.Second) // it signed in longest ago
+		second := e.create(`{"user":{"id":"7"}}`)
+		if got := e.filed("7"); len(got) != 2 || first.Subject() != "7" {
+			e.Errorf("filed are %q", got)
+		}
+		third := e.create(`{"user":{"id":7}}`) // over the limit
+		e.dead(first)
+		named := e.commit(third, set(`{"user":{"name":"Alice"}}`)).Session
+		if named.ID() != third.ID() || named.Token() != third.Token() {
+			e.Error("another name is another user")
+		}
+		e.commit(named, control("revoke-others"))
+		e.dead(second)
+		other := e.commit(named, set(`{"user":{"id":8}}`)).Session
+		if other.ID() == named.ID() || other.Subject() != "8" {
+			e.Error("another id is the same user")
+		}
+		for _, sign := range []func(*env) *session.Patch{
+			set(`{"user":{"id":null}}`), set(`{"user":null}`), set(`{"user":"x"}`), func(e *env) *session.Patch { return e.patch("", "user", "") },
+		} {
+			s := e.create(`{"user":{"id":9}}`)
+			if out := e.commit(s, sign).Session; out.Subject() != "" || out.ID() == s.ID() {
+				e.Errorf("%v is still signed in", out)
+			}
+		}
+		if got := e.filed("9"); got != nil {
+			e.Errorf("filed under 9: %q", got)
+		}
+	})
+}
+
 func TestRevokeOthersWithoutASubject(t *testing.T) {
 	bubble(t, nil, func(e *env) {
 		alice, s := e.create(`{"user":"alice"}`), e.create(`{}`)

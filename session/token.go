@@ -35,10 +35,12 @@ type Token struct {
 }
 
 // NewToken returns a token with a new id and a new secret.
-func NewToken() Token {
+func NewToken() Token { return Token{ID: newID()}.renew() }
+
+func newID() string {
 	var id [idBytes]byte
 	rand.Read(id[:]) // never fails, see crypto/rand
-	return Token{ID: base64url.EncodeToString(id[:])}.renew()
+	return base64url.EncodeToString(id[:])
 }
 
 // renew returns a token with the same id and a new secret.

@@ -22,7 +22,7 @@ import (
 // SessionHandler is what the check asks the handler `session`.
 type SessionHandler interface {
 	caddy.Module
-	// SubjectKey returns the data key, or the path, of the subject.
+	// SubjectKey returns the path of the subject in the data.
 	SubjectKey() string
 	// StripsHeader reports whether clients can't send a request header.
 	StripsHeader(name string) bool
@@ -32,8 +32,8 @@ type SessionHandler interface {
 	// StripsCookie reports whether clients can't choose what a cookie of the
 	// application says.
 	StripsCookie(name string) bool
-	// SetHeader returns the response header that sets data keys.
-	SetHeader() string
+	// SetHeaders returns the response headers that set data keys.
+	SetHeaders() []string
 	// SpansHosts reports whether hosts of other names have the same sessions.
 	SpansHosts() bool
 }
@@ -298,7 +298,7 @@ func disjoint(a, b []string) bool {
 	})
 }
 
-// headerSetter is a line X-Session-Set that the site itself adds to responses. A
+// headerSetter is a line X-Session-Set or X-Session-Put that the site itself adds to responses. A
 // value in it can go on with another key, so each may be that of the subject.
 type headerSetter struct {
 	caddy.Module // which adds it
@@ -314,12 +314,14 @@ func (w *identityWalk) checkHeaders() {
 		lines := newDefinitions(nil)
 		lines.headers("", one.ops)
 		for _, h := range w.handlers {
-			s := headerSetter{Module: one.of, header: h.SetHeader(), subject: h.SubjectKey()}
-			for _, value := range lines.made[s.header] {
-				s.values = append(s.values, value.text)
-			}
-			if s.values != nil {
-				w.check(s, one.at, before{[]SessionHandler{h}, one.b.sure})
+			for _, header := range h.SetHeaders() {
+				s := headerSetter{Module: one.of, header: header, subject: h.SubjectKey()}
+				for _, value := range lines.made[header] {
+					s.values = append(s.values, value.text)
+				}
+				if s.values != nil {
+					w.check(s, one.at, before{[]SessionHandler{h}, one.b.sure})
+				}
 			}
 		}
 	}
