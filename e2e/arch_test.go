@@ -57,6 +57,7 @@ func TestDependencies(t *testing.T) {
 		// What tests need.
 		"/internal/busy":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
 		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
+		"/adapters":                     {},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},
 	}
