@@ -100,6 +100,7 @@ need_for_tests() {
 	have chromium || have chromium-browser || have google-chrome || { missing+=(chromium) && packages+=(chromium); }
 	have javac || { missing+=("a JDK") && packages+=(default-jdk-headless); }
 	[[ -e /usr/share/java/tomcat9-coyote.jar ]] || { missing+=(Tomcat) && packages+=(libtomcat9-java); }
+	[[ -e /usr/share/tomcat10-examples ]] || { missing+=("Tomcat's examples") && packages+=(libtomcat10-java tomcat10-examples); }
 	[[ -e /usr/share/java/jetty9-server.jar ]] || { missing+=(Jetty) && packages+=(libjetty9-java); }
 	# Debian's packages are for Debian's Python, whichever is found first.
 	/usr/bin/python3 -c 'import flask' 2>/dev/null || { missing+=(Flask) && packages+=(python3-flask); }
