@@ -60,7 +60,6 @@ func TestDependencies(t *testing.T) {
 		"/adapters":                     {},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},
-		"/adapters":                     {nil, []string{caddy, redis, bbolt, otter}},
 	}
 	for _, dir := range packageDirs(t) {
 		pkg, err := build.ImportDir(filepath.Join("..", dir), 0)
