@@ -62,7 +62,7 @@ func TestCompileErrors(t *testing.T) {
 		{Handler{Idle: caddy.Duration(2 * time.Hour), Lifetime: caddy.Duration(time.Hour)}, "idle"},
 		{Handler{HeaderPrefix: "no"}, "prefix"},
 		{Handler{RequestHeaders: []string{"id", "expire"}}, `request_headers: unknown header "expire": did you mean expires? Here are data, expires, id, new_id, signed_in, user and version`},
-		{Handler{RequestHeaders: []string{"id", "user", "id"}}, "request_headers: write each at most once"},
+		{Handler{RequestHeaders: []string{"id", "user", "id"}}, "each at most once"},
 		{Handler{Cookie: cookiejar.Cookie{SameSite: "none", Secure: "off"}}, "same_site"},
 		{Handler{Cookies: &cookiejar.Rules{Drop: []string{"csid"}}}, "cookies: "},
 		{Handler{Cookies: &cookiejar.Rules{Forward: []cookiejar.ForwardCookie{{Name: "a"}}}}, "cookies: "},

@@ -67,7 +67,7 @@ func TestVisitor(t *testing.T) {
 // Where the store could not tell, nothing is committed either, even if it could by
 // then, and caches are told that there may be a session.
 func TestUnknownVisitor(t *testing.T) {
-	h, s := handler(t, "on_store_error pass")
+	h, s := handler(t, "on_store_error pass\nrequest_headers id data new_id")
 	own := begin(t, h, `{"a":1}`)
 	for _, tt := range []struct {
 		says    string
@@ -77,6 +77,9 @@ func TestUnknownVisitor(t *testing.T) {
 		s.store.down.Store(true)
 		w, err := answer(h, request("/", own), func(w http.ResponseWriter, r *http.Request) error {
 			s.store.down.Store(false)
+			if id := r.Header.Get("X-Session-New-Id"); id != "" {
+				t.Errorf("the application is told %q, which it can't have", id)
+			}
 			return says(tt.says)(w, r)
 		})
 		if status(err) != tt.status || w.Header().Get("Cache-Control") != tt.caching || len(w.Header()["Set-Cookie"]) > 0 {

@@ -41,9 +41,9 @@ func init() {
 // holds one opaque cookie; the application reads its session from the request
 // headers `X-Session-Id`, `X-Session-User`, `X-Session-Version` and
 // `X-Session-Data`, and changes it with the response headers `X-Session-Put`,
-// `X-Session-Set`, `X-Session-Unset` and `X-Session-Control`. Requests without a session have
-// none of these headers, whatever the client sends, and clients never see the
-// response headers.
+// `X-Session-Set`, `X-Session-Unset` and `X-Session-Control`. Requests without a
+// session have none of these headers, whatever the client sends, and clients never
+// see the response headers.
 //
 // Without any setting it is a good and safe configuration. Where the sessions
 // are kept is a matter of the `session` app.

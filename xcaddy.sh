@@ -93,19 +93,28 @@ need_for_tests() {
 	have "${compiler%% *}" || { missing+=("a C compiler (gcc)") && packages+=(gcc libc6-dev); }
 	have redis-server || { missing+=(redis-server) && packages+=(redis-server); }
 	have php-cgi || { missing+=(php-cgi) && packages+=(php-cgi); }
+	have php || { missing+=(php-cli) && packages+=(php-cli); }
+	{ [[ -e /usr/share/adminer/adminer.php ]] && php -m | grep -qi sqlite3; } || { missing+=(adminer) && packages+=(adminer php-sqlite3); }
 	have prometheus || { missing+=(prometheus) && packages+=(prometheus); }
 	[[ -e /usr/share/dokuwiki/doku.php ]] || { missing+=(dokuwiki) && packages+=(dokuwiki); }
 	have chromium || have chromium-browser || have google-chrome || { missing+=(chromium) && packages+=(chromium); }
 	have javac || { missing+=("a JDK") && packages+=(default-jdk-headless); }
 	[[ -e /usr/share/java/tomcat9-coyote.jar ]] || { missing+=(Tomcat) && packages+=(libtomcat9-java); }
+	[[ -e /usr/share/tomcat10-examples ]] || { missing+=("Tomcat's examples") && packages+=(libtomcat10-java tomcat10-examples); }
 	[[ -e /usr/share/java/jetty9-server.jar ]] || { missing+=(Jetty) && packages+=(libjetty9-java); }
 	# Debian's packages are for Debian's Python, whichever is found first.
 	/usr/bin/python3 -c 'import flask' 2>/dev/null || { missing+=(Flask) && packages+=(python3-flask); }
 	/usr/bin/python3 -c 'import django' 2>/dev/null || { missing+=(Django) && packages+=(python3-django); }
 	have python3 || { missing+=(python3) && packages+=(python3); }
 	have node || { missing+=(node) && packages+=(nodejs); }
+	have puma || { missing+=(Puma) && packages+=(puma); }
+	ruby -e 'require "sinatra/base"' 2>/dev/null || { missing+=(Sinatra) && packages+=(ruby-sinatra); }
+	ruby -e 'require "action_controller/railtie"' 2>/dev/null || { missing+=(Rails) && packages+=(ruby-railties); }
+	ruby -e 'require "rack-flash"; require "warden"' 2>/dev/null || { missing+=("rack-flash, Warden") && packages+=(ruby-rack-flash3 ruby-warden); }
+	ruby -e 'require "minitest"' 2>/dev/null || { missing+=(minitest) && packages+=(ruby-minitest); }
 	have radicale || { missing+=(Radicale) && packages+=(radicale); }
 	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }
+	have npm || { missing+=(npm) && packages+=(npm); }
 	((${#packages[@]} == 0)) && return
 
 	local list
@@ -127,9 +136,19 @@ need_for_tests() {
 		say "the tests do not need Redis and Prometheus as services: these may be stopped and disabled"
 }
 
+# need_modules fetches what the applications for Node in the tests need.
+need_modules() {
+	local app=$root/e2e/testdata/express
+	cmp -s "$app/package-lock.json" "$app/node_modules/fetched.json" && return
+	say "the tests need Express and others from npm: fetching what $app/package-lock.json names"
+	npm ci --prefix "$app" --no-audit --no-fund --ignore-scripts </dev/null >&2 || die "npm could not fetch it"
+	cp "$app/package-lock.json" "$app/node_modules/fetched.json"
+}
+
 run_tests() {
 	need_go
 	need_for_tests
+	need_modules
 	cd "$root"
 	export CGO_ENABLED=1 # for the race detector
 	local argument

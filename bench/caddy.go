@@ -72,6 +72,8 @@ func site(id, upstream string) string {
 	switch id {
 	case "nocookie", "embedded", "redis", "near":
 		return "\tsession\n" + proxy + "\n"
+	case "express-adapter":
+		return "\tsession {\n\t\trequest_headers id version data expires new_id\n\t}\n" + proxy + "\n"
 	case "headers":
 		return "\trequest_header X-Session-Id 7KcVyzyzAhxNBZB2SXfFhQ\n\trequest_header X-Session-User alice\n\trequest_header X-Session-Version 1\n" +
 			"\trequest_header X-Session-Data `{\"lang\":\"fr\",\"return\":\"/page/of/some/length\",\"roles\":[\"admin\",\"editor\"],\"user\":\"alice\"}`\n" +

@@ -26,7 +26,8 @@ type contender struct {
 
 	url    string
 	server *process
-	redis  bool // uses Redis
+	behind *process // the application, if it is another one than for the rest
+	redis  bool     // uses Redis
 
 	login  string // the path that signs in; empty: requests without a session
 	cookie string // the Cookie header, from signing in
@@ -61,6 +62,10 @@ var all = []contender{
 		note: "one process of Node; every request extends the session in Redis, its default"},
 	{id: "express-self", name: "express-session and connect-redis, answering itself", against: "bare", redis: true, login: "/login", proof: signedIn,
 		note: "as above, without a proxy and an upstream"},
+	{id: "express-behind", name: "express-session and connect-redis, behind bare Caddy", against: "bare", redis: true, login: "/login", proof: signedIn,
+		note: "the application of the line above; CPU and memory are those of Caddy and the application together"},
+	{id: "express-adapter", name: "The same application with `adapters/express`, behind Caddy, session, Redis", against: "bare", redis: true, login: "/login", proof: signedIn,
+		note: "CPU and memory as in the line above"},
 }
 
 // tuning lists what -tuning adds.

@@ -99,6 +99,8 @@ func (l *lab) start(ctx context.Context) error {
 		{[]string{"scs"}, l.startScs},
 		{[]string{"express"}, l.startExpress},
 		{[]string{"express-self"}, l.startExpress},
+		{[]string{"express-behind"}, l.startExpress},
+		{[]string{"express-adapter"}, l.startExpress},
 	} {
 		of := func(c *contender) bool { return slices.Contains(group.ids, c.id) }
 		if group.ids[0] == "bare" {

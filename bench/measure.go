@@ -83,17 +83,36 @@ func (l *lab) once(ctx context.Context, c *contender, seconds int) (sample, erro
 	if err != nil {
 		return s, err
 	}
-	if s.memory, err = memory(c.server.cmd.Process.Pid); err != nil {
-		return s, err
+	for _, server := range c.servers() {
+		bytes, err := memory(server.cmd.Process.Pid)
+		if err != nil {
+			return s, err
+		}
+		s.memory += bytes
 	}
 	s.cpu = (after - before) / time.Duration(s.requests)
 	s.redisCPU = (redisAfter - redisBefore) / time.Duration(s.requests)
 	return s, c.check(ctx)
 }
 
+// servers returns what answers: the server, and the application if it is its own.
+func (c *contender) servers() []*process {
+	if c.behind == nil {
+		return []*process{c.server}
+	}
+	return []*process{c.server, c.behind}
+}
+
 func (l *lab) cpuTimes(c *contender) (server, redis time.Duration, err error) {
-	if server, err = cpuTime(c.server.cmd.Process.Pid); err != nil || !c.redis {
-		return server, 0, err
+	for _, process := range c.servers() {
+		time, err := cpuTime(process.cmd.Process.Pid)
+		if err != nil {
+			return 0, 0, err
+		}
+		server += time
+	}
+	if !c.redis {
+		return server, 0, nil
 	}
 	redis, err = cpuTime(l.redisServer.cmd.Process.Pid)
 	return server, redis, err

@@ -179,7 +179,8 @@ func (l *lab) startScs(ctx context.Context, members []*contender) error {
 	return nil
 }
 
-// startExpress starts one of the two; each is a process.
+// startExpress starts one of them; each is a process, and some have a Caddy in
+// front.
 func (l *lab) startExpress(ctx context.Context, members []*contender) error {
 	program, err := find("node", "nodejs")
 	if err != nil {
@@ -193,14 +194,30 @@ func (l *lab) startExpress(ctx context.Context, members []*contender) error {
 	if err != nil {
 		return err
 	}
+	c := members[0]
 	arguments := []string{filepath.Join(dir, "server.js"), strconv.Itoa(ports[0]), strconv.Itoa(l.redis)}
-	if members[0].id == "express" {
+	front := caddyfile{admin: "off", sites: []string{site(c.id, address(ports[0]))}}
+	switch c.id {
+	case "express":
 		arguments = append(arguments, strconv.Itoa(l.upstream))
+	case "express-adapter":
+		arguments = append(arguments, "adapter")
+		front.store = "redis " + address(l.redis)
 	}
-	server, err := l.launch(ctx, members[0].id, []string{"NODE_ENV=production"}, ports, program, arguments...)
+	server, err := l.launch(ctx, c.id, []string{"NODE_ENV=production"}, ports, program, arguments...)
 	if err != nil {
 		return err
 	}
-	members[0].url, members[0].server = "http://"+address(ports[0]), server
+	c.server = server
+	if c.id == "express-behind" || c.id == "express-adapter" {
+		c.behind = server
+		if ports, err = freePorts(1); err != nil {
+			return err
+		}
+		if c.server, err = l.runCaddy(ctx, "caddy-"+c.id, nil, front, ports, ports); err != nil {
+			return err
+		}
+	}
+	c.url = "http://" + address(ports[0])
 	return nil
 }

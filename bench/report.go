@@ -67,6 +67,10 @@ func (l *lab) writeNotes(b *strings.Builder, all samples) {
 				pair[1], of(list, rateOf).format("%.0f"), of(list, cpuOf).format("%.1f"))
 		}
 	}
+	if adapter, behind := all["express-adapter"], all["express-behind"]; len(adapter) > 0 && len(behind) > 0 {
+		fmt.Fprintf(b, "The application with `adapters/express` made %s times the requests of the one with express-session, and took %s of its CPU time per request. ",
+			ratio(adapter, behind, rateOf).format("%.2f"), ratio(adapter, behind, cpuOf).format("%.2f"))
+	}
 	b.WriteString("CPU is that of the server with all its processes, and so is the memory, which is the most that was seen after a run; the upstream and wrk run on the same cores. " +
 		"Before and after each run one request makes sure that the session is read.\n\n")
 	for _, c := range l.contenders {

@@ -17,7 +17,8 @@ const wikiRoot = "/usr/share/dokuwiki"
 
 // dokuwiki starts DokuWiki as Debian ships it, unchanged, with configuration and
 // data of its own and a user alice, and returns the address of its FastCGI server.
-func dokuwiki(t *testing.T) string {
+// Each script runs these lines of PHP first.
+func dokuwiki(t *testing.T, lines ...string) string {
 	t.Helper()
 	path := program(t, "php-cgi")
 	if _, err := os.Stat(wikiRoot + "/doku.php"); err != nil {
@@ -31,7 +32,7 @@ func dokuwiki(t *testing.T) string {
 		}
 	}
 	for name, text := range map[string]string{
-		"prepend.php":         fmt.Sprintf("<?php define('DOKU_CONF', '%s/conf/');", dir),
+		"prepend.php":         fmt.Sprintf("<?php define('DOKU_CONF', '%s/conf/'); %s", dir, strings.Join(lines, " ")),
 		"conf/local.php":      fmt.Sprintf("<?php $conf['title'] = 'A wiki'; $conf['savedir'] = '%s/data'; $conf['useacl'] = 1; $conf['superuser'] = 'alice'; $conf['updatecheck'] = 0;", dir),
 		"conf/users.auth.php": fmt.Sprintf("alice:%x:Alice:alice@example.com:admin,user\n", md5.Sum([]byte("secret"))),
 		"conf/acl.auth.php":   "*\t@ALL\t1\n*\t@user\t8\n",

@@ -107,7 +107,7 @@ func TestSubjectAtAPath(t *testing.T) {
 		t.Errorf("the application is shown %q", r.body)
 	}
 	r := s.get("/?unset=user", cookie)
-	if r.cookie() == "" || idOf(r.cookie()) == idOf(cookie) {
+	if r.cookie() == "" || sessionID(r.cookie()) == sessionID(cookie) {
 		t.Errorf("signing out: %q", r.raw)
 	}
 	r = s.get(object(`{"user":{"id":["alice"]}}`), "")

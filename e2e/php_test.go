@@ -33,6 +33,9 @@ case '/set.php':
 case '/form.php': // without a JSON encoder
 	header('X-Session-Set: ' . http_build_query(['lang' => $_GET['lang']]));
 	break;
+case '/long.php': // 60 KiB of data
+	set(['x' => str_repeat('x', 60 * 1024 - strlen('{"x":""}'))]);
+	break;
 case '/out.php':
 	header('X-Session-Control: destroy');
 	break;
@@ -56,7 +59,7 @@ func php(t *testing.T) (addr, root string) {
 	t.Helper()
 	path := program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
 	root = t.TempDir()
-	for _, name := range []string{"index", "in", "count", "set", "form", "out", "bad"} {
+	for _, name := range []string{"index", "in", "count", "set", "form", "long", "out", "bad"} {
 		if err := os.WriteFile(filepath.Join(root, name+".php"), []byte(script), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -134,6 +137,16 @@ func TestPHP(t *testing.T) {
 
 	expect(s.get("/out.php", cookie), http.StatusOK)
 	expect(s.get("/", cookie), http.StatusOK, "HTTP_X_SESSION_USER=unset", "REMOTE_USER=", "[]")
+}
+
+// As much as can be exposed arrives whole.
+func TestPHPGetsLongHeaders(t *testing.T) {
+	addr, root := php(t)
+	s := serve(t, storeOption("memory"), fmt.Sprintf("session {\n\texposed 60KiB\n}\nroot %s\nphp_fastcgi %s", root, addr))
+	r := s.get("/long.php", "")
+	if want := `{"x":"` + strings.Repeat("x", 60<<10-len(`{"x":""}`)) + "\"}\n"; !strings.HasSuffix(s.get("/", r.cookie()).body, want) {
+		t.Errorf("%.300q", s.get("/", r.cookie()).raw)
+	}
 }
 
 func TestPHPSeesNothingFromClients(t *testing.T) {

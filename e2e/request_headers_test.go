@@ -99,7 +99,7 @@ func TestRequestHeadersTellTheNewID(t *testing.T) {
 		if query == "set=user%3Dalice" || query == "control=renew" {
 			want = at["Id"]
 		}
-		if id := idOf(cookie); id != want {
+		if id := sessionID(cookie); id != want {
 			t.Errorf("%s: the session has the id %s, the application was told %v", query, id, at)
 		}
 	}
@@ -109,14 +109,7 @@ func TestRequestHeadersTellTheNewID(t *testing.T) {
 	}
 	// An error route has no session, or one that begins afresh.
 	r := s.get("/malformed?set=a%3D1", "")
-	if shown := a.shownHeaders(); r.StatusCode != 200 || a.last().URL.Path != "/afresh" || idOf(r.cookie()) != shown["New-Id"] {
+	if shown := a.shownHeaders(); r.StatusCode != 200 || a.last().URL.Path != "/afresh" || sessionID(r.cookie()) != shown["New-Id"] {
 		t.Errorf("in an error route: status %d, session %q, shown %v at %s", r.StatusCode, r.cookie(), shown, a.last().URL)
 	}
-}
-
-// idOf returns the id of a session in a Cookie line.
-func idOf(cookie string) string {
-	_, token, _ := strings.Cut(cookie, "=")
-	id, _, _ := strings.Cut(token, ".")
-	return id
 }

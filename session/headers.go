@@ -50,9 +50,9 @@ func RequestHeaders() []string {
 }
 
 // NewProtocol returns the protocol for a prefix ("" for X-Session-). The limits and
-// the subject's place come from policy, which must be valid. show has
-// the [RequestHeaders] that the application wants, by default id, user, version, and, if
-// there are no forward lines, data.
+// the subject's place come from policy, which must be valid. show has the
+// [RequestHeaders] that the application wants: by default id, user, version and,
+// without forward lines, data.
 func NewProtocol(prefix string, forward []Forward, policy Policy, show ...string) (*Protocol, error) {
 	if err := policy.Validate(); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func NewProtocol(prefix string, forward []Forward, policy Policy, show ...string
 		}
 	}
 	if p.shown < len(show) {
-		return nil, fmt.Errorf("request_headers: write each at most once of %s", strings.Join(RequestHeaders(), ", "))
+		return nil, fmt.Errorf("request_headers: write names out of %s, each at most once", strings.Join(RequestHeaders(), ", "))
 	}
 	for _, f := range forward {
 		header := f.Header

@@ -117,18 +117,7 @@ func (m *Manager) warnOdd(was, next content, s *Session) {
 		id = zap.String("session", s.ID())
 	}
 	m.lines.oddSubject.Log(m.log.Warn, "nobody is signed in by a value that is no string or number; for a member of an object, give the subject a path such as user.id", "",
-		id, zap.String("subject_key", m.policy.SubjectKey), zap.String("value", kindOf(value)))
-}
-
-// kindOf names the JSON type of a value that is odd.
-func kindOf(value []byte) string {
-	switch value[0] {
-	case '{':
-		return "object"
-	case '[':
-		return "list"
-	}
-	return "boolean"
+		id, zap.String("subject_key", m.policy.SubjectKey))
 }
 
 func (m *Manager) warnNoSubject(p *Patch, s *Session) {

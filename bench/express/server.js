@@ -1,23 +1,30 @@
 // An application with express-session and connect-redis, with their defaults
 // and one process. It answers itself, or, with an upstream, passes requests on.
+// With "adapter" it has adapters/express in the place of both.
 //
-//	node server.js PORT REDIS [UPSTREAM]     ports of 127.0.0.1
+//	node server.js PORT REDIS [UPSTREAM|adapter]     ports of 127.0.0.1
 
 import http from 'node:http'
 import express from 'express'
-import session from 'express-session'
+import expressSession from 'express-session'
 import { RedisStore } from 'connect-redis'
 import { createClient } from 'redis'
 
-const [port, redis, upstream] = process.argv.slice(2)
-const client = createClient({ url: `redis://127.0.0.1:${redis}` })
-client.on('error', (error) => console.error(error))
-await client.connect()
+const [port, redis, how] = process.argv.slice(2)
+const adapter = how === 'adapter' && (await import('./adapter.cjs')).default
+const upstream = !adapter && how
+let store
+if (!adapter) {
+  const client = createClient({ url: `redis://127.0.0.1:${redis}` })
+  client.on('error', (error) => console.error(error))
+  await client.connect()
+  store = new RedisStore({ client, prefix: upstream ? 'express-proxy:' : 'express:' })
+}
 
 const app = express()
 app.disable('x-powered-by')
-app.use(session({
-  store: new RedisStore({ client, prefix: upstream ? 'express-proxy:' : 'express:' }),
+app.use((adapter || expressSession)({
+  store,
   secret: 'of a benchmark, on 127.0.0.1 only',
   resave: false,
   saveUninitialized: false,

@@ -1,0 +1,186 @@
+# frozen_string_literal: true
+
+require_relative 'helper'
+require 'logger'
+require 'action_controller/railtie'
+require 'rack/session/caddy'
+
+# Rails with what it has of its own: the flash, protection from forgery, reset_session.
+class RailsTest < Minitest::Test
+  include Requests
+
+  class Application < Rails::Application
+    config.eager_load = false
+    config.consider_all_requests_local = true
+    config.action_dispatch.show_exceptions = Rails.gem_version < Gem::Version.new('7.1') ? false : :none
+    config.hosts.clear
+    config.logger = Logger.new(nil)
+    config.secret_key_base = 'for tests'
+    config.session_store :caddy_store, key: '_app', expire_after: 3600
+    config.action_controller.default_protect_from_forgery = true
+  end
+
+  class PagesController < ActionController::Base
+    def read
+      render plain: session[:user].to_s
+    end
+
+    def unused
+      render plain: "#{session.loaded?} #{session.exists? ? true : false}"
+    end
+
+    def write
+      session[:user] = 'alice'
+      (session[:cart] ||= {})[:a] = 1
+      render plain: session.id.public_id
+    end
+
+    def sign_in
+      reset_session
+      session[:user] = 'bob'
+      render plain: session.id.public_id
+    end
+
+    def sign_out
+      reset_session
+      redirect_to '/pages/read', notice: params[:notice]
+    end
+
+    def clear
+      session.clear
+      render plain: "#{session.id.public_id} #{session[:session_id]} #{session.to_hash}"
+    end
+
+    def drop
+      request.session_options[params[:option].to_sym] = true
+      session[:n] = 1
+      head :ok
+    end
+
+    def flash_message
+      flash[:notice] = 'saved'
+      flash.now[:alert] = 'only now'
+      redirect_to '/pages/message'
+    end
+
+    def message
+      render plain: "#{flash.notice} #{flash[:alert]}"
+    end
+
+    def html
+      session[:html] ||= '<b>'.html_safe
+      render plain: ERB::Util.html_escape(session[:html]) # as views do
+    end
+
+    def token
+      render plain: form_authenticity_token
+    end
+
+    def time
+      session[:at] = 5.minutes.ago
+      head :ok
+    end
+
+    def duration
+      session[:for] = { cart: 5.minutes }
+      head :ok
+    end
+
+    def late
+      headers['Last-Modified'] = Time.now.httpdate # otherwise Rack::ETag reads it all
+      self.response_body = Enumerator.new do |out|
+        out << 'first'
+        session[:late] = 1
+      end
+    end
+  end
+
+  Application.initialize!
+  Application.routes.draw do
+    PagesController.action_methods.each { |action| match "/pages/#{action}", to: "rails_test/pages##{action}", via: :all }
+  end
+
+  def get(action, data = {}, **more)
+    answer(Application, environment(data, path: "/pages/#{action}", HTTP_HOST: 'localhost', **more))
+  end
+
+  def test_begins_and_reads
+    got = get('write', nil)
+    assert_equal NEW_ID, got.body
+    assert_equal({ 'user' => 'alice', 'cart' => { 'a' => 1 } }, got.set)
+    assert_equal 'max-age=3600', got.control
+    refute_includes got.headers.keys.map(&:downcase), 'set-cookie'
+    got = get('read', got.set)
+    assert_equal 'alice', got.body
+    assert_empty got.asks
+    assert_equal({ 'cart' => { 'a' => 1 } }, get('write', { 'user' => 'alice', 'cart' => { 'b' => 1 } }).set)
+  end
+
+  def test_unused
+    got = get('unused', 'not JSON')
+    assert_equal 'false true', got.body
+    assert_empty got.asks
+    assert_equal 'false false', get('unused', nil).body
+  end
+
+  # Rails shows no nil; what others keep is theirs.
+  def test_nil
+    assert_equal({ 'user' => 'alice', 'cart' => { 'a' => 1 } }, get('write', { 'theirs' => nil }).set)
+  end
+
+  def test_reset_session
+    got = get('sign_in', { 'user' => 'alice', 'n' => 1 })
+    assert_equal NEW_ID, got.body
+    assert_equal ['clear, max-age=3600', { 'user' => 'bob' }], [got.control, got.set]
+    assert_equal({ 'x-session-control' => 'destroy' }, get('sign_out', { 'user' => 'alice' }).asks)
+    got = get('sign_out?notice=bye', { 'user' => 'alice' })
+    assert_equal ['clear, max-age=3600', 'bye'], [got.control, got.set.dig('flash', 'flashes', 'notice')]
+  end
+
+  def test_clear
+    got = get('clear', { 'user' => 'alice' })
+    assert_equal "#{NEW_ID} #{NEW_ID} {}", got.body
+    assert_equal({ 'x-session-control' => 'clear' }, got.asks)
+  end
+
+  def test_options
+    assert_equal({ 'x-session-control' => 'destroy' }, get('drop?option=drop').asks)
+    assert_equal 'renew, max-age=3600', get('drop?option=renew').control
+    assert_empty get('drop?option=skip').asks
+    assert_empty get('drop?option=defer', nil).asks
+  end
+
+  def test_flash
+    got = get('flash_message', nil)
+    assert_equal({ 'flash' => { 'discard' => [], 'flashes' => { 'notice' => 'saved' } } }, got.set)
+    got = get('message', got.set)
+    assert_equal 'saved ', got.body
+    assert_equal({ 'flash' => nil }, got.set)
+  end
+
+  def test_html_safe
+    got = get('html')
+    assert_equal ['<b>', { 'html' => '<b>' }], [got.body, got.set]
+    assert_equal '&lt;b&gt;', get('html', got.set).body
+  end
+
+  def test_forgery
+    got = get('token', nil)
+    assert_equal %w[_csrf_token], got.set.keys
+    post = { REQUEST_METHOD: 'POST' }
+    assert_equal 'alice', get('read', got.set.merge('user' => 'alice'), HTTP_X_CSRF_TOKEN: got.body, **post).body
+    assert_raises(ActionController::InvalidAuthenticityToken) { get('read', got.set, HTTP_X_CSRF_TOKEN: 'x', **post) }
+  end
+
+  def test_what_json_has_not
+    assert_match(/\Asession\["at"\] is of the class (ActiveSupport::TimeWithZone|Time),/, assert_raises(TypeError) { get('time') }.message)
+    assert_equal 'session["for"]["cart"] is of the class ActiveSupport::Duration, which JSON does not have',
+                 assert_raises(TypeError) { get('duration') }.message
+  end
+
+  def test_stream
+    got = get('late')
+    assert_equal 'first', got.body
+    assert_match(/CaddyStore: session\["late"\] was changed after the response had begun/, got.errors)
+  end
+end

@@ -1,0 +1,150 @@
+# frozen_string_literal: true
+
+# An application of Sinatra and one of Rails, with the sessions of their frameworks.
+
+require 'json'
+require 'logger'
+require 'time'
+require 'sinatra/base'
+require 'rack-flash'
+require 'action_controller/railtie'
+require 'rack/session/caddy'
+
+# Puma ends when the test does.
+Thread.new do
+  $stdin.read
+  Process.kill(:TERM, Process.pid)
+end
+
+# Where twenty requests wait until all of them have read their sessions.
+class Barrier
+  PARTIES = 20
+
+  def initialize
+    @lock = Mutex.new
+    @all = ConditionVariable.new
+    @waiting = 0
+  end
+
+  def wait
+    @lock.synchronize do
+      @waiting += 1
+      return @all.broadcast if (@waiting % PARTIES).zero?
+
+      round = @waiting / PARTIES
+      @all.wait(@lock, 60) while @waiting / PARTIES == round
+    end
+  end
+end
+BARRIER = Barrier.new
+
+class SinatraApplication < Sinatra::Base
+  set :environment, :production
+  set :host_authorization, {}
+  enable :sessions
+  set :session_store, Rack::Session::Caddy
+  use Rack::Flash
+  set :flash_app_class, self
+
+  get('/') { JSON.generate(session.to_hash) }
+
+  get '/set' do
+    cart = session[:cart] ||= {}
+    BARRIER.wait if params[:wait]
+    session["sinatra-#{params[:key]}"] = 1
+    cart["sinatra-#{params[:key]}"] = 1
+    'set'
+  end
+
+  get '/in' do
+    session[:user] = params[:name]
+    flash[:notice] = "Grüß Gott, #{params[:name]}"
+    redirect to('/hello')
+  end
+
+  get('/hello') { "#{session[:user]}: #{flash[:notice]}" }
+
+  get('/out') { session.clear }
+
+  get '/option' do
+    session[:changed] = true
+    value = params[:value] ? params[:value].to_i : true
+    request.session_options[params[:name].to_sym] = value
+    session.id.public_id
+  end
+
+  get('/time') { session[:at] = { now: Time.now } }
+
+  get '/late' do
+    stream do |out|
+      out << 'first'
+      session['too-late'] = 1
+      out << ' last'
+    end
+  end
+end
+
+class RailsApplication < Rails::Application
+  config.eager_load = false
+  config.hosts.clear
+  config.logger = Logger.new($stderr)
+  config.log_level = :error
+  config.secret_key_base = 'for tests'
+  config.session_store :caddy_store, key: '_application'
+  config.action_controller.default_protect_from_forgery = true
+end
+
+class PagesController < ActionController::Base
+  def data
+    render json: session.to_hash
+  end
+
+  def set
+    cart = session[:cart] ||= {}
+    BARRIER.wait if params[:wait]
+    session["rails-#{params[:key]}"] = 1
+    cart["rails-#{params[:key]}"] = 1
+    head :ok
+  end
+
+  def sign_in
+    reset_session
+    session[:user] = params[:name]
+    redirect_to '/rails/hello', notice: "Grüß Gott, #{params[:name]}"
+  end
+
+  def hello
+    render plain: "#{session[:user]}: #{flash.notice}"
+  end
+
+  def sign_out
+    reset_session
+    head :ok
+  end
+
+  def token
+    render plain: form_authenticity_token
+  end
+
+  def post
+    render plain: 'accepted'
+  end
+
+  def late
+    headers['Last-Modified'] = Time.now.httpdate # otherwise Rack::ETag reads it all
+    self.response_body = Enumerator.new do |out|
+      out << 'first'
+      session['too-late'] = 1
+      out << ' last'
+    end
+  end
+end
+
+RailsApplication.initialize!
+RailsApplication.routes.draw do
+  root to: 'pages#data'
+  (PagesController.action_methods - ['data']).each { |action| match action, to: "pages##{action}", via: %i[get post] }
+end
+
+map('/sinatra') { run SinatraApplication }
+map('/rails') { run RailsApplication }
