@@ -183,5 +183,6 @@ func (p Policy) touchDue(now, since, deadline time.Time, remembered bool, ttl ti
 	if remembered {
 		return ttl < target-slack/useShare || ttl > target+slack
 	}
-	return ttl < target-slack || ttl > target+slack || ttl > p.Idle
+	// Stores count in milliseconds, and round up.
+	return ttl < target-slack || ttl > target+slack || ttl > p.Idle+time.Millisecond
 }
