@@ -252,6 +252,28 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	}
 }
 
+// Use is [Manager.Touch] for who waits for it. It returns the session as it is now:
+// nil if it has ended or was renewed since it was loaded.
+func (m *Manager) Use(ctx context.Context, s *Session, now time.Time) (*Session, error) {
+	current, err := m.Reload(ctx, s, now)
+	if err != nil || current == nil || !m.TouchDue(current, now) {
+		return current, err
+	}
+	since, end, remembered := m.policy.limits(current, now)
+	ttl := m.policy.ttl(now, since, end, remembered)
+	switch err := m.store.Touch(ctx, current.ID(), current.version, ttl); {
+	case err == nil:
+		m.count(EventTouched)
+		current.expires = now.Add(ttl)
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
+		return m.Reload(ctx, s, now)
+	default:
+		m.count(EventTouchError)
+		return nil, fmt.Errorf("touching session %s: %w", s.ID(), err)
+	}
+	return current, nil
+}
+
 // KeepAlive is [Manager.Touch] for a request that lasts: other ones may have changed
 // the session since it was loaded or committed. If it has ended or was renewed,
 // there is nothing to do. It asks the store, in the background too.
