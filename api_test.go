@@ -3,6 +3,7 @@ package caddysession
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -448,5 +449,34 @@ func TestAPITouch(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An upload during which the application renews its session goes on: it belongs to
+// the new secret, and is not taken for what the old one has opened. It takes longer
+// than such an upload is given.
+func TestAPIRenewsDuringAnUpload(t *testing.T) {
+	h, s := handler(t, "api")
+	own := begin(t, h, `{"user":"alice"}`)
+	body, client := io.Pipe()
+	r := prepare(httptest.NewRequest("POST", "/", body))
+	r.Header.Set("Cookie", own)
+	go func() {
+		for range 20 {
+			time.Sleep(100 * time.Millisecond)
+			client.Write([]byte("x"))
+		}
+		client.Close()
+	}()
+	_, err := answer(h, r, func(w http.ResponseWriter, r *http.Request) error {
+		s.steps(r, []step{{"POST /renew", 200, ""}})
+		text, err := io.ReadAll(r.Body)
+		if err != nil || len(text) != 20 {
+			t.Errorf("%d bytes, %v", len(text), err)
+		}
+		return says()(w, r)
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

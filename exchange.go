@@ -214,7 +214,7 @@ func (x *exchange) show() error {
 	}
 	if x.h.api != nil && x.hasSite() && !x.came.unknown {
 		x.capability = api.New(x.h.manager, &x.site, x.came.session, x)
-		x.request.Header[x.h.protocol.APIHeader()] = []string{x.h.api.URL(x.capability)}
+		x.request.Header[x.h.protocol.APIHeader()] = x.h.api.Header(x.capability)
 	}
 	x.cookies.Show()
 	x.visit.showUser(x.request, x.came.session)

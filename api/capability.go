@@ -23,8 +23,8 @@ type Capability struct {
 	manager *session.Manager
 	site    *session.Site
 	of      Response
-	name    name
-	secret  secret
+	key     key
+	header  [1]string // room for Server.Header
 
 	// mu is held while the session is asked for or changed, and by the caller while
 	// the response begins. It guards site, too.
@@ -33,12 +33,15 @@ type Capability struct {
 	begun  bool           // the response has: the browser can be told nothing more. Begun alone sets it
 }
 
-// name is by which a capability is found, and secret what it takes besides: the
-// one is looked up, which may take longer or less, and the other compared.
+// key is random. By its name, which is a part of it, a capability is looked up, which
+// may take longer or less; the rest, its secret, is compared.
 type (
-	name   [8]byte
-	secret [16]byte
+	key  [24]byte
+	name [8]byte
 )
+
+func (k *key) name() name     { return name(k[:]) }
+func (k *key) secret() []byte { return k[len(name{}):] }
 
 // Response is the response to a request with a capability.
 type Response interface {
@@ -51,20 +54,12 @@ type Response interface {
 // a site. It opens nothing before Open.
 func New(m *session.Manager, site *session.Site, s *session.Session, of Response) *Capability {
 	c := &Capability{manager: m, site: site, of: of, result: session.Result{Session: s}}
-	rand.Read(c.name[:])
-	rand.Read(c.secret[:])
+	rand.Read(c.key[:])
 	return c
 }
 
-// appendPath appends what the capability's URL has after the slash: a secret.
-func (c *Capability) appendPath(to []byte) []byte {
-	var all [len(c.name) + len(c.secret)]byte
-	copy(all[copy(all[:], c.name[:]):], c.secret[:])
-	return base64.RawURLEncoding.AppendEncode(to, all[:])
-}
-
-// pathLength is how many bytes that are.
-var pathLength = base64.RawURLEncoding.EncodedLen(len(name{}) + len(secret{}))
+// pathLength is how many bytes the URL of a capability has after its base.
+var pathLength = base64.RawURLEncoding.EncodedLen(len(key{}))
 
 // open has the capabilities of this process that open something. Configurations
 // share them: requests of the one before a reload go on after it.
@@ -76,15 +71,17 @@ var open = struct {
 // find returns the open capability that a path is of, or nil. It takes the same
 // time whatever is wrong with the secret.
 func find(path string) *Capability {
-	var all [len(name{}) + len(secret{})]byte
-	n, err := base64.RawURLEncoding.Decode(all[:], []byte(path[:min(len(path), pathLength)]))
-	if err != nil || n != len(all) || len(path) != pathLength {
+	var k key
+	if len(path) != pathLength {
+		return nil
+	}
+	if n, err := base64.RawURLEncoding.Decode(k[:], []byte(path)); err != nil || n != len(k) {
 		return nil
 	}
 	open.Lock()
-	c := open.named[name(all[:len(name{})])]
+	c := open.named[k.name()]
 	open.Unlock()
-	if c == nil || subtle.ConstantTimeCompare(c.secret[:], all[len(name{}):]) != 1 {
+	if c == nil || subtle.ConstantTimeCompare(c.key.secret(), k.secret()) != 1 {
 		return nil
 	}
 	return c
@@ -94,7 +91,7 @@ func find(path string) *Capability {
 func (c *Capability) Open() {
 	if c != nil {
 		open.Lock()
-		open.named[c.name] = c
+		open.named[c.key.name()] = c
 		open.Unlock()
 	}
 }
@@ -106,8 +103,8 @@ func (c *Capability) Close() {
 		return
 	}
 	open.Lock()
-	if open.named[c.name] == c {
-		delete(open.named, c.name)
+	if open.named[c.key.name()] == c {
+		delete(open.named, c.key.name())
 	}
 	open.Unlock()
 	if !c.begun {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -37,9 +38,12 @@ const (
 	unknownWait = time.Second
 )
 
-// URL returns where the application finds the session of the request: a secret.
-func (s *Server) URL(c *Capability) string {
-	return string(c.appendPath(append(make([]byte, 0, len(s.base)+pathLength), s.base...)))
+// Header returns what the request header has that says where the application finds
+// the session: a URL, which is a secret.
+func (s *Server) Header(c *Capability) []string {
+	var room [128]byte // enough for most, without an allocation
+	c.header[0] = string(base64.RawURLEncoding.AppendEncode(append(room[:0], s.base...), c.key[:]))
+	return c.header[:]
 }
 
 // ServeHTTP implements [http.Handler].
