@@ -109,7 +109,7 @@ func (l *Listener) Serve(s *Server) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	errorLog, err := zap.NewStdLogAt(s.log, zap.DebugLevel)
+	errorLog, err := zap.NewStdLogAt(s.log, zap.WarnLevel)
 	if err != nil {
 		return nil, err
 	}

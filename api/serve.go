@@ -38,6 +38,10 @@ const (
 	unknownWait = time.Second
 )
 
+// operationTimeout bounds what an operation asks of the store, but for a commit,
+// which has a bound of its own.
+const operationTimeout = 5 * time.Second
+
 // Header returns what the request header has that says where the application finds
 // the session: a URL, which is a secret.
 func (s *Server) Header(c *Capability) []string {
@@ -76,6 +80,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.count(o.event)
+	ctx, cancel := context.WithTimeout(r.Context(), operationTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
 	if err := o.do(w, r); err != nil {
 		s.answerError(w, err)
 		return
