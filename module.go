@@ -9,8 +9,8 @@
 // What all sites share is in package [sessionapp], the stores that can be
 // configured are in package [github.com/caddy-session/caddy-session/stores], the
 // admin API and the command in package
-// [github.com/caddy-session/caddy-session/operator], cookies in package
-// [cookiejar], and the engine is in package [session]. Importing this package
+// [github.com/caddy-session/caddy-session/operator], the session API in package
+// [api], cookies in package [cookiejar], and the engine is in package [session]. Importing this package
 // registers all of it.
 package caddysession
 
