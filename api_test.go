@@ -3,12 +3,16 @@ package caddysession
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-session/caddy-session/session"
 )
@@ -478,5 +482,101 @@ func TestAPIRenewsDuringAnUpload(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// Requests of one session that read, add and write under its lock lose nothing.
+func TestAPILock(t *testing.T) {
+	h, s := handler(t, "api")
+	own := begin(t, h, `{"n":0}`)
+	const requests = 30
+	var all sync.WaitGroup
+	for range requests {
+		all.Go(func() {
+			_, err := answer(h, request("/", own), func(w http.ResponseWriter, r *http.Request) error {
+				a := s.ask(r, "POST", "/lock?wait=20s", "")
+				if a.status != 200 {
+					t.Errorf("%+v", a)
+				}
+				var data struct{ N int }
+				json.Unmarshal(s.ask(r, "GET", "", "").body.Data, &data)
+				return says(fmt.Sprintf(`X-Session-Set: {"n":%d}`, data.N+1))(w, r)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := seen(t, h, own); got != fmt.Sprintf(`{"n":%d}`, requests) {
+		t.Errorf("the session has %s", got)
+	}
+
+	_, err := answer(h, request("/", own), func(_ http.ResponseWriter, first *http.Request) error {
+		s.steps(first, []step{{"DELETE /lock", 404, ""}, {"POST /lock?wait=-1s", 400, ""}, {"POST /lock?wait=1h", 400, ""}, {"POST /lock", 200, ""}, {"POST /lock", 200, ""}})
+		_, err := answer(h, request("/", own), func(_ http.ResponseWriter, second *http.Request) error {
+			s.steps(second, []step{{"POST /lock?wait=10ms", 423, ""}, {`PATCH {"other":1}`, 200, ""}})
+			s.steps(first, []step{{"DELETE /lock", 204, ""}, {"DELETE /lock", 404, ""}})
+			s.steps(second, []step{{"POST /lock?wait=0s", 423, ""}, {"POST /lock", 200, ""}})
+			s.steps(first, []step{{"POST /lock?wait=10ms", 423, ""}})
+			return errors.New("a request that fails gives it back, too")
+		})
+		s.steps(first, []step{{"POST /lock?wait=10s", 200, ""}})
+		return errors.Unwrap(err)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	_, err = answer(h, request("/", ""), func(_ http.ResponseWriter, r *http.Request) error {
+		s.steps(r, []step{{"POST /lock", 404, ""}})
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Who has lost the lock changes nothing that somebody else may have changed since.
+func TestAPILockIsLost(t *testing.T) {
+	for _, by := range []string{"API", "headers"} {
+		h, s := handler(t, "api")
+		own := begin(t, h, `{"n":0}`)
+		_, err := answer(h, request("/", own), func(w http.ResponseWriter, r *http.Request) error {
+			s.steps(r, []step{{"POST /lock", 200, ""}, {`PATCH {"n":1}`, 200, ""}})
+			ids, _, err := s.store.List(t.Context(), "", 10)
+			if err != nil || len(ids) != 2 {
+				t.Fatal(ids, err)
+			}
+			_, value, _ := strings.Cut(own, "=")
+			id, _, _ := strings.Cut(value, ".")
+			for _, one := range ids {
+				if one != id { // the lease
+					if err := s.store.Delete(t.Context(), one, 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			var before *uint64
+			for deadline := time.Now().Add(time.Minute); before == nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+				before = caddyhttp.GetVar(r.Context(), visitVar).(*visit).exchange.capability.Fence()
+			}
+			if before == nil {
+				t.Fatal("the loss is not noticed")
+			}
+			if _, err := answer(h, request("/", own), says(`X-Session-Set: {"n":2}`)); err != nil {
+				t.Error(err)
+			}
+			if by == "API" {
+				s.steps(r, []step{{`PATCH {"n":3}`, 412, ""}})
+				return says()(w, r)
+			}
+			return says(`X-Session-Set: {"n":3}`)(w, r)
+		})
+		if by == "headers" && status(err) != http.StatusConflict || by == "API" && err != nil {
+			t.Errorf("%s: %v", by, err)
+		}
+		if got := seen(t, h, own); got != `{"n":2}` {
+			t.Errorf("%s: the session has %s", by, got)
+		}
 	}
 }

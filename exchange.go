@@ -315,6 +315,9 @@ func (x *exchange) Final(header http.Header, status int) error {
 		return err
 	}
 	patch = x.withLabel(patch)
+	if patch != nil && patch.IfVersion == nil && !patch.Destroy && !patch.OnlyLabels() {
+		patch.IfVersion = x.capability.Fence()
+	}
 	result := session.Result{Session: x.came.session, Cookie: x.done.Cookie, Committed: x.done.Committed}
 	now := time.UnixMilli(time.Now().UnixMilli()) // as records keep it
 	if patch != nil && patch.Writes() {

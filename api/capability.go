@@ -31,6 +31,14 @@ type Capability struct {
 	mu     sync.Mutex
 	result session.Result // what the API has done that the response has to tell
 	begun  bool           // the response has: the browser can be told nothing more. Begun alone sets it
+
+	// held is the lock of the session that the request has. It has a mutex of its own,
+	// since nobody waits for the session to give it back.
+	held struct {
+		sync.Mutex
+		lock   *session.Lock // nil without one
+		closed bool
+	}
 }
 
 // key is random. By its name, which is a part of it, a capability is looked up, which
@@ -111,6 +119,13 @@ func (c *Capability) Close() {
 		done, _ := c.Begin()
 		c.Begun(done.Session)
 	}
+	c.held.Lock()
+	lock := c.held.lock
+	c.held.lock, c.held.closed = nil, true
+	c.held.Unlock()
+	if lock != nil {
+		go lock.Unlock() // the response does not wait for the store
+	}
 }
 
 // Begin is called when the response begins. It returns what the API has done, which
@@ -136,6 +151,7 @@ func (c *Capability) Begun(s *session.Session) {
 var (
 	errNone     = errors.New("there is no session")
 	errGone     = errors.New("the session has ended or was renewed by somebody else since the request began")
+	errUnlocked = errors.New("the request has no lock")
 	errHeldBack = errors.New("no session begins here without a user: the browser may have one whose cookie is newer or was held back")
 )
 
@@ -180,6 +196,9 @@ func (c *Capability) Commit(ctx context.Context, p *session.Patch, only conditio
 		return nil, session.ErrVersion
 	}
 	p.IfVersion, p.NoCookie = only.version, c.begun
+	if p.IfVersion == nil && !p.Destroy {
+		p.IfVersion = c.fence(was)
+	}
 	// An application that hangs up does not undo what it has asked for.
 	result, err := c.manager.Commit(context.WithoutCancel(ctx), *c.site, was, p, time.Now())
 	switch {
@@ -200,6 +219,71 @@ func (c *Capability) Commit(ctx context.Context, p *session.Patch, only conditio
 		c.of.Moved(c.result)
 	}
 	return result.Session, nil
+}
+
+// Lock waits for the lock of the session, and returns the session as it is then. A
+// request that has it already has it.
+func (c *Capability) Lock(ctx context.Context, wait time.Duration) (*session.Session, error) {
+	s, err := c.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.held.Lock()
+	has := c.held.lock != nil
+	c.held.Unlock()
+	if has {
+		return s, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	lock, err := c.manager.Lock(limited, s)
+	if err != nil {
+		return nil, err
+	}
+	c.held.Lock()
+	if has = c.held.lock != nil || c.held.closed; !has {
+		c.held.lock = lock
+	}
+	c.held.Unlock()
+	if has { // the request is over, or asked twice at once
+		lock.Unlock()
+		return nil, session.ErrLocked
+	}
+	return c.Read(ctx)
+}
+
+// Unlock gives the lock back. The error is errUnlocked.
+func (c *Capability) Unlock() error {
+	c.held.Lock()
+	lock := c.held.lock
+	c.held.lock = nil
+	c.held.Unlock()
+	if lock == nil {
+		return errUnlocked
+	}
+	lock.Unlock()
+	return nil
+}
+
+// Fence returns the version at which alone the response may change the session, nil
+// for any. It is called between Begin and Begun.
+func (c *Capability) Fence() *uint64 {
+	if c == nil {
+		return nil
+	}
+	return c.fence(c.result.Session)
+}
+
+// fence returns the version of s if the request has lost its lock: whoever has it now
+// may have changed the session.
+func (c *Capability) fence(s *session.Session) *uint64 {
+	c.held.Lock()
+	defer c.held.Unlock()
+	if s == nil || c.held.lock == nil || !c.held.lock.Lost() {
+		return nil
+	}
+	version := s.Version()
+	return &version
 }
 
 // signedIn returns the session, with errNone if nobody is signed in.

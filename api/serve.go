@@ -39,8 +39,12 @@ const (
 )
 
 // operationTimeout bounds what an operation asks of the store, but for a commit,
-// which has a bound of its own.
-const operationTimeout = 5 * time.Second
+// which has a bound of its own. defaultWait and maxWait are for a lock.
+const (
+	operationTimeout = maxWait + 5*time.Second
+	defaultWait      = 5 * time.Second
+	maxWait          = 20 * time.Second
+)
 
 // Header returns what the request header has that says where the application finds
 // the session: a URL, which is a secret.
@@ -134,7 +138,7 @@ func (s *Server) answerError(w http.ResponseWriter, err error) {
 	var tooLarge *http.MaxBytesError
 	var refused *refusedError
 	switch {
-	case errors.Is(err, errNone):
+	case errors.Is(err, errNone), errors.Is(err, errUnlocked):
 		s.fail(w, http.StatusNotFound, EventNone, err.Error())
 	case errors.Is(err, errGone):
 		s.fail(w, http.StatusGone, EventConflict, err.Error())
@@ -142,6 +146,8 @@ func (s *Server) answerError(w http.ResponseWriter, err error) {
 		s.fail(w, http.StatusPreconditionFailed, EventConflict, err.Error())
 	case errors.Is(err, session.ErrCookie), errors.Is(err, errHeldBack):
 		s.fail(w, http.StatusConflict, EventConflict, err.Error())
+	case errors.Is(err, session.ErrLocked):
+		s.fail(w, http.StatusLocked, EventLocked, err.Error())
 	case errors.As(err, &tooLarge):
 		s.fail(w, http.StatusRequestEntityTooLarge, EventRefused, fmt.Sprintf("the body has more than the %d bytes of max_data", tooLarge.Limit))
 	case errors.As(err, &malformed):
@@ -194,6 +200,8 @@ func (c *Capability) operations(path string) map[string]operation {
 		return control(EventMaxAge, maxAge)
 	case "touch":
 		return map[string]operation{http.MethodPost: {EventTouch, c.touch}}
+	case "lock":
+		return map[string]operation{http.MethodPost: {EventLock, c.lock}, http.MethodDelete: {EventLock, c.unlock}}
 	case "sessions":
 		return map[string]operation{http.MethodGet: {EventSessions, c.list}, http.MethodDelete: {EventSessions, c.endOthers}}
 	}
@@ -264,6 +272,29 @@ func (c *Capability) touch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return c.answer(w, s)
+}
+
+func (c *Capability) lock(w http.ResponseWriter, r *http.Request) error {
+	wait := defaultWait
+	if text := r.URL.Query().Get("wait"); text != "" {
+		var err error
+		if wait, err = time.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
+			return refuse(fmt.Errorf("lock takes ?wait=DURATION, such as 500ms or 5s, of %v at most", maxWait))
+		}
+	}
+	s, err := c.Lock(r.Context(), wait)
+	if err != nil {
+		return err
+	}
+	return c.answer(w, s)
+}
+
+func (c *Capability) unlock(w http.ResponseWriter, _ *http.Request) error {
+	if err := c.Unlock(); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // change commits a patch and answers with what has become of the session.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -14,8 +15,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/busy"
+	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
 // withAPI is the global option for a store in memory and a session API.
@@ -378,4 +383,76 @@ func TestAPIAfterTheFirstByte(t *testing.T) {
 			t.Errorf("%d %s", status, body)
 		}
 	})
+}
+
+// Under the lock, requests that read, add and write lose nothing, at two Caddys on
+// one Redis; and when the one that has it is killed, the other has it in time.
+func TestAPILock(t *testing.T) {
+	redis := redistest.Start(t)
+	var killing atomic.Pointer[func()]
+	a := app(t, func(w http.ResponseWriter, r *http.Request) {
+		capability := r.Header.Get("X-Session-Api")
+		if r.URL.Path == "/begin" {
+			w.Header().Set("X-Session-Set", `{"n":0}`)
+			return
+		}
+		if status, body := ask(t, capability, "POST", "/lock?wait=20s", ""); status != 200 {
+			t.Errorf("%d %s", status, body)
+		}
+		if kill := killing.Swap(nil); kill != nil {
+			(*kill)()
+			return
+		}
+		_, body := ask(t, capability, "GET", "?keys=n", "")
+		var session struct{ Data struct{ N int } }
+		if err := json.Unmarshal([]byte(body), &session); err != nil {
+			t.Errorf("%v in %s", err, body)
+		}
+		w.Header().Set("X-Session-Set", fmt.Sprintf(`{"n":%d}`, session.Data.N+1))
+		fmt.Fprint(w, session.Data.N+1)
+	})
+	var caddys []*child
+	for range 2 {
+		globals := fmt.Sprintf("session {\n\tstore redis %s {\n\t\ttimeout 5s\n\t}\n\tapi %s\n}", redis.Addr, freeAddr(t))
+		caddys = append(caddys, startChild(t, globals, "session {\n\tapi\n}\nreverse_proxy "+a.host()))
+	}
+	get := func(c *child, path, cookie string) (*http.Response, string, error) {
+		r, err := http.NewRequest("GET", "http://"+c.addr+path, nil)
+		if err != nil {
+			return nil, "", err
+		}
+		r.Header.Set("Cookie", cookie)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return nil, "", err
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		return answer, string(body), err
+	}
+	r, _, err := get(caddys[0], "/begin", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookie := (&response{Response: r}).cookie()
+	const requests = 50
+	var all sync.WaitGroup
+	for i := range requests {
+		all.Go(func() {
+			if r, body, err := get(caddys[i%2], "/", cookie); err != nil || r.StatusCode != 200 {
+				t.Errorf("%v, %s", err, body)
+			}
+		})
+	}
+	all.Wait()
+	killed := make(chan struct{})
+	kill := func() { caddys[0].kill(); close(killed) }
+	killing.Store(&kill)
+	go get(caddys[0], "/", cookie)
+	<-killed
+	start := time.Now()
+	_, body, err := get(caddys[1], "/", cookie)
+	if took := time.Since(start); err != nil || body != strconv.Itoa(requests+1) || busy.Exceeds(took, 12*time.Second) {
+		t.Errorf("after %v: n is %s, %v", took, body, err)
+	}
 }

@@ -41,10 +41,12 @@ type Manager struct {
 	policy   Policy
 	protocol *Protocol
 
-	nearCache  NearCache // of the store, nil if it has none
-	locks      stripes
-	background chan struct{} // bounds goroutines
-	lines      repeatedLines
+	nearCache NearCache // of the store, nil if it has none
+	locks     stripes
+
+	sessionLocks locks         // of [Manager.Lock]
+	background   chan struct{} // bounds goroutines
+	lines        repeatedLines
 }
 
 // repeatedLines are the log lines of a manager that visitors or an application can

@@ -65,10 +65,10 @@ var (
 
 	APIOperations = newCounter("api_operations_total", "operation", "Requests of applications to the session API with a capability that was open, by operation.",
 		unprefixed(api.EventRead, api.EventPatch, api.EventPut, api.EventDelete, api.EventRenew, api.EventClear, api.EventTouch,
-			api.EventMaxAge, api.EventSessions))
+			api.EventMaxAge, api.EventSessions, api.EventLock))
 
 	APIRequests = newCounter("api_requests_total", "answer", "Requests to the session API by their answer.",
-		unprefixed(api.EventOK, api.EventNone, api.EventConflict, api.EventRefused, api.EventForbidden, api.EventUnauthorized, api.EventFailed))
+		unprefixed(api.EventOK, api.EventNone, api.EventConflict, api.EventLocked, api.EventRefused, api.EventForbidden, api.EventUnauthorized, api.EventFailed))
 
 	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors, Actions, APIOperations, APIRequests}
 )
