@@ -77,7 +77,6 @@ type Lock struct {
 	id      string
 	version uint64
 	until   atomic.Int64 // when the lease ends for sure, in Unix milliseconds
-	timer   *time.Timer
 	over    chan struct{}
 	unlock  func()
 }
