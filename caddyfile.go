@@ -81,6 +81,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		max_data       <size>
 //		on_store_error fail|pass
 //		encryption     on|off
+//		api
 //		on_end         close|keep
 //		record         client
 //		upgrade        <protocols...>
@@ -131,6 +132,7 @@ var directiveBlock = settings.NewBlock("the directive session { }", func(h *Hand
 		"max_data":        func() error { return settings.Size(d, &h.MaxData) },
 		"on_store_error":  func() error { return settings.String(d, &h.OnStoreError) },
 		"encryption":      func() error { return settings.String(d, &h.Encryption) },
+		"api":             func() error { return settings.Flag(d, &h.API) },
 		"on_end":          func() error { return settings.String(d, &h.OnEnd) },
 		"upgrade":         func() error { return parseNames(d, &h.Upgrade) },
 		"record":          func() error { return h.parseRecord(d) },

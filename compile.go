@@ -47,6 +47,9 @@ func (h *Handler) compile() (session.Policy, error) {
 	if h.protocol, err = session.NewProtocol(h.HeaderPrefix, h.Forward, p, h.RequestHeaders...); err != nil {
 		return p, err
 	}
+	if h.API {
+		h.protocol = h.protocol.WithAPI()
+	}
 	if h.Cookies != nil {
 		if err := h.checkRules(); err != nil {
 			return p, fmt.Errorf("cookies: %w", err)

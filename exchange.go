@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-session/caddy-session/api"
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
 	"github.com/caddy-session/caddy-session/internal/caching"
@@ -44,6 +45,9 @@ type exchange struct {
 	fromVisitor map[string]any // what they set of what the visitor has sent
 	label       *string        // that they ask for, or nil
 	private     bool           // shared caches must not store the response, though it says so
+
+	capability *api.Capability // nil without the session API
+	done       session.Result  // by the API, before the response began
 
 	after  *session.Session // as the response leaves it
 	touch  bool             // the session was used and not written
@@ -208,6 +212,10 @@ func (x *exchange) show() error {
 		// The limit was lowered, and leaving something out would be a lie.
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
+	if x.h.api != nil && x.hasSite() && !x.came.unknown {
+		x.capability = api.New(x.h.manager, &x.site, x.came.session, x)
+		x.request.Header[x.h.protocol.APIHeader()] = x.h.api.Header(x.capability)
+	}
 	x.cookies.Show()
 	x.visit.showUser(x.request, x.came.session)
 	return nil
@@ -225,6 +233,7 @@ func (x *exchange) run(w http.ResponseWriter, next caddyhttp.Handler) (err error
 				panic(p)
 			}
 			before.Restore(w.Header())
+			x.withheld(w.Header())
 			err = failure
 		}
 		// Of trailers, and of what the site itself has set before us; and the
@@ -237,6 +246,8 @@ func (x *exchange) run(w http.ResponseWriter, next caddyhttp.Handler) (err error
 	defer x.leave()
 	x.keepAlive(x.came.session)
 	defer x.endKeepAlive()
+	x.capability.Open()
+	defer x.capability.Close()
 	if err := next.ServeHTTP(&x.writer, x.request); err != nil {
 		if x.writer.Abandon() {
 			x.abandoned(w.Header())
@@ -263,25 +274,57 @@ func (x *exchange) Interim(header http.Header) {
 func (x *exchange) abandoned(header http.Header) {
 	x.Interim(header)
 	x.h.appCookies.StripTrailers(header)
+	if done, ok := x.capability.Begin(); ok {
+		x.done = done
+		x.capability.Begun(done.Session)
+		x.withheld(header)
+	}
 	// Another page for everybody with this cookie, and caches may keep a 404:
 	// what error routes send depends on the session, too.
 	caching.Protect(header, 0, x.visit.hasCookie(header), !x.came.anonymous(), false, &x.room.lines)
 }
 
+// Moved implements [api.Response].
+func (x *exchange) Moved(result session.Result) {
+	x.belong(result)
+	if x.alive != nil {
+		x.alive.session.Store(result.Session)
+	}
+}
+
+// withheld tells the browser what the API has done in the header of what it gets in
+// place of the response: that stands.
+func (x *exchange) withheld(header http.Header) {
+	if line := x.setCookie(x.done, time.Now()); line != "" {
+		x.visit.setCookie(header, line)
+		caching.Protect(header, 0, true, true, false, &x.room.lines)
+	}
+}
+
 // Final implements [response.Hooks]: before the first byte goes out, it takes what
 // the application asks for, commits it, and answers.
 func (x *exchange) Final(header http.Header, status int) error {
+	if done, ok := x.capability.Begin(); ok {
+		// The response goes on from there.
+		x.done, x.came.session, x.after = done, done.Session, done.Session
+		x.logID(done.Session)
+		defer func() { x.capability.Begun(x.after) }()
+	}
 	patch, err := x.take(header, status)
 	if err != nil {
 		return err
 	}
 	patch = x.withLabel(patch)
-	result := session.Result{Session: x.came.session}
+	if patch != nil && patch.IfVersion == nil && !patch.Destroy && !patch.OnlyLabels() {
+		patch.IfVersion = x.capability.Fence()
+	}
+	result := session.Result{Session: x.came.session, Cookie: x.done.Cookie, Committed: x.done.Committed}
 	now := time.UnixMilli(time.Now().UnixMilli()) // as records keep it
 	if patch != nil && patch.Writes() {
 		if result, err = x.commit(patch, now); err != nil {
 			return err
 		}
+		result = result.After(x.done)
 	}
 	used := (patch == nil || !patch.NoTouch) && status != clientClosedRequest
 	x.answer(header, status, result, used, now)

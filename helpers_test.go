@@ -44,13 +44,19 @@ var inCaddy = sync.OnceValues(func() (caddy.Context, error) {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
+	return newSiteOf(t, `{"store":{"module":"test"},"api":{"listen":"127.0.0.1:2021"}}`)
+}
+
+// newSiteOf returns a site with an app of these settings, which does not start.
+func newSiteOf(t *testing.T, settings string) *site {
+	t.Helper()
 	whole, err := inCaddy()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := caddy.NewContext(whole)
 	t.Cleanup(cancel)
-	app, err := ctx.LoadModuleByID("session", json.RawMessage(`{"store":{"module":"test"}}`))
+	app, err := ctx.LoadModuleByID("session", json.RawMessage(settings))
 	if err != nil {
 		t.Fatal(err)
 	}

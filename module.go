@@ -9,12 +9,13 @@
 // What all sites share is in package [sessionapp], the stores that can be
 // configured are in package [github.com/caddy-session/caddy-session/stores], the
 // admin API and the command in package
-// [github.com/caddy-session/caddy-session/operator], cookies in package
-// [cookiejar], and the engine is in package [session]. Importing this package
+// [github.com/caddy-session/caddy-session/operator], the session API in package
+// [api], cookies in package [cookiejar], and the engine is in package [session]. Importing this package
 // registers all of it.
 package caddysession
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -24,6 +25,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-session/caddy-session/api"
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
 	"github.com/caddy-session/caddy-session/internal/logging"
@@ -143,6 +145,12 @@ type Handler struct {
 	// Default: none.
 	Upgrade []string `json:"upgrade,omitempty"`
 
+	// Whether applications may read and change the session of a request by the
+	// session API while they have the request. They find it under the URL in the
+	// request header `X-Session-Api`; data beyond `exposed` is then left out of the
+	// headers instead of being refused. Needs `api` in the `session` app. Default: no.
+	API bool `json:"api,omitempty"`
+
 	// What becomes of WebSockets, event streams, and other requests that last,
 	// when the session ends that they were opened with, by signing out, by the
 	// operator, on another machine or because its time is up, or when it gets a
@@ -171,6 +179,7 @@ type Handler struct {
 	managed    func(string) bool // protocol.ManagesRequest
 	cookie     *cookiejar.SessionCookie
 	streams    *sessionapp.Streams
+	api        *api.Server // nil without API
 	keepOpen   bool
 	storeName  string
 	appCookies *appcookies.Rules // nil without Cookies
@@ -230,6 +239,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	shared := app.(*sessionapp.App)
 	h.streams, h.keepOpen, h.storeName = shared.Streams(), h.OnEnd == "keep", shared.StoreName()
+	if h.API {
+		if h.api = shared.SessionAPI(); h.api == nil {
+			return errors.New("api: there is no session API: write api and its address into the global option session, such as api unix//run/caddy/session.sock")
+		}
+	}
 	if h.manager, err = shared.NewManager(policy, h.protocol, h.logger); err != nil {
 		return err
 	}
@@ -264,6 +278,14 @@ func (h *Handler) StripsCookie(name string) bool {
 // SetHeaders implements [sessionapp.SessionHandler].
 func (h *Handler) SetHeaders() []string {
 	return []string{h.protocol.HeaderName("Set", "", ""), h.protocol.HeaderName("Put", "", "")}
+}
+
+// APIHeader implements [sessionapp.SessionHandler].
+func (h *Handler) APIHeader() string {
+	if !h.API {
+		return ""
+	}
+	return h.protocol.APIHeader()
 }
 
 // SpansHosts implements [sessionapp.SessionHandler].

@@ -27,11 +27,12 @@ func TestDependencies(t *testing.T) {
 		needs     []string // packages of this module: these and no others
 		forbidden []string // what no import begins with
 	}{
-		"": {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/internal/settings", "/internal/response", "/internal/cancel",
+		"": {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/api", "/internal/settings", "/internal/response", "/internal/cancel",
 			"/internal/caching", "/internal/appcookies", "/internal/logging", "/internal/origin", "/internal/placeholders"},
 			[]string{redis, bbolt, otter, "testing"}},
-		"/sessionapp":            {[]string{"/session", "/session/nearcache", "/internal/settings", "/internal/placeholders", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
+		"/sessionapp":            {[]string{"/session", "/session/nearcache", "/api", "/internal/settings", "/internal/placeholders", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/stores":                {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
+		"/api":                   {[]string{"/session", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":              {[]string{"/session", "/cookiejar", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":     {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/framed":       {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,9 +27,9 @@ func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 func (s *sink) WriteHeader(int)             {}
 
 // provisioned returns a session handler on a store, as Caddy makes it.
-func provisioned(b testing.TB, store string, rules *cookiejar.Rules) *caddysession.Handler {
+func provisioned(b testing.TB, store string, rules *cookiejar.Rules, api ...bool) *caddysession.Handler {
 	b.Helper()
-	ctx, err := caddy.ProvisionContext(&caddy.Config{AppsRaw: caddy.ModuleMap{"session": []byte(`{"store": ` + store + `}`)}})
+	ctx, err := caddy.ProvisionContext(&caddy.Config{AppsRaw: caddy.ModuleMap{"session": []byte(`{"store": ` + store + `, "api": {"listen": "127.0.0.1:2021"}}`)}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func provisioned(b testing.TB, store string, rules *cookiejar.Rules) *caddysessi
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { app.(caddy.CleanerUpper).Cleanup() })
-	h := &caddysession.Handler{Cookies: rules}
+	h := &caddysession.Handler{Cookies: rules, API: slices.Contains(api, true)}
 	if err := h.Provision(ctx); err != nil {
 		b.Fatal(err)
 	}
@@ -76,6 +77,7 @@ type way struct {
 	control             string // of each response
 	signedIn            bool
 	program             bool // not a browser that loads a page
+	api                 bool // the application may ask for the session, and does not
 }
 
 // start returns a function that serves a request, and returns it as the
@@ -102,7 +104,7 @@ func (c way) start(tb testing.TB) func() *http.Request {
 		case "near":
 			store = fmt.Sprintf(`{"module": "redis", "addresses": [%q], "timeout": "5s", "near_cache": {}}`, redistest.Start(tb).Addr)
 		}
-		h := provisioned(tb, store, nil)
+		h := provisioned(tb, store, nil, c.api)
 		serve = func(w http.ResponseWriter, r *http.Request) error { return h.ServeHTTP(w, r, next) }
 	}
 	w := &sink{http.Header{}}
@@ -149,6 +151,9 @@ func BenchmarkRequest(b *testing.B) {
 		{name: "read-embedded", store: "embedded", signedIn: true},
 		{name: "read-redis", store: "redis", signedIn: true},
 		{name: "read-redis-near", store: "near", signedIn: true},
+		{name: "none-api", store: "memory", api: true},
+		{name: "read-memory-api", store: "memory", signedIn: true, api: true},
+		{name: "read-embedded-api", store: "embedded", signedIn: true, api: true},
 		{name: "commit-memory", store: "memory", signedIn: true, control: `{"seen":"now"}`},
 		{name: "commit-embedded", store: "embedded", signedIn: true, control: `{"seen":"now"}`},
 		{name: "commit-redis", store: "redis", signedIn: true, control: `{"seen":"now"}`},
@@ -179,6 +184,8 @@ func TestAllocations(t *testing.T) {
 		{way{name: "cookies of others", store: "memory", cookie: "theme=dark; _ga=GA1.1.123456789.1700000000"}, 3},
 		{way{name: "malformed cookie", store: "memory", cookie: "theme=dark; csid=0123456789"}, 6},
 		{way{name: "embedded store", store: "embedded", signedIn: true}, 4},
+		{way{name: "no cookie, API", store: "memory", api: true}, 5},
+		{way{name: "embedded store, API", store: "embedded", signedIn: true, api: true}, 9}, // of which two are for one more header than fits
 		{way{name: "near-cache", store: "near", signedIn: true}, 4},
 		{way{name: "near-cache, may stay open", store: "near", signedIn: true, program: true}, 8},
 		{way{name: "redis", store: "redis", signedIn: true}, 45},

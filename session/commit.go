@@ -13,6 +13,10 @@ import (
 // ErrVersion says that if-version did not hold. Nothing was saved.
 var ErrVersion = errors.New("the session has another version")
 
+// ErrCookie says that the browser would have to be sent a cookie, and can't be any
+// more. Nothing was saved.
+var ErrCookie = errors.New("it takes another cookie, and the response has begun")
+
 // CookieChange says what a response has to do about the browser's cookie.
 type CookieChange int
 
@@ -40,6 +44,19 @@ type Result struct {
 	Retries int
 }
 
+// After returns what is left to do of the result before and of r, the result of a
+// later patch of the same request.
+func (r Result) After(before Result) Result {
+	r.Committed = r.Committed || before.Committed
+	switch {
+	case r.Cookie == CookieKeep && (r.Session == nil) == (before.Session == nil):
+		r.Cookie = before.Cookie
+	case r.Cookie == CookieAgain && before.Cookie == CookieSet:
+		r.Cookie = CookieSet
+	}
+	return r
+}
+
 // Commit applies a patch atomically: all of it or nothing. s is the session
 // that the request was loaded with, nil for an anonymous one.
 //
@@ -47,7 +64,7 @@ type Result struct {
 // dropped, which is no error: what a slow response says about the past must
 // not come back to life. Destroy is obeyed even then.
 //
-// Errors are [*MalformedError], wrap [ErrVersion], or mean that the store could
+// Errors are [*MalformedError], wrap [ErrVersion] or [ErrCookie], or mean that the store could
 // not do it.
 func (m *Manager) Commit(ctx context.Context, site Site, s *Session, p *Patch, now time.Time) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
@@ -70,7 +87,7 @@ func (m *Manager) Commit(ctx context.Context, site Site, s *Session, p *Patch, n
 	var malformed *MalformedError
 	switch {
 	case err == nil:
-	case errors.Is(err, ErrVersion), errors.As(err, &malformed):
+	case errors.Is(err, ErrVersion), errors.Is(err, ErrCookie), errors.As(err, &malformed):
 		m.count(EventRefused)
 	default:
 		m.count(EventFailed)
@@ -86,6 +103,9 @@ func (m *Manager) create(ctx context.Context, site Site, p *Patch, now time.Time
 	if !p.sets() {
 		m.warnNoSubject(p, nil)
 		return Result{}, nil
+	}
+	if p.NoCookie {
+		return Result{}, ErrCookie
 	}
 	c, err := m.change(site, nil, p, now)
 	if err != nil {
@@ -146,6 +166,9 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 		c, err := m.change(site, current, p, now)
 		if err != nil {
 			return Result{}, err
+		}
+		if p.NoCookie && (c.cookie || c.again) {
+			return Result{}, ErrCookie
 		}
 		if err := m.revokeOthers(ctx, p, c); err != nil {
 			return Result{}, err

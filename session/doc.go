@@ -17,5 +17,6 @@
 // token is worth against it), manager.go and near.go (loading), commit.go,
 // change.go, fits.go, subject.go and stripes.go (committing), certain.go (writes whose
 // answer got lost), ender.go, event.go and observer.go (ending and telling),
-// operator.go (the operator's side).
+// operator.go (the operator's side), own.go (the user's),
+// lock.go (one request at a time).
 package session

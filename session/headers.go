@@ -40,6 +40,10 @@ type Protocol struct {
 	id, user, version, data, expires, signedIn, newID string
 	shown                                             int // how many of them it wants
 
+	// Where the session API is: see [Protocol.WithAPI].
+	api    string
+	hasAPI bool
+
 	put, set, unset, control string // from the upstream
 }
 
@@ -66,10 +70,10 @@ func NewProtocol(prefix string, forward []Forward, policy Policy, show ...string
 	name := func(suffix string) string { return textproto.CanonicalMIMEHeaderKey(prefix + suffix) }
 	p := &Protocol{
 		prefix: prefix, folded: fold(prefix), custom: map[string]struct{}{}, exposed: policy.Exposed,
-		put: name("Put"), set: name("Set"), unset: name("Unset"), control: name("Control"),
+		put: name("Put"), set: name("Set"), unset: name("Unset"), control: name("Control"), api: name("Api"),
 	}
 	p.names = map[string]string{}
-	for _, ours := range []string{p.put, p.set, p.unset, p.control} {
+	for _, ours := range []string{p.put, p.set, p.unset, p.control, p.api} {
 		p.names[fold(ours)] = ours
 	}
 	if len(show) == 0 {
@@ -149,6 +153,18 @@ func (p *Protocol) Reserve(key, header string) (*Protocol, error) {
 	return &reserved, nil
 }
 
+// WithAPI returns a protocol for applications that can ask for the session: data
+// that would be more than may be exposed is not forwarded, and no error.
+func (p *Protocol) WithAPI() *Protocol {
+	with := *p
+	with.hasAPI = true
+	return &with
+}
+
+// APIHeader returns the name of the request header that says where the session can
+// be asked for. The caller sets it.
+func (p *Protocol) APIHeader() string { return p.api }
+
 func (p *Protocol) underPrefix(name string) bool {
 	if len(name) < len(p.folded) {
 		return false
@@ -185,22 +201,28 @@ var errExposed = errors.New("more session data than the limit of exposed")
 // exposure returns an error that wraps errExposed if the values that Inject
 // would set have more bytes than allowed.
 func (p *Protocol) exposure(c content) error {
-	size := 0
-	if p.user != "" {
-		size += encodedLen(c.subject)
-	}
-	if p.data != "" {
+	size := p.promised(c)
+	if p.data != "" && !p.hasAPI {
 		size += len(c.data)
+	}
+	if size > p.exposed {
+		return fmt.Errorf("%w: %d bytes of headers, %d are allowed", errExposed, size, p.exposed)
+	}
+	return nil
+}
+
+// promised returns how many bytes the values have that are never left out: a
+// missing one would be taken for a key that is not there.
+func (p *Protocol) promised(c content) (size int) {
+	if p.user != "" {
+		size = encodedLen(c.subject)
 	}
 	for _, f := range p.forward {
 		if value, ok := lookupValue(c.data, f.Key); ok {
 			size += encodedLen(plainText(value))
 		}
 	}
-	if size > p.exposed {
-		return fmt.Errorf("%w: %d bytes of headers, %d are allowed", errExposed, size, p.exposed)
-	}
-	return nil
+	return size
 }
 
 // NewID returns the id that a session is to have which the response to a request
@@ -246,7 +268,7 @@ func (p *Protocol) inject(h http.Header, s *Session, expires time.Time, newID st
 	if s.subject != "" && p.signedIn != "" {
 		set(p.signedIn, strconv.FormatInt(s.signedIn.Unix(), 10))
 	}
-	if p.data != "" {
+	if p.data != "" && (!p.hasAPI || p.promised(s.content)+len(s.data) <= p.exposed) {
 		text := s.text
 		if text == "" {
 			text = string(s.data)

@@ -41,10 +41,12 @@ type Manager struct {
 	policy   Policy
 	protocol *Protocol
 
-	nearCache  NearCache // of the store, nil if it has none
-	locks      stripes
-	background chan struct{} // bounds goroutines
-	lines      repeatedLines
+	nearCache NearCache // of the store, nil if it has none
+	locks     stripes
+
+	sessionLocks locks         // of [Manager.Lock]
+	background   chan struct{} // bounds goroutines
+	lines        repeatedLines
 }
 
 // repeatedLines are the log lines of a manager that visitors or an application can
@@ -250,6 +252,28 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 		m.count(EventTouchError)
 		m.log.Debug("touching session", zap.String("session", s.ID()), zap.Error(err))
 	}
+}
+
+// Use is [Manager.Touch] for who waits for it. It returns the session as it is now:
+// nil if it has ended or was renewed since it was loaded.
+func (m *Manager) Use(ctx context.Context, s *Session, now time.Time) (*Session, error) {
+	current, err := m.Reload(ctx, s, now)
+	if err != nil || current == nil || !m.TouchDue(current, now) {
+		return current, err
+	}
+	since, end, remembered := m.policy.limits(current, now)
+	ttl := m.policy.ttl(now, since, end, remembered)
+	switch err := m.store.Touch(ctx, current.ID(), current.version, ttl); {
+	case err == nil:
+		m.count(EventTouched)
+		current.expires = now.Add(ttl)
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
+		return m.Reload(ctx, s, now)
+	default:
+		m.count(EventTouchError)
+		return nil, fmt.Errorf("touching session %s: %w", s.ID(), err)
+	}
+	return current, nil
 }
 
 // KeepAlive is [Manager.Touch] for a request that lasts: other ones may have changed

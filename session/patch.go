@@ -12,6 +12,8 @@ type Patch struct {
 	// First holds JSON Merge Patches (RFC 7396), to be applied in order before
 	// Put: what the site itself sets, over which the application has its way.
 	First []map[string]any
+	// Replace drops all data first, and keeps everything else, the id too.
+	Replace bool
 	// Put holds objects whose top-level keys become exactly the values that they
 	// have there, null included.
 	Put []map[string]any
@@ -33,6 +35,7 @@ type Patch struct {
 	NoTouch      bool           // do not keep the session alive
 	MaxAge       *time.Duration // end after this long, without idle limit; 0: back to idle and lifetime
 	IfVersion    *uint64        // only if the session has this version; 0: if there is none
+	NoCookie     bool           // the browser can't be sent a cookie any more: [ErrCookie] instead of what needs one
 
 	// Label is what operators see beside the session from now on: see
 	// [CleanLabel]. It begins no session, applications see neither it nor a change
@@ -44,7 +47,7 @@ type Patch struct {
 // sets reports whether the patch is enough to create a session.
 func (p *Patch) sets() bool { return p.setsData() || p.Edit != nil }
 
-func (p *Patch) setsData() bool { return len(p.First)+len(p.Put)+len(p.Set) > 0 }
+func (p *Patch) setsData() bool { return p.Replace || len(p.First)+len(p.Put)+len(p.Set) > 0 }
 
 // malformed says that what the patch sets can't be done.
 func (p *Patch) malformed(err error) error {
@@ -115,6 +118,9 @@ func (p *Patch) applyData(c content, policy Policy) (content, error) {
 	data, err := decodeStored(c.data)
 	if err != nil {
 		return content{}, err
+	}
+	if p.Replace {
+		data = map[string]any{}
 	}
 	data = mergeAll(data, p.First)
 	for _, object := range p.Put {

@@ -41,6 +41,10 @@ func (s *Session) Subject() string { return s.subject }
 // change it.
 func (s *Session) Data() []byte { return s.data }
 
+// Value returns the JSON text of one top-level key of the data, and whether it is
+// there. The caller must not change it.
+func (s *Session) Value(key string) ([]byte, bool) { return lookup(s.data, key) }
+
 // Private returns the private object as Data does, nil if it is empty.
 func (s *Session) Private() []byte { return s.private }
 
@@ -63,6 +67,9 @@ func PrivateValue(private []byte, key string) string {
 // today's policy.
 func (s *Session) Created() time.Time  { return s.created }
 func (s *Session) Deadline() time.Time { return s.ends }
+
+// SignedIn returns when the user signed in, zero if nobody is signed in.
+func (s *Session) SignedIn() time.Time { return s.signedIn }
 
 // Expires returns when the session ends if it is not used any more.
 func (s *Session) Expires() time.Time { return earlier(s.expires, s.ends) }

@@ -23,8 +23,8 @@ func (r *record) indexKey() string {
 
 // userSession is a live session of a subject.
 type userSession struct {
-	id       string
-	signedIn time.Time
+	id string
+	record
 }
 
 // eachSession calls f for the live sessions of a subject. Index entries are
@@ -48,7 +48,7 @@ func (e *ender) eachSession(ctx context.Context, key string, f func(userSession)
 				return fmt.Errorf("session %s: %w", i.ID, err)
 			}
 			if err == nil && r.indexKey() == key && time.Now().Before(r.deadline) {
-				f(userSession{i.ID, r.signedIn})
+				f(userSession{i.ID, r})
 			}
 		}
 		if next == "" {

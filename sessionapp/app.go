@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-session/caddy-session/api"
 	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
@@ -39,6 +40,12 @@ type App struct {
 	// machine.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=session.stores inline_key=module"`
 
+	// Where applications reach the session API of their requests, for sites that
+	// have it. Default: nowhere.
+	API *api.Listener `json:"api,omitempty"`
+
+	api       *api.Server // nil without API
+	stopAPI   func()
 	store     *sharedStore
 	poolKey   string
 	events    *caddyevents.App
@@ -79,6 +86,10 @@ func (App) CaddyModule() caddy.ModuleInfo {
 //	session {
 //		store <name> [<args...>] {
 //			...
+//		}
+//		api <address> {
+//			advertise <host:port>
+//			insecure_remote
 //		}
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -123,6 +134,27 @@ var globalBlock = settings.NewBlock("the global option session { }", func(a *App
 			a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
 			return nil
 		},
+		"api": func() error { return a.parseAPI(d) },
+	}
+})
+
+func (a *App) parseAPI(d *caddyfile.Dispenser) error {
+	a.API = new(api.Listener)
+	return settings.Whole(a.API, d, parseListener, (*api.Listener).Check)
+}
+
+func parseListener(l *api.Listener, d *caddyfile.Dispenser) error {
+	d.Next()
+	if err := settings.String(d, &l.Listen); err != nil {
+		return d.Err("write: api unix//PATH, or api 127.0.0.1:PORT")
+	}
+	return apiBlock.Parse(l, d)
+}
+
+var apiBlock = settings.NewBlock("api { } in the global option session", func(l *api.Listener, d *caddyfile.Dispenser) settings.Words {
+	return settings.Words{
+		"advertise":       func() error { return settings.String(d, &l.Advertise) },
+		"insecure_remote": func() error { return settings.Flag(d, &l.InsecureRemote) },
 	}
 })
 
@@ -180,6 +212,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.events = events.(*caddyevents.App)
 	a.emissions, a.done = make(chan emission, emissionLimit), make(chan struct{})
 	a.idles = map[time.Duration]struct{}{}
+	if a.API != nil {
+		if a.api, err = a.API.Server(a.logger, count); err != nil {
+			return err
+		}
+	}
 	a.operator = session.NewOperator(a.store.Store, a.observer(a.logger))
 	return registerMetrics(ctx.GetMetricsRegistry(), a.store)
 }
@@ -196,6 +233,9 @@ func (a *App) observer(log *zap.Logger) session.Observer {
 
 // Operator returns the engine of the operator.
 func (a *App) Operator() *session.Operator { return a.operator }
+
+// SessionAPI returns the server of the session API, nil if there is none.
+func (a *App) SessionAPI() *api.Server { return a.api }
 
 // Streams returns what is open and ends with its session.
 func (a *App) Streams() *Streams { return a.store.streams }
@@ -224,6 +264,12 @@ func (a *App) Start() error {
 	go a.emitAll()
 	if err := a.checkSites(); err != nil {
 		return err
+	}
+	if a.API != nil {
+		var err error
+		if a.stopAPI, err = a.API.Serve(a.api); err != nil {
+			return err
+		}
 	}
 	if connector, ok := session.As[interface{ Connect() }](a.store.Store); ok {
 		connector.Connect()
@@ -255,6 +301,9 @@ func (a *App) Cleanup() error {
 	defer forgetSources()
 	if a.done != nil {
 		close(a.done)
+	}
+	if a.stopAPI != nil { // not in Stop: requests may go on until here
+		a.stopAPI()
 	}
 	if a.poolKey == "" {
 		return nil

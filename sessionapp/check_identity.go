@@ -34,6 +34,9 @@ type SessionHandler interface {
 	StripsCookie(name string) bool
 	// SetHeaders returns the response headers that set data keys.
 	SetHeaders() []string
+	// APIHeader returns the request header that lets the application use the
+	// session API, "" without one.
+	APIHeader() string
 	// SpansHosts reports whether hosts of other names have the same sessions.
 	SpansHosts() bool
 }
@@ -204,6 +207,7 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 		default: // with routes for some responses
 			if proxy, ok := handler.(*reverseproxy.Handler); ok {
 				w.checkCopied(proxy, here, b)
+				w.checkAPI(proxy, b)
 				if proxy.Headers != nil && proxy.Headers.Response != nil {
 					w.headers = append(w.headers, headerOps{proxy, proxy.Headers.Response.HeaderOps, here, b})
 				}

@@ -3,10 +3,12 @@ package sessionapp
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/caddy-session/caddy-session/api"
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/nearcache"
 )
@@ -61,7 +63,14 @@ var (
 	Actions = newCounter("actions_total", "outcome", "Values of requests that the site's own session_set was to set, by outcome.",
 		named(EventSetIgnored))
 
-	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors, Actions}
+	APIOperations = newCounter("api_operations_total", "operation", "Requests of applications to the session API with a capability that was open, by operation.",
+		unprefixed(api.EventRead, api.EventPatch, api.EventPut, api.EventDelete, api.EventRenew, api.EventClear, api.EventTouch,
+			api.EventMaxAge, api.EventSessions, api.EventLock))
+
+	APIRequests = newCounter("api_requests_total", "answer", "Requests to the session API by their answer.",
+		unprefixed(api.EventOK, api.EventNone, api.EventConflict, api.EventLocked, api.EventRefused, api.EventForbidden, api.EventUnauthorized, api.EventFailed))
+
+	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors, Actions, APIOperations, APIRequests}
 )
 
 func newCounter(name, label, help string, values map[session.Event]string) *EventCounter {
@@ -77,6 +86,15 @@ func named(events ...session.Event) map[session.Event]string {
 	values := map[session.Event]string{}
 	for _, e := range events {
 		values[e] = string(e)
+	}
+	return values
+}
+
+// unprefixed has events of the API under what follows the prefix.
+func unprefixed(events ...session.Event) map[session.Event]string {
+	values := map[session.Event]string{}
+	for _, e := range events {
+		values[e] = strings.TrimPrefix(string(e), "api_")
 	}
 	return values
 }
