@@ -76,7 +76,7 @@ type exchange struct {
 // anonymous.
 type visitor struct {
 	session *session.Session // nil unless live
-	tag     string           // that came with its token
+	tag     string           // that came with a token
 	unknown bool
 }
 
@@ -124,6 +124,7 @@ func (x *exchange) load(w http.ResponseWriter) error {
 	if len(tokens) == 0 || !x.hasSite() {
 		return nil
 	}
+	x.came.tag = tags[0] // with a session: that of its token
 	ctx, span := x.span("session.load")
 	load := h.manager.Load
 	if mayBeCached(r) {
@@ -202,6 +203,19 @@ func mayBeCached(r *http.Request) bool {
 	return false
 }
 
+// askAnew takes away what would let the application answer that the browser's copy
+// of a page is still good, where the browser has that from other kept cookies than
+// the application gets: after an operator has ended the session, for example.
+func (x *exchange) askAnew() {
+	header := x.request.Header
+	if x.cookies == nil || len(header["If-None-Match"]) == 0 && len(header["If-Modified-Since"]) == 0 ||
+		x.request.Method != http.MethodGet && x.request.Method != http.MethodHead || x.cookies.Tag(x.came.session) == x.came.tag {
+		return
+	}
+	delete(header, "If-None-Match")
+	delete(header, "If-Modified-Since")
+}
+
 // show gives the session and the cookies to the application.
 func (x *exchange) show() error {
 	x.cookies = x.h.appCookies.Enter(x.request, &x.visit.cookies, x.came.session, x.from, browserPath(x.request))
@@ -217,6 +231,7 @@ func (x *exchange) show() error {
 		x.request.Header[x.h.protocol.APIHeader()] = x.h.api.Header(x.capability)
 	}
 	x.cookies.Show()
+	x.askAnew()
 	x.visit.showUser(x.request, x.came.session)
 	return nil
 }

@@ -145,6 +145,44 @@ func TestJarTagOfASlowResponse(t *testing.T) {
 	}
 }
 
+// TestJarTagOfACachedPage: what a browser has cached with other kept cookies than
+// the application gets is asked for anew.
+func TestJarTagOfACachedPage(t *testing.T) {
+	a := app(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != "" {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		cookieApp(w, r)
+	})
+	s := serve(t, probed, "session {\n\ton_store_error pass\n\tcookies {\n\t\tkeep PHPSESSID\n\t}\n}\nreverse_proxy "+a.host())
+	validators := []string{"If-None-Match: \"a\"", "If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT"}
+	get := func(why, cookie string, want int) {
+		t.Helper()
+		for _, lines := range [][]string{validators[:1], validators[1:], validators} {
+			if r := s.get("/page", cookie, lines...); r.StatusCode != want {
+				t.Errorf("%s, with %s: %s, want %d", why, lines, r.Status, want)
+			}
+		}
+	}
+	get("no session", "", http.StatusNotModified)
+	bare := s.get("/?set=a%3Db", "").cookie()
+	get("a session without kept cookies", bare, http.StatusNotModified)
+	one := s.get(setting("PHPSESSID=one; Path=/"), bare).cookie()
+	get("the kept cookies of then", one, http.StatusNotModified)
+	two := s.get(setting("PHPSESSID=two; Path=/"), one).cookie()
+	get("the kept cookies of then", two, http.StatusNotModified)
+	get("another kept cookie", one, http.StatusOK)
+	get("the first kept cookie", bare, http.StatusOK)
+	down.Store(true)
+	get("the store is down", two, http.StatusOK)
+	get("the store is down, without kept cookies", bare, http.StatusNotModified)
+	down.Store(false)
+	s.get("/?control=destroy", two)
+	get("the session has ended", two, http.StatusOK)
+	get("the session has ended, without kept cookies", bare, http.StatusNotModified)
+}
+
 // TestJarPersistent: our cookie outlives the browser while a kept one does.
 func TestJarPersistent(t *testing.T) {
 	const day = 24 * 60 * 60
