@@ -115,6 +115,7 @@ need_for_tests() {
 	have radicale || { missing+=(Radicale) && packages+=(radicale); }
 	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }
 	have npm || { missing+=(npm) && packages+=(npm); }
+	[[ -e /usr/share/mediawiki/index.php ]] || { missing+=(MediaWiki) && packages+=(mediawiki php-sqlite3); }
 	((${#packages[@]} == 0)) && return
 
 	local list

@@ -21,7 +21,8 @@ type browser struct {
 	in      *os.File
 	out     chan message
 	id      int
-	session string
+	session string // of a tab
+	context string // of its window, if that has cookies of its own
 }
 
 type message struct {
@@ -99,12 +100,33 @@ func browseIn(t *testing.T, profile string, flags ...string) *browser {
 			time.Sleep(50 * time.Millisecond)
 		}
 	})
+	b.tab()
+	return b
+}
+
+// tab goes on in a new tab.
+func (b *browser) tab() {
+	b.t.Helper()
+	b.session = "" // the browser's own
+	params := map[string]string{"url": "about:blank"}
+	if b.context != "" {
+		params["browserContextId"] = b.context
+	}
 	var target struct{ TargetID string }
-	b.do("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
+	b.do("Target.createTarget", params, &target)
 	var attached struct{ SessionID string }
 	b.do("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached)
 	b.session = attached.SessionID
-	return b
+}
+
+// anew goes on in a window without cookies and with nothing in its cache.
+func (b *browser) anew() {
+	b.t.Helper()
+	b.session = ""
+	var made struct{ BrowserContextID string }
+	b.do("Target.createBrowserContext", nil, &made)
+	b.context = made.BrowserContextID
+	b.tab()
 }
 
 // quit closes the browser as its user does, so that it keeps what it should.
@@ -222,6 +244,42 @@ func (b *browser) fill(selector, value string) {
 	b.script(fmt.Sprintf("document.querySelector(%q).value = %q", selector, value))
 }
 
+// has reports whether the page has an element.
+func (b *browser) has(selector string) bool {
+	b.t.Helper()
+	return b.script(fmt.Sprintf("document.querySelector(%q) !== null", selector)) == "true"
+}
+
+// shows reports whether the page has a text that can be seen.
+func (b *browser) shows(text string) bool {
+	b.t.Helper()
+	return strings.Contains(b.script("document.body.innerText"), text)
+}
+
+// submit fills in a form, whose inputs and values alternate, and clicks on its
+// button. It reports whether there is such a form.
+func (b *browser) submit(button string, fields ...string) bool {
+	b.t.Helper()
+	for i := 0; i < len(fields); i += 2 {
+		if !b.has(fields[i]) {
+			return false
+		}
+		b.fill(fields[i], fields[i+1])
+	}
+	if !b.has(button) {
+		return false
+	}
+	b.click(button)
+	return true
+}
+
+// fetched returns which of the page's scripts, styles, images and fonts did not
+// come out of the browser's cache.
+func (b *browser) fetched() []string {
+	b.t.Helper()
+	return strings.Fields(b.script("performance.getEntriesByType('resource').filter(e => e.transferSize && ['script', 'link', 'css', 'img'].includes(e.initiatorType)).map(e => e.name).join(' ')"))
+}
+
 // evaluated is what JavaScript comes to.
 type evaluated struct {
 	Result           struct{ Value any }
@@ -235,11 +293,12 @@ func (e evaluated) text() string {
 	return fmt.Sprint(e.Result.Value)
 }
 
-// script runs JavaScript in the page and returns the text that comes out.
+// script runs JavaScript in the page and returns the text that comes out, or
+// that a promise comes to.
 func (b *browser) script(text string) string {
 	b.t.Helper()
 	var result evaluated
-	b.do("Runtime.evaluate", map[string]any{"expression": text, "returnByValue": true}, &result)
+	b.do("Runtime.evaluate", map[string]any{"expression": text, "returnByValue": true, "awaitPromise": true}, &result)
 	if result.ExceptionDetails != nil {
 		b.t.Fatalf("%s: %s", text, result.ExceptionDetails.Exception.Description)
 	}
@@ -249,7 +308,7 @@ func (b *browser) script(text string) string {
 // browserCookie is a cookie as the browser has it.
 type browserCookie struct {
 	Name, Value, Domain, Path, SameSite string
-	HTTPOnly, Session                   bool
+	HTTPOnly, Secure, Session           bool
 }
 
 // cookies returns all that the browser has, whatever scripts can see of them.

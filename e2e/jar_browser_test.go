@@ -88,12 +88,18 @@ func serveHTTPS(t *testing.T, site string) (origin, trust string) {
 	if err := s.try(storeOption("memory"), fmt.Sprintf("%s {\ntls %s %s\n%s\n}", origin, cert, key, site)); err != nil {
 		t.Fatal(err)
 	}
+	return origin, trusting(t, cert, key)
+}
+
+// trusting returns the flag that has Chromium trust a certificate.
+func trusting(t *testing.T, cert, key string) string {
+	t.Helper()
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(pair.Leaf.RawSubjectPublicKeyInfo)
-	return origin, "--ignore-certificate-errors-spki-list=" + base64.StdEncoding.EncodeToString(sum[:])
+	return "--ignore-certificate-errors-spki-list=" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // keepAll is the handler with all cookies kept, and options.

@@ -34,6 +34,7 @@ TEMPLATES = [{'BACKEND': 'django.template.backends.django.DjangoTemplates', 'APP
 STATIC_URL = '/static/'
 DEBUG = True
 PASSWORD_HASHERS = ['django.contrib.auth.hashers.MD5PasswordHasher']
+SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')
 MESSAGE_STORAGE = 'django.contrib.messages.storage.cookie.CookieStorage'
 `, dir), 0o600)
 	writeFile(t, filepath.Join(dir, "site_urls.py"), "from django.contrib import admin\nfrom django.urls import path\nurlpatterns = [path('admin/', admin.site.urls)]\n", 0o600)

@@ -3,7 +3,10 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
+	"sort"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -318,5 +321,31 @@ func TestJarCounts(t *testing.T) {
 	}
 	if want := [4]int{2, 3, 2, 1}; after != want {
 		t.Errorf("counted invalid, ignored, evicted, reissued %v, want %v", after, want)
+	}
+}
+
+// TestWrappedRoom measures the longest cookies that fit with attributes as
+// applications set them, and compares that with docs/cookies.md.
+func TestWrappedRoom(t *testing.T) {
+	documented := regexp.MustCompile(`(?s)a sealed cookie has room for ([\d,]+) bytes of name and value,\s+a signed one for ([\d,]+)`).
+		FindStringSubmatch(repoFile(t, "docs/cookies.md"))
+	if documented == nil {
+		t.Fatal("docs/cookies.md does not say how much room there is")
+	}
+	s := serveJar(t, storeOption("memory"), "seal prefs\nsign lang\nkeys "+cookieKey)
+	for i, name := range []string{"prefs", "lang"} {
+		promised, err := strconv.Atoi(strings.ReplaceAll(documented[i+1], ",", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, attributes := range []string{"", "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Path=/; Max-Age=31536000; Expires=Wed, 01 Jan 2031 00:00:00 GMT; HttpOnly"} {
+			room := len(name) + sort.Search(5000, func(n int) bool {
+				return len(setCookies(s.get(setting(name+"="+strings.Repeat("x", n+1)+attributes), ""))) == 0
+			})
+			t.Logf("%s with %q: %d bytes", name, attributes, room)
+			if room < promised || room > promised+100 {
+				t.Errorf("%s with %q has room for %d bytes, docs/cookies.md says %d", name, attributes, room, promised)
+			}
+		}
 	}
 }

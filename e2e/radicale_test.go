@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -27,32 +28,44 @@ func radicale(t *testing.T) string {
 	return addr
 }
 
-// startServer starts a server that listens on addr, until the test has ended.
+// startServer starts a server that listens on addr, HOST:PORT or a socket's path, until the test has ended.
 func startServer(t *testing.T, addr string, cmd *exec.Cmd) {
 	t.Helper()
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end its children with it
 	cmd.WaitDelay = timeout
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
+	ended := make(chan struct{})
+	go func() {
 		cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-ended
 		if t.Failed() {
-			t.Logf("%s: %s", cmd.Path, output.Bytes())
+			t.Logf("%s: %s", cmd.Path, output.Bytes()[max(0, output.Len()-4000):])
 		}
 	})
-	for deadline := time.Now().Add(pageTimeout); ; time.Sleep(20 * time.Millisecond) {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
+	network := "tcp"
+	if strings.HasPrefix(addr, "/") {
+		network = "unix"
+	}
+	eventually(t, cmd.Path+" listens", func() bool {
+		select {
+		case <-ended:
+			t.Fatalf("%s has ended: %s", cmd.Path, cmd.ProcessState)
+		default:
+		}
+		c, err := net.DialTimeout(network, addr, time.Second)
 		if err == nil {
 			c.Close()
-			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not listen", cmd.Path)
-		}
-	}
+		return err == nil
+	})
 }
 
 // radicaleSite is the recipe of the manual in front of Radicale at addr, with users
