@@ -4,7 +4,9 @@
 #
 #   ./xcaddy.sh [build]             build ./caddy
 #   ./xcaddy.sh run [ARGUMENT...]   run the example on http://localhost:8080
-#   ./xcaddy.sh test [ARGUMENT...]  run the tests, with these arguments for go test
+#   ./xcaddy.sh test [-apps] [ARGUMENT...]
+#                                   run the tests, with these arguments for go test;
+#                                   -apps: with more applications
 #   ./xcaddy.sh help
 
 set -euo pipefail
@@ -86,7 +88,7 @@ run() {
 }
 
 # need_for_tests installs what the tests need and is not there: CONTRIBUTING.md says
-# what that is for.
+# what that is for. With APPS=1 they need more.
 need_for_tests() {
 	local compiler missing=() packages=()
 	compiler=$(cd "$root" && go env CC)
@@ -116,6 +118,14 @@ need_for_tests() {
 	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }
 	have npm || { missing+=(npm) && packages+=(npm); }
 	[[ -e /usr/share/mediawiki/index.php ]] || { missing+=(MediaWiki) && packages+=(mediawiki php-sqlite3); }
+	if [[ ${APPS-} == 1 ]]; then
+		[[ -e /usr/share/wordpress/wp-load.php ]] || { missing+=(WordPress) && packages+=(wordpress php-mysql); }
+		have mariadbd || { missing+=(MariaDB) && packages+=(mariadb-server-core); }
+		[[ -e /usr/share/phpmyadmin/index.php ]] || { missing+=(phpMyAdmin) && packages+=(phpmyadmin dbconfig-no-thanks); }
+		[[ -e /usr/share/redmine/config.ru ]] || { missing+=(Redmine) && packages+=(redmine redmine-sqlite); }
+		have jupyter-notebook || { missing+=(Jupyter) && packages+=(jupyter-notebook); }
+		have qbittorrent-nox || { missing+=(qBittorrent) && packages+=(qbittorrent-nox); }
+	fi
 	((${#packages[@]} == 0)) && return
 
 	local list
@@ -133,8 +143,8 @@ need_for_tests() {
 				apt-get install --yes --no-install-recommends "${packages[@]}"
 	} </dev/null >&2 || die "apt-get could not install ${packages[*]}"
 	# The tests start servers of their own.
-	[[ " ${packages[*]} " != *" redis-server "* && " ${packages[*]} " != *" prometheus "* ]] ||
-		say "the tests do not need Redis and Prometheus as services: these may be stopped and disabled"
+	[[ ! " ${packages[*]} " =~ \ (redis-server|prometheus|mediawiki|wordpress)\  ]] ||
+		say "the tests do not need Redis, Prometheus and Apache as services: these may be stopped and disabled"
 }
 
 # need_modules fetches what the applications for Node in the tests need.
@@ -148,6 +158,10 @@ need_modules() {
 
 run_tests() {
 	need_go
+	if [[ ${1-} == -apps ]]; then
+		export APPS=1
+		shift
+	fi
 	need_for_tests
 	need_modules
 	cd "$root"
@@ -172,7 +186,8 @@ help() {
 		  ./xcaddy.sh run [ARGUMENT...]   run Caddyfile.example on http://localhost:8080, building
 		                                  ./caddy if needed; the arguments go to "caddy run"
 		  ./xcaddy.sh test [ARGUMENT...]  install what the tests need (Debian, Ubuntu) and run them
-		                                  with the race detector; the arguments go to "go test"
+		                                  with the race detector; the arguments go to "go test";
+		                                  after -apps, with more applications that are behind it
 		  ./xcaddy.sh help                print this
 	TEXT
 }

@@ -40,8 +40,15 @@ type step struct {
 // password is what users have where they can be given one.
 const password = "correct-horse-battery"
 
-// webApps are those that TestApplications runs.
-var webApps = []webApp{mediaWiki, djangoAdmin, adminer}
+// webApps returns those that TestApplications runs: the slow ones if the
+// environment has APPS=1, as ./xcaddy.sh test -apps sets it.
+func webApps() []webApp {
+	apps := []webApp{mediaWiki, djangoAdmin, adminer}
+	if os.Getenv("APPS") == "1" {
+		apps = append(apps, wordPress, phpMyAdmin, redmine, jupyter, qBittorrent)
+	}
+	return apps
+}
 
 // webAppPolicies are the columns of the table in docs/cookies.md, and what
 // makes them.
@@ -88,7 +95,7 @@ func serveWebApp(t *testing.T, a webApp) *webAppServer {
 // TestApplications uses each application behind each policy. What works must be
 // what the table in docs/cookies.md says.
 func TestApplications(t *testing.T) {
-	for _, a := range webApps {
+	for _, a := range webApps() {
 		t.Run(a.name, func(t *testing.T) {
 			documented := documentedOutcomes(t, a)
 			s := serveWebApp(t, a)
