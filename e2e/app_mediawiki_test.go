@@ -108,6 +108,7 @@ func TestMediaWikiInBrowserCaches(t *testing.T) {
 		note("first")
 		signIn("Alice")
 		follow(pages...)
+		follow("Main_Page&uselang=en") // which nobody else opens until they go back to it
 		if !mediaWikiSignOut(b) {
 			t.Fatal("no sign-out")
 		}
