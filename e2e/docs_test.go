@@ -62,9 +62,12 @@ func TestDocsAreComplete(t *testing.T) {
 }
 
 // Each console block is run: those of the quick start by .ci/run, those for the
-// operator by TestDocsOperations.
+// operator by TestDocsOperations, those of examples/ by the test of the folder.
 func TestDocsConsoleBlocks(t *testing.T) {
 	for _, name := range documents(t) {
+		if strings.HasPrefix(name, "examples/") {
+			continue
+		}
 		got := strings.Count(repoFile(t, name), "\n```console\n")
 		want := 0
 		switch name {
@@ -287,17 +290,18 @@ func TestDocsNameTheTestsOfRules(t *testing.T) {
 	}
 }
 
-// documents returns the names of all documents: README.md, the pages in docs, and
-// those for people who work on the repository.
+// documents returns the names of all documents: README.md, the pages in docs, those
+// of the examples, and those for people who work on the repository.
 func documents(t testing.TB) []string {
 	t.Helper()
 	pages, err := filepath.Glob("../docs/*.md")
 	adapters, err2 := filepath.Glob("../docs/adapters/*.md")
-	if err := errors.Join(err, err2); err != nil || len(pages) < 8 || len(adapters) < 1 {
-		t.Fatalf("docs has only %d pages, and %d on adapters: %v", len(pages), len(adapters), err)
+	examples, err3 := filepath.Glob("../examples/*/README.md")
+	if err := errors.Join(err, err2, err3); err != nil || len(pages) < 8 || len(adapters) < 1 || len(examples) < 1 {
+		t.Fatalf("docs has only %d pages, and %d on adapters, and there are %d examples: %v", len(pages), len(adapters), len(examples), err)
 	}
-	names := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"}
-	for _, page := range append(pages, adapters...) {
+	names := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md", "examples/README.md"}
+	for _, page := range slices.Concat(pages, adapters, examples) {
 		names = append(names, filepath.ToSlash(strings.TrimPrefix(page, "../")))
 	}
 	return names

@@ -1,0 +1,88 @@
+package e2e
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// The folders of examples/, each run as its README says.
+
+// example is a folder of examples/.
+type example struct {
+	t      *testing.T
+	folder string
+	ports  []string // pairs: the one that is written, and one that is free here
+}
+
+// openExample takes pairs of addresses: one in the Caddyfile, and the one in its
+// place.
+func openExample(t *testing.T, folder string, addrs ...string) *example {
+	t.Helper()
+	e := &example{t: t, folder: folder}
+	for _, addr := range addrs {
+		e.ports = append(e.ports, addr[strings.LastIndex(addr, ":"):])
+	}
+	return e
+}
+
+func (e *example) file(name string) string {
+	e.t.Helper()
+	return repoFile(e.t, "examples/"+e.folder+"/"+name)
+}
+
+// serve runs a Caddyfile of the folder, whose site is on localhost:8080.
+func (e *example) serve(name string) *server {
+	e.t.Helper()
+	text := e.file(name)
+	if got := string(caddyfile.Format([]byte(text))); got != text {
+		e.t.Errorf("run caddy fmt --overwrite examples/%s/%s", e.folder, name)
+	}
+	// READMEs have Caddy run in the root of the repository.
+	root, err := filepath.Abs("..")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	text = strings.ReplaceAll(text, "\troot ", "\troot "+root+"/")
+	s := serveFile(e.t, strings.NewReplacer(e.ports...).Replace(text), "localhost:8080")
+	e.ports = append(e.ports, ":8080", s.addr[strings.LastIndex(s.addr, ":"):])
+	return s
+}
+
+// read types what the README has after each $, and compares what is printed.
+func (e *example) read() {
+	e.t.Helper()
+	program(e.t, "curl")
+	blocks := regexp.MustCompile("(?sm)^```console\n(.*?)^```$").FindAllStringSubmatch(e.file("README.md"), -1)
+	if blocks == nil {
+		e.t.Fatal("the README has nothing to type")
+	}
+	dir := e.t.TempDir()
+	var back []string
+	for i := 0; i < len(e.ports); i += 2 {
+		back = append(back, e.ports[i+1], e.ports[i])
+	}
+	for _, block := range blocks {
+		for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
+			line, want, _ := strings.Cut(part, "\n")
+			cmd := exec.Command(program(e.t, "bash"), "-c", strings.NewReplacer(e.ports...).Replace(line))
+			cmd.Dir = dir
+			out, err := cmd.Output()
+			got := strings.NewReplacer(back...).Replace(string(out))
+			if strings.TrimSpace(got) != strings.TrimSpace(want) {
+				e.t.Errorf("$ %s\n%s(%v), want\n%s", line, got, err, want)
+			}
+		}
+	}
+}
+
+func TestExamplePHP(t *testing.T) {
+	addr := startPHP(t, program(t, "php-cgi"), "-n", "-d", "auto_prepend_file="+sessionPHP(t))
+	e := openExample(t, "php", "127.0.0.1:9000", addr)
+	e.serve("Caddyfile")
+	e.read()
+}
