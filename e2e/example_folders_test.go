@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -85,4 +88,50 @@ func TestExamplePHP(t *testing.T) {
 	e := openExample(t, "php", "127.0.0.1:9000", addr)
 	e.serve("Caddyfile")
 	e.read()
+}
+
+func TestExampleExpress(t *testing.T) {
+	node := program(t, "node")
+	modules, err := filepath.Abs("testdata/express/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(modules); err != nil {
+		missing(t, "node_modules: npm ci --prefix e2e/testdata/express")
+	}
+	addr := freeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	cmd := exec.Command(node, "../examples/express/app.js")
+	cmd.Env = append(os.Environ(), "NODE_PATH="+modules, "PORT="+port)
+	cmd.Stderr = t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	listens(t, addr)
+	e := openExample(t, "express", "127.0.0.1:3000", addr)
+	e.serve("Caddyfile")
+	e.read()
+
+	// What a reader installs is what was tested.
+	versions := regexp.MustCompile(`"express": "[^"]*"`)
+	here, there := versions.FindString(e.file("package.json")), versions.FindString(repoFile(t, "e2e/testdata/express/package.json"))
+	if here != there || here == "" {
+		t.Errorf("package.json has %s, and the tests %s", here, there)
+	}
+}
+
+// listens waits until a server does.
+func listens(t *testing.T, addr string) {
+	t.Helper()
+	eventually(t, addr+" listens", func() bool {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 }
