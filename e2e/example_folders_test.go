@@ -124,6 +124,15 @@ func TestExampleExpress(t *testing.T) {
 	}
 }
 
+func TestExampleStaticLanguage(t *testing.T) {
+	e := openExample(t, "static-language")
+	s := e.serve("Caddyfile")
+	e.read()
+	if r := s.get("/", ""); r.cookie() != "" || r.Header.Get("Cache-Control") != "private, no-cache" {
+		t.Errorf("without a session: %q", r.raw)
+	}
+}
+
 // listens waits until a server does.
 func listens(t *testing.T, addr string) {
 	t.Helper()
