@@ -41,7 +41,12 @@ func (e *example) file(name string) string {
 // serve runs a Caddyfile of the folder, whose site is on localhost:8080.
 func (e *example) serve(name string) *server {
 	e.t.Helper()
-	text := e.file(name)
+	return e.run(name, e.file(name))
+}
+
+// run runs a Caddyfile that is called like a file of the folder.
+func (e *example) run(name, text string) *server {
+	e.t.Helper()
 	if got := string(caddyfile.Format([]byte(text))); got != text {
 		e.t.Errorf("run caddy fmt --overwrite examples/%s/%s", e.folder, name)
 	}
@@ -131,6 +136,12 @@ func TestExampleStaticLanguage(t *testing.T) {
 	if r := s.get("/", ""); r.cookie() != "" || r.Header.Get("Cache-Control") != "private, no-cache" {
 		t.Errorf("without a session: %q", r.raw)
 	}
+}
+
+func TestExampleSharedSignIn(t *testing.T) {
+	e := openExample(t, "shared-sign-in", ":8081", freeAddr(t), ":8083", freeAddr(t))
+	e.serve("Caddyfile")
+	e.read()
 }
 
 // listens waits until a server does.
