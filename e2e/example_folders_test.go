@@ -144,6 +144,27 @@ func TestExampleSharedSignIn(t *testing.T) {
 	e.read()
 }
 
+func TestExampleSeveralPaths(t *testing.T) {
+	e := openExample(t, "several-paths", ":8081", freeAddr(t), ":8083", freeAddr(t))
+	s := e.serve("Caddyfile")
+	e.read()
+	const warning = "a request reaches an application without session"
+	if s.logged(warning) != nil || !strings.Contains(e.file("README.md"), warning) {
+		t.Errorf("a warning, though all is well: %s", s.log)
+	}
+
+	wrong := openExample(t, "several-paths", ":8081", freeAddr(t), ":8083", freeAddr(t))
+	s = wrong.serve("wrong.Caddyfile")
+	for _, path := range []string{"/forum/", "/assets/"} {
+		if r := s.get(path, "", "X-Session-User: mallory"); r.body != "forum, user: mallory\n" {
+			t.Errorf("%s is guarded: %q", path, r.raw)
+		}
+	}
+	if len(s.logged(`"level":"warn"`, warning)) == 0 {
+		t.Errorf("no warning: %s", s.log)
+	}
+}
+
 // listens waits until a server does.
 func listens(t *testing.T, addr string) {
 	t.Helper()
