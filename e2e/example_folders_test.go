@@ -144,6 +144,12 @@ func TestExampleSharedSignIn(t *testing.T) {
 	e.read()
 }
 
+func TestExampleKeptCookies(t *testing.T) {
+	e := openExample(t, "kept-cookies", ":8081", freeAddr(t))
+	e.serve("Caddyfile")
+	e.read()
+}
+
 func TestExampleSeveralPaths(t *testing.T) {
 	e := openExample(t, "several-paths", ":8081", freeAddr(t), ":8083", freeAddr(t))
 	s := e.serve("Caddyfile")
