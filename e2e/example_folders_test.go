@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"net"
 	"os"
 	"os/exec"
@@ -62,19 +63,23 @@ func (e *example) run(name, text string) *server {
 }
 
 // read types what the README has after each $, and compares what is printed.
-func (e *example) read() {
+// Between two blocks it does what the README says there.
+func (e *example) read(between ...func()) {
 	e.t.Helper()
 	program(e.t, "curl")
 	blocks := regexp.MustCompile("(?sm)^```console\n(.*?)^```$").FindAllStringSubmatch(e.file("README.md"), -1)
-	if blocks == nil {
-		e.t.Fatal("the README has nothing to type")
+	if blocks == nil || len(blocks) <= len(between) {
+		e.t.Fatalf("the README has %d blocks to type", len(blocks))
 	}
 	dir := e.t.TempDir()
 	var back []string
 	for i := 0; i < len(e.ports); i += 2 {
 		back = append(back, e.ports[i+1], e.ports[i])
 	}
-	for _, block := range blocks {
+	for i, block := range blocks {
+		if i > 0 && i <= len(between) {
+			between[i-1]()
+		}
 		for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
 			line, want, _ := strings.Cut(part, "\n")
 			cmd := exec.Command(program(e.t, "bash"), "-c", strings.NewReplacer(e.ports...).Replace(line))
@@ -142,6 +147,32 @@ func TestExampleSharedSignIn(t *testing.T) {
 	e := openExample(t, "shared-sign-in", ":8081", freeAddr(t), ":8083", freeAddr(t))
 	e.serve("Caddyfile")
 	e.read()
+}
+
+func TestExampleLoadBalancer(t *testing.T) {
+	balancer := freeAddr(t)
+	e := openExample(t, "load-balancer", ":8081", freeAddr(t), ":8443", balancer)
+	s := e.serve("Caddyfile")
+	eventually(t, "the balancer has its certificate", func() bool {
+		c, err := tls.Dial("tcp", balancer, &tls.Config{ServerName: "localhost", InsecureSkipVerify: true})
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	e.read()
+	if s.logged(`"level":"warn"`, "trusted_proxies", `"peer":"127.0.0.1:`) != nil {
+		t.Error("a warning, though all is well")
+	}
+
+	// As the README says, but for the block.
+	text := regexp.MustCompile(`(?s)\n\tservers .*?\n\t}\n`).ReplaceAllString(e.file("Caddyfile"), "\n")
+	without := openExample(t, "load-balancer", ":8081", freeAddr(t), ":8443", balancer)
+	s = without.run("Caddyfile", text)
+	r := s.parse(s.raw("POST /in HTTP/1.1\r\nHost: " + s.addr + "\r\nX-Forwarded-Proto: https\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+	if r.cookie() == "" || r.Cookies()[0].Secure || len(s.logged(`"level":"warn"`, "trusted_proxies", `"peer":"127.0.0.1:`)) == 0 {
+		t.Errorf("without trusted_proxies: %q, %s", r.raw, s.log)
+	}
 }
 
 func TestExampleKeptCookies(t *testing.T) {
