@@ -3,6 +3,7 @@ package e2e
 import (
 	"crypto/tls"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
 // The folders of examples/, each run as its README says.
@@ -200,6 +203,51 @@ func TestExampleSeveralPaths(t *testing.T) {
 	if len(s.logged(`"level":"warn"`, warning)) == 0 {
 		t.Errorf("no warning: %s", s.log)
 	}
+}
+
+func TestExampleRedisSentinel(t *testing.T) {
+	g := redistest.StartSentinel(t, redistest.SentinelOptions{})
+	_, port, _ := net.SplitHostPort(freeAddr(t))
+	e := openExample(t, "redis-sentinel", ":8090", ":"+port,
+		":26391", g.Sentinels[0].Addr, ":26392", g.Sentinels[1].Addr, ":26393", g.Sentinels[2].Addr)
+	// With more time than a busy machine needs.
+	text := strings.Replace(e.file("Caddyfile"), "wait 1 100ms\n", "wait 1 4s\n\t\t\ttimeout 5s\n", 1)
+	s := e.run("Caddyfile", text)
+
+	// The other Caddy.
+	dir := t.TempDir()
+	file := filepath.Join(dir, "Caddyfile")
+	writeFile(t, file, strings.NewReplacer(e.ports...).Replace(text), 0o600)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "run", "--config", file)
+	cmd.Env = append(os.Environ(), childVariable+"=1", "PORT="+port, "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	cmd.Stderr = t.Output()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		stdin.Close()
+		cmd.Wait()
+	})
+	listens(t, "localhost:"+port)
+
+	cookie := s.post("/in", "", nil).cookie()
+	e.read(func() {
+		g.AwaitReplicas()
+		g.AwaitFailover(g.KillPrimary())
+		g.AwaitReplicas()
+		for _, caddy := range []*server{s, {t: t, addr: "localhost:" + port}} {
+			eventually(t, caddy.addr+" has found the new primary", func() bool { return caddy.get("/", cookie).StatusCode == http.StatusOK })
+		}
+	})
 }
 
 // listens waits until a server does.
