@@ -30,7 +30,9 @@ func TestExampleIsFormatted(t *testing.T) {
 }
 
 func TestExample(t *testing.T) {
-	s := serveFile(t, repoFile(t, "Caddyfile.example"), "localhost:8080", "127.0.0.1:8081")
+	application := &server{t: t, addr: freeAddr(t)}
+	_, port, _ := net.SplitHostPort(application.addr)
+	s := serveFile(t, strings.ReplaceAll(repoFile(t, "Caddyfile.example"), ":8081", ":"+port), "localhost:8080")
 	page := func(cookie string, want ...string) {
 		t.Helper()
 		r := s.get("/", cookie)
@@ -43,6 +45,17 @@ func TestExample(t *testing.T) {
 			}
 		}
 		noSessionHeaders(t, r.raw)
+		// What it says of each button is what the application answers.
+		buttons := regexp.MustCompile(`<button formaction="([^"]+)"[^>]*>([^<]+)<`).FindAllStringSubmatch(r.body, -1)
+		if len(buttons) != 3 {
+			t.Errorf("the page has %d buttons", len(buttons))
+		}
+		for _, b := range buttons {
+			answer := regexp.MustCompile(`<dt>` + b[2] + `</dt>\s*<dd>([^<]+)</dd>`).FindStringSubmatch(r.body)
+			if answer == nil || !strings.Contains(application.post(b[1], "", nil).raw, "\r\n"+answer[1]+"\r\n") {
+				t.Errorf("%s is not answered with %q", b[2], answer)
+			}
+		}
 	}
 	whoami := func(cookie, want string) {
 		t.Helper()
@@ -63,9 +76,16 @@ func TestExample(t *testing.T) {
 	page("", `<html lang="en" class="light">`, "Hello, stranger!", `formaction="/login/alice"`)
 	whoami("", "no session")
 	for _, target := range []string{"/login/mallory", "/login/alice%26admin=1", "/login/alice/x", "/theme/red"} {
-		if r := s.post(target, "", nil); r.StatusCode != http.StatusOK || r.Header.Get("Set-Cookie") != "" {
+		if r := s.post(target, "", nil); r.StatusCode != http.StatusNotFound || r.Header.Get("Set-Cookie") != "" || !strings.Contains(r.body, `href="/"`) {
 			t.Errorf("POST %s: %q", target, r.raw)
 		}
+	}
+	_, port, _ = net.SplitHostPort(s.addr)
+	if r := s.at("127.0.0.1:"+port, "/whoami?x", ""); r.StatusCode != http.StatusFound || r.Header.Get("Location") != "http://"+s.addr+"/whoami?x" {
+		t.Errorf("by a number: %q", r.raw)
+	}
+	if r := s.at("demo.example:"+port, "/", ""); r.StatusCode != http.StatusNotFound || !strings.Contains(r.body, "http://"+s.addr) {
+		t.Errorf("by another name: %q", r.raw)
 	}
 	if r := s.get("/login/alice", ""); r.Header.Get("Set-Cookie") != "" {
 		t.Errorf("GET signs in: %q", r.raw)
