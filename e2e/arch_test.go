@@ -48,6 +48,7 @@ func TestDependencies(t *testing.T) {
 		"/session/memstore":      {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/session/boltstore":     {[]string{"/session", "/session/nearcache"}, []string{caddy, redis, otter, "testing"}},
 		"/session/redisstore":    {[]string{"/session", "/session/nearcache"}, []string{caddy, bbolt, otter, "testing"}},
+		"/session/pgstore":       {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/session/nearcache":     {[]string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
 		"/session/storetest":     {[]string{"/session"}, []string{caddy, redis, bbolt, otter}},
 
@@ -57,6 +58,7 @@ func TestDependencies(t *testing.T) {
 		// What tests need.
 		"/internal/busy":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
 		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
+		"/session/pgstore/pgtest":       {[]string{"/session/redisstore/redistest"}, []string{caddy, redis, bbolt, otter}},
 		"/adapters":                     {},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},
