@@ -31,7 +31,7 @@ func TestDependencies(t *testing.T) {
 			"/internal/caching", "/internal/appcookies", "/internal/logging", "/internal/origin", "/internal/placeholders"},
 			[]string{redis, bbolt, otter, "testing"}},
 		"/sessionapp":            {[]string{"/session", "/session/nearcache", "/internal/settings", "/internal/placeholders", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
-		"/stores":                {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
+		"/stores":                {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/session/pgstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":              {[]string{"/session", "/cookiejar", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":     {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/framed":       {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
@@ -84,6 +84,9 @@ func TestDependencies(t *testing.T) {
 				t.Errorf("%q imports %s", dir, imported)
 			}
 			delete(missing, imported)
+			if strings.HasPrefix(imported, "github.com/jackc/") && !strings.HasPrefix(dir, "/session/pgstore") {
+				t.Errorf("%q imports %s", dir, imported)
+			}
 			for _, prefix := range rules.forbidden {
 				if strings.HasPrefix(imported, prefix) {
 					t.Errorf("%q imports %s", dir, imported)

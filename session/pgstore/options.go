@@ -62,7 +62,7 @@ type Options struct {
 	Connections int
 
 	// Logger gets a line when the database goes down or comes back. It may be nil.
-	Logger *zap.Logger
+	Logger *zap.Logger `json:"-"`
 }
 
 // config is Options with nothing left to decide.

@@ -88,3 +88,18 @@ func TestStore(t *testing.T) {
 	}})
 	nothingLeft(t)
 }
+
+// Without prepared statements, as behind PgBouncer, all works too.
+func TestWithoutPreparedStatements(t *testing.T) {
+	server := pgtest.Shared(t)
+	s := open(t, pgstore.Options{URL: server.URL("postgres", pgtest.Password) + "&default_query_exec_mode=exec", Table: newTable(), Timeout: patient})
+	id := newID()
+	if err := s.Put(t.Context(), id, 0, entry(1, "")); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range calls(s, id) {
+		if err := call(t.Context()); err != nil && !errors.Is(err, session.ErrConflict) { // update and Touch, whichever is later
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -168,7 +168,9 @@ func (s *Server) URL(user, password string) string {
 func (s *Server) Do(t testing.TB, sql string) {
 	t.Helper()
 	conn := s.Connect(t)
-	if _, err := conn.PgConn().Exec(context.Background(), sql).ReadAll(); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if _, err := conn.PgConn().Exec(ctx, sql).ReadAll(); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 }
