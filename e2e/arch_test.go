@@ -59,7 +59,6 @@ func TestDependencies(t *testing.T) {
 		"/internal/busy":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
 		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
 		"/session/pgstore/pgtest":       {[]string{"/session/redisstore/redistest"}, []string{caddy, redis, bbolt, otter}},
-		"/adapters":                     {},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},
 		"/adapters":                     {nil, []string{caddy, redis, bbolt, otter}},

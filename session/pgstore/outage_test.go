@@ -243,7 +243,9 @@ func TestNoStandby(t *testing.T) {
 	}
 	configure("nobody")
 	t.Cleanup(func() { configure("") })
-	eventually(t, "it holds", func() bool { return s.Touch(t.Context(), newID(), 1, time.Hour) != nil && s.Delete(t.Context(), id, 0) != nil })
+	eventually(t, "it holds", func() bool {
+		return s.Touch(t.Context(), newID(), 1, time.Hour) != nil && s.Delete(t.Context(), id, 0) != nil
+	})
 	server.Restart(t) // it was committed there
 	eventually(t, "the session is gone", func() bool {
 		_, err := s.Get(t.Context(), id)
