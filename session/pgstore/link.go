@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
 
@@ -50,6 +51,7 @@ type link struct {
 	err     error         // why the server is down; nil if it is up
 	known   chan struct{} // closed once the first probe has told which
 	probing bool
+	good    int       // which of the hosts has answered the last probe that was
 	probed  time.Time // when a probe has last found the server up
 	reset   time.Time // when connections were last given up
 }
@@ -66,6 +68,7 @@ func newLink(cfg config) *link {
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.conns.open = map[net.Conn]bool{}
 	l.cfg.pool.ConnConfig.DialFunc = l.conns.dial
+	l.cfg.pool.BeforeConnect = l.toGood
 	return l
 }
 
@@ -120,6 +123,7 @@ func (l *link) learn(kind *health, err error) {
 	case code == codeReadOnly:
 		kind.failed(err)
 		l.forget(resetInterval) // what the host's name means may have changed
+		l.suspect()             // or another host has taken over
 	case code == codeNoTable:
 		kind.failed(err)
 		l.suspect() // which makes it
@@ -184,16 +188,52 @@ func (l *link) probe() {
 	})
 }
 
-// try connects, and makes the tables if they are missing.
+// try connects to one host after the other, beginning with the one that has worked
+// last, and makes the tables if they are missing.
 func (l *link) try() error {
+	var errs []error
+	l.mu.Lock()
+	good := l.good
+	l.mu.Unlock()
+	for i := range l.cfg.hosts {
+		n := (good + i) % len(l.cfg.hosts)
+		err := l.tryHost(n)
+		if err == nil {
+			l.mu.Lock()
+			l.good = n
+			l.mu.Unlock()
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (l *link) tryHost(n int) error {
 	ctx, cancel := context.WithTimeout(context.WithValue(l.ctx, probeKey{}, true), l.cfg.pool.ConnConfig.ConnectTimeout)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, l.cfg.pool.ConnConfig.Copy())
+	config := l.cfg.pool.ConnConfig.Copy()
+	direct(config, l.cfg.hosts[n])
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
 	return prepare(ctx, conn, l.cfg.table)
+}
+
+// toGood has a connection made to the host that has worked last: one that does not
+// answer would cost every new connection the time to find that out.
+func (l *link) toGood(_ context.Context, config *pgx.ConnConfig) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	direct(config, l.cfg.hosts[l.good])
+	return nil
+}
+
+// direct has a connection made to one host and no other.
+func direct(config *pgx.ConnConfig, host pgconn.FallbackConfig) {
+	config.Host, config.Port, config.TLSConfig, config.Fallbacks = host.Host, host.Port, host.TLSConfig, nil
 }
 
 // down notes that the server can't be used.

@@ -41,7 +41,11 @@ func (s *Store) Listen(ctx context.Context, heard func(id string)) error {
 }
 
 func (s *Store) listen(ctx context.Context, heard func(id string)) error {
-	conn, err := pgx.ConnectConfig(ctx, s.link.cfg.pool.ConnConfig.Copy())
+	config := s.link.cfg.pool.ConnConfig.Copy()
+	if err := s.link.toGood(ctx, config); err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return err
 	}

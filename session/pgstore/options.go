@@ -68,7 +68,8 @@ type Options struct {
 // config is Options with nothing left to decide.
 type config struct {
 	pool    *pgxpool.Config
-	addr    string // for messages, without credentials
+	hosts   []pgconn.FallbackConfig // at least one; the same host twice with and without TLS
+	addr    string                  // for messages, without credentials
 	table   string
 	timeout time.Duration
 	logger  *zap.Logger
@@ -127,9 +128,13 @@ func (o Options) resolve() (config, error) {
 	if conn.RuntimeParams["application_name"] == "" {
 		conn.RuntimeParams["application_name"] = "caddy-session"
 	}
-	hosts := []string{address(conn.Host, conn.Port)}
-	for _, f := range conn.Fallbacks { // other hosts, and the same one without TLS
-		if host := address(f.Host, f.Port); !slices.Contains(hosts, host) {
+	c.hosts = []pgconn.FallbackConfig{{Host: conn.Host, Port: conn.Port, TLSConfig: conn.TLSConfig}}
+	for _, f := range conn.Fallbacks {
+		c.hosts = append(c.hosts, *f)
+	}
+	var hosts []string
+	for _, h := range c.hosts {
+		if host := address(h.Host, h.Port); !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}

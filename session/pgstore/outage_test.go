@@ -279,3 +279,34 @@ func TestReadOnAStaleConnection(t *testing.T) {
 		network.Restore()
 	}
 }
+
+// Of several hosts the one that works is used, also when another one takes whatever
+// it is sent and says nothing.
+func TestSeveralHosts(t *testing.T) {
+	server := pgtest.Shared(t)
+	table := newTable()
+	server.Do(t, pgstore.Schema(table))
+	one, two := redistest.NewProxy(t, server.Addr), redistest.NewProxy(t, server.Addr)
+	url := strings.Replace(server.URL("postgres", pgtest.Password), server.Addr, one.Addr+","+two.Addr, 1)
+	s, logs := watched(t, pgstore.Options{URL: url, Table: table, Timeout: time.Second})
+	id := newID()
+	eventually(t, "a session", func() bool { return s.Put(t.Context(), id, 0, entry(1, "")) == nil })
+	for _, broken := range []*redistest.Proxy{one, two, one} {
+		broken.Drop()
+		eventually(t, "the store is at the other host", func() bool { return s.Touch(t.Context(), id, 1, time.Hour) == nil })
+		logs.TakeAll()
+		var all sync.WaitGroup
+		for range 20 { // more than there are connections
+			all.Go(func() {
+				if err := s.Touch(t.Context(), id, 1, time.Hour); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := logs.FilterMessage("postgres is down").Len(); n != 0 {
+			t.Errorf("it went down again: %v", logs.All())
+		}
+		broken.Restore()
+	}
+}

@@ -47,7 +47,7 @@ func prepare(ctx context.Context, conn *pgx.Conn, table string) error {
 		return
 	}
 	found, there, err := version(conn)
-	if err == nil && !there {
+	if err == nil && found == nil { // perhaps somebody is making it: then the comment is seen later
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			// IF NOT EXISTS fails if two of them are at it.
 			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", "schema of "+table); err != nil {

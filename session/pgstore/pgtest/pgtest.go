@@ -4,7 +4,6 @@
 package pgtest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -39,7 +38,7 @@ type Server struct {
 	dir  string
 	bin  string
 	user *syscall.SysProcAttr // whom it runs as
-	log  bytes.Buffer
+	log  *os.File
 	cmd  *exec.Cmd     // nil while stopped
 	done chan struct{} // closed when the process has ended
 }
@@ -62,6 +61,7 @@ func Close() {
 	defer mu.Unlock()
 	if shared != nil {
 		shared.stop()
+		shared.log.Close()
 		os.RemoveAll(shared.dir)
 		shared = nil
 	}
@@ -95,7 +95,7 @@ func Shared(t testing.TB) *Server {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("postgres on %s:\n%s", s.Addr, s.log.Bytes())
+			t.Logf("postgres on %s:\n%s", s.Addr, s.logged())
 		}
 	})
 	return s
@@ -126,6 +126,9 @@ func initialize(t testing.TB) (*Server, error) {
 		}
 		s.user.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
+	if s.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
+		return s, err
+	}
 	password := filepath.Join(dir, "password")
 	if err := os.WriteFile(password, []byte(Password), 0o644); err != nil {
 		return s, err
@@ -151,6 +154,12 @@ func binaries() (string, error) {
 		return "", err
 	}
 	return filepath.Dir(found[len(found)-1]), nil
+}
+
+// logged is what the server has written to its log.
+func (s *Server) logged() []byte {
+	text, _ := os.ReadFile(s.log.Name())
+	return text
 }
 
 func (s *Server) command(name string, args ...string) *exec.Cmd {
@@ -194,7 +203,7 @@ func (s *Server) Restart(t testing.TB) {
 	host, port, _ := net.SplitHostPort(s.Addr)
 	cmd := s.command("postgres", "-D", filepath.Join(s.dir, "data"), "-h", host, "-p", port, "-k", "",
 		"-F", "-c", "full_page_writes=off", "-c", "shared_buffers=32MB")
-	cmd.Stdout, cmd.Stderr = &s.log, &s.log
+	cmd.Stdout, cmd.Stderr = s.log, s.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +222,7 @@ func (s *Server) Restart(t testing.TB) {
 		select {
 		case <-done:
 			s.cmd = nil
-			t.Fatalf("postgres ended:\n%s", s.log.Bytes())
+			t.Fatalf("postgres ended:\n%s", s.logged())
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
