@@ -94,6 +94,7 @@ need_for_tests() {
 	compiler=$(cd "$root" && go env CC)
 	have "${compiler%% *}" || { missing+=("a C compiler (gcc)") && packages+=(gcc libc6-dev); }
 	have redis-server || { missing+=(redis-server) && packages+=(redis-server); }
+	[[ -n $(compgen -G "/usr/lib/postgresql/*/bin/postgres") ]] || have postgres || { missing+=(PostgreSQL) && packages+=(postgresql); }
 	have php-cgi || { missing+=(php-cgi) && packages+=(php-cgi); }
 	have php || { missing+=(php-cli) && packages+=(php-cli); }
 	{ [[ -e /usr/share/adminer/adminer.php ]] && php -m | grep -qi sqlite3; } || { missing+=(adminer) && packages+=(adminer php-sqlite3); }
@@ -143,8 +144,8 @@ need_for_tests() {
 				apt-get install --yes --no-install-recommends "${packages[@]}"
 	} </dev/null >&2 || die "apt-get could not install ${packages[*]}"
 	# The tests start servers of their own.
-	[[ ! " ${packages[*]} " =~ \ (redis-server|prometheus|mediawiki|wordpress)\  ]] ||
-		say "the tests do not need Redis, Prometheus and Apache as services: these may be stopped and disabled"
+	[[ ! " ${packages[*]} " =~ \ (redis-server|postgresql|prometheus|mediawiki|wordpress)\  ]] ||
+		say "the tests do not need Redis, PostgreSQL, Prometheus and Apache as services: these may be stopped and disabled"
 }
 
 # need_modules fetches what the applications for Node in the tests need.

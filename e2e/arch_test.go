@@ -31,7 +31,7 @@ func TestDependencies(t *testing.T) {
 			"/internal/caching", "/internal/appcookies", "/internal/logging", "/internal/origin", "/internal/placeholders"},
 			[]string{redis, bbolt, otter, "testing"}},
 		"/sessionapp":            {[]string{"/session", "/session/nearcache", "/api", "/internal/settings", "/internal/placeholders", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
-		"/stores":                {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
+		"/stores":                {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/session/pgstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/api":                   {[]string{"/session", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":              {[]string{"/session", "/cookiejar", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":     {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
@@ -49,6 +49,7 @@ func TestDependencies(t *testing.T) {
 		"/session/memstore":      {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/session/boltstore":     {[]string{"/session", "/session/nearcache"}, []string{caddy, redis, otter, "testing"}},
 		"/session/redisstore":    {[]string{"/session", "/session/nearcache"}, []string{caddy, bbolt, otter, "testing"}},
+		"/session/pgstore":       {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/session/nearcache":     {[]string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
 		"/session/storetest":     {[]string{"/session"}, []string{caddy, redis, bbolt, otter}},
 
@@ -58,6 +59,7 @@ func TestDependencies(t *testing.T) {
 		// What tests need.
 		"/internal/busy":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
 		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
+		"/session/pgstore/pgtest":       {[]string{"/session/redisstore/redistest"}, []string{caddy, redis, bbolt, otter}},
 		"/adapters":                     {},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},
@@ -82,6 +84,9 @@ func TestDependencies(t *testing.T) {
 				t.Errorf("%q imports %s", dir, imported)
 			}
 			delete(missing, imported)
+			if strings.HasPrefix(imported, "github.com/jackc/") && !strings.HasPrefix(dir, "/session/pgstore") {
+				t.Errorf("%q imports %s", dir, imported)
+			}
 			for _, prefix := range rules.forbidden {
 				if strings.HasPrefix(imported, prefix) {
 					t.Errorf("%q imports %s", dir, imported)

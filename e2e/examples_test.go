@@ -116,6 +116,7 @@ func TestExample(t *testing.T) {
 func TestDocsCaddyfiles(t *testing.T) {
 	t.Setenv("REDIS_PASSWORD", "secret")
 	t.Setenv("SENTINEL_PASSWORD", "secret")
+	t.Setenv("SESSION_DB_PASSWORD", "secret")
 	t.Setenv("COOKIE_KEY", cookieKey)
 	blocks := snippets(t, "caddyfile")
 	if len(blocks) < 15 {

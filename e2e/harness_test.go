@@ -26,6 +26,7 @@ import (
 
 	_ "github.com/caddy-session/caddy-session"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/pgstore/pgtest"
 )
 
 // timeout is how long anything here may take before the test fails.
@@ -44,6 +45,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	caddy.Stop()
+	pgtest.Close()
 	os.RemoveAll(dir)
 	os.Exit(code)
 }

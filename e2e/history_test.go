@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-session/caddy-session/session/pgstore/pgtest"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
@@ -34,16 +35,16 @@ type fault struct {
 // could have shown: no write that was confirmed is lost, what has ended stays
 // so, versions only grow, and "can't tell" is never "no session".
 func TestHistory(t *testing.T) {
-	each := *historyDuration / 5
-	// single is one server, which each Caddy reaches by a network of its own.
-	single := func(t *testing.T, settings string, stale time.Duration) {
-		redis := redistest.Start(t, "--appendfsync", "always")
+	each := *historyDuration / 6
+	// apart is one server, which each Caddy reaches by a network of its own: store is
+	// the argument of a store there. The faults are those of the server.
+	apart := func(t *testing.T, addr string, store func(addr string) string, stale time.Duration, faults ...fault) {
 		var networks []*redistest.Proxy
 		var stores []string
 		for range 2 {
-			n := redistest.NewProxy(t, redis.Addr)
+			n := redistest.NewProxy(t, addr)
 			networks = append(networks, n)
-			stores = append(stores, storeOption("redis "+n.Addr+" {\n"+settings+"\n}"))
+			stores = append(stores, storeOption(store(n.Addr)))
 		}
 		w := newWorld(t, "", stores...)
 		w.stale = stale
@@ -56,8 +57,7 @@ func TestHistory(t *testing.T) {
 				n.Restore()
 			}
 		}
-		w.run(each, append(w.faults(), frozen(func(*rand.Rand) *redistest.Server { return redis }),
-			fault{"kill redis", 2, func(random *rand.Rand) { redis.Stop(); nap(random, 300); redis.Restart() }},
+		w.run(each, append(append(w.faults(), faults...),
 			fault{"cut the network", 2, broken(300, func(n *redistest.Proxy, _ *rand.Rand) { n.Cut() })},
 			fault{"drop what is sent", 2, broken(600, func(n *redistest.Proxy, _ *rand.Rand) { n.Drop() })},
 			fault{"delay what is sent", 2, broken(600, func(n *redistest.Proxy, random *rand.Rand) {
@@ -65,6 +65,21 @@ func TestHistory(t *testing.T) {
 			})},
 		))
 	}
+	single := func(t *testing.T, settings string, stale time.Duration) {
+		redis := redistest.Start(t, "--appendfsync", "always")
+		apart(t, redis.Addr, func(addr string) string { return "redis " + addr + " {\n" + settings + "\n}" }, stale,
+			frozen(func(*rand.Rand) *redistest.Server { return redis }),
+			fault{"kill redis", 2, func(random *rand.Rand) { redis.Stop(); nap(random, 300); redis.Restart() }})
+	}
+	t.Run("postgres", func(t *testing.T) {
+		server := pgtest.Shared(t)
+		url := server.URL("postgres", pgtest.Password)
+		apart(t, server.Addr, func(addr string) string {
+			return "postgres " + strings.Replace(url, server.Addr, addr, 1) + " {\ntable history\n}"
+		}, 0,
+			fault{"freeze postgres", 2, func(random *rand.Rand) { server.Pause(t); nap(random, 600); server.Resume() }},
+			fault{"kill postgres", 2, func(random *rand.Rand) { server.Stop(t); nap(random, 300); server.Restart(t) }})
+	})
 	t.Run("redis", func(t *testing.T) { single(t, "", 0) })
 	t.Run("near-cache", func(t *testing.T) { single(t, "near_cache {\nmax_age 1s\n}", time.Second) })
 	// Replication is asynchronous: only a planned failover loses nothing.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/caddy-session/caddy-session/session/pgstore/pgtest"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
@@ -56,6 +58,16 @@ func eachStore(t *testing.T, run func(t *testing.T, option string)) {
 		run(t, storeOption("embedded "+filepath.Join(t.TempDir(), "sessions.db")))
 	})
 	t.Run("redis", func(t *testing.T) { run(t, inRedis(redistest.Start(t))) })
+	t.Run("postgres", func(t *testing.T) { run(t, inPostgres(t)) })
+}
+
+// inPostgres is inRedis for PostgreSQL, with a table of the test's own.
+func inPostgres(t testing.TB) string {
+	return inTable(pgtest.Shared(t), "t_"+strings.ToLower(rand.Text()))
+}
+
+func inTable(server *pgtest.Server, table string) string {
+	return storeOption("postgres " + server.URL("postgres", pgtest.Password) + " {\n\t\ttable " + table + "\n\t\ttimeout 5s\n\t}")
 }
 
 // redisDo runs one command in a redis-server and returns its answer.

@@ -2,8 +2,10 @@ package session_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,9 +15,13 @@ import (
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/boltstore"
 	"github.com/caddy-session/caddy-session/session/memstore"
+	"github.com/caddy-session/caddy-session/session/pgstore"
+	"github.com/caddy-session/caddy-session/session/pgstore/pgtest"
 	"github.com/caddy-session/caddy-session/session/redisstore"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // stores runs f on every store. passes says whether f may let time pass, which
 // only the store in memory notices without waiting.
@@ -36,6 +42,16 @@ func stores(t *testing.T, f func(t *testing.T, store session.Store, passes bool)
 	}
 	t.Run("redis", func(t *testing.T) { inRedis(t, redistest.Start(t).Addr) })
 	t.Run("cluster", func(t *testing.T) { inRedis(t, redistest.StartCluster(t, "").Addrs()...) })
+	t.Run("postgres", func(t *testing.T) {
+		server := pgtest.Shared(t)
+		table := "t_" + strings.ToLower(rand.Text())
+		store, err := pgstore.New(pgstore.Options{URL: server.URL("postgres", pgtest.Password), Table: table, Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		f(t, store, false)
+	})
 	t.Run("redis near-cache", func(t *testing.T) {
 		server := redistest.Start(t)
 		store, err := redisstore.NewNear(redisstore.Options{Addresses: []string{server.Addr}, Timeout: 5 * time.Second}, redisstore.NearOptions{})

@@ -1,5 +1,5 @@
 // Package stores has the modules that a configuration chooses a store with:
-// `embedded`, `redis` and `memory`. It is their JSON, their Caddyfile, and what
+// `embedded`, `redis`, `postgres` and `memory`. It is their JSON, their Caddyfile, and what
 // can be checked before Caddy runs. The stores themselves are in packages below
 // session; package sessionapp opens them, and shares them between
 // configurations.
@@ -27,7 +27,7 @@ func init() {
 
 // Embedded keeps sessions in a database file on this machine. They survive
 // restarts of Caddy. Only one process can use a file; several Caddys need the
-// `redis` store.
+// `redis` or the `postgres` store.
 type Embedded struct {
 	// The file. Default: `session/sessions.db` in Caddy's data directory.
 	File string `json:"file,omitempty"`

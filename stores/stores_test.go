@@ -58,6 +58,15 @@ func TestSyntax(t *testing.T) {
 		{"redis {\ntls {\ncertificate c\n}\n}", "", "certificate FILE KEY_FILE"},
 		{"redis {\ntls on\n}", "", "go into a block"},
 		{"redis http://a", "", "Testfile:"},
+		{"postgres", `{}`, ""},
+		{"postgres postgres://u@a,b/db?sslmode=verify-full {\npassword {env.P}\ntable web.sessions\ntimeout 1s\nconnections 5\n}",
+			`{"url":"postgres://u@a,b/db?sslmode=verify-full","password":"{env.P}","table":"web.sessions","timeout":1000000000,"connections":5}`, ""},
+		{"postgres postgres://a postgres://b", "", "takes one URL"},
+		{"postgres mysql://a", "", "must begin with postgres://"},
+		{"postgres postgres://u:s3cret@a:b/", "", "can't be read"},
+		{"postgres postgres://u:p@a {\npassword p\n}", "", "in the URL and beside it"},
+		{"postgres {\ntable Sessions\n}", "", `table "Sessions"`},
+		{"postgres {\nconnections 0\n}", "", "above zero"},
 	} {
 		name, _, _ := strings.Cut(tt.text, " ")
 		m := module(t, name)
@@ -109,6 +118,10 @@ func TestStoreKey(t *testing.T) {
 		{"redis", `{}`, `{"db":1}`, false},
 		{"redis", `{}`, `{"near_cache":{}}`, false},
 		{"redis", `{}`, `{"tls":{}}`, false},
+		{"postgres", `{"password":"{env.SESSION_TEST_PASSWORD}"}`, `{"password":"s3cret"}`, true},
+		{"postgres", `{"url":"postgres://a"}`, `{"url":"postgres://b"}`, false},
+		{"postgres", `{}`, `{"password":"s3cret"}`, false},
+		{"postgres", `{}`, `{"connections":5}`, false},
 	} {
 		one, other := key(tt.name, tt.one), key(tt.name, tt.other)
 		if (one == other) != tt.same || !strings.HasPrefix(one, tt.name) || strings.Contains(one+other, "s3cret") {
@@ -141,6 +154,9 @@ func TestProvisionErrors(t *testing.T) {
 		{&Redis{TLS: &RedisTLS{Certificate: noPEM}}, "tls: key: "},
 		{&Redis{NearCache: &RedisNearCache{Size: 1}}, "MiB"},
 		{&Redis{DB: -1}, "the database is negative"},
+		{&Postgres{URL: "{env.SESSION_TEST_NONE}", Password: "{env.SESSION_TEST_PASSWORD}"}, "url: "},
+		{&Postgres{URL: "postgres://u:{env.SESSION_TEST_PASSWORD}@h:port/"}, "can't be read"},
+		{&Postgres{Connections: -1}, "connections"},
 	} {
 		if err := tt.module.Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v", tt.want, err)
@@ -152,7 +168,7 @@ func TestProvisionErrors(t *testing.T) {
 // to be validated.
 func TestNewStoreTouchesNothing(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "dir", "s.db")
-	for _, m := range []sessionapp.StoreModule{&Memory{}, &Embedded{File: file}, &Redis{Addresses: []string{"127.0.0.1:1"}}} {
+	for _, m := range []sessionapp.StoreModule{&Memory{}, &Embedded{File: file}, &Redis{Addresses: []string{"127.0.0.1:1"}}, &Postgres{URL: "postgres://127.0.0.1:1"}} {
 		if p, ok := m.(caddy.Provisioner); ok {
 			if err := p.Provision(caddy.Context{}); err != nil {
 				t.Fatal(err)
