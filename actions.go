@@ -244,7 +244,7 @@ func (x *exchange) withoutVisitor(patch *session.Patch) *session.Patch {
 // visitor can have it so.
 func (x *exchange) tooLarge() {
 	x.h.manager.Count(sessionapp.EventSetIgnored)
-	x.h.lines.tooLarge.Log(x.h.logger.Warn, "not setting what the site's session_set makes of a request: the session would be over a limit", x.request.URL.Path, x.where())
+	x.log(&x.h.lines.tooLarge, x.h.logger.Warn, "not setting what the site's session_set makes of a request: the session would be over a limit")
 }
 
 func (a *SessionSet) add(all *wish) error {

@@ -23,7 +23,7 @@ func (h *Handler) explain(w http.ResponseWriter, r *http.Request, err error) err
 	if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Errors != nil && len(server.Errors.Routes) > 0 {
 		return err
 	}
-	h.logger.Error("showing the client why its request was refused", logging.Request(r), zap.Error(e.Err))
+	h.logger.Error("showing the client why its request was refused", logging.Request(r, browserPath(r)), zap.Error(e.Err))
 	header := w.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")

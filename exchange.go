@@ -369,7 +369,7 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 	x.h.appCookies.StripTrailers(header)
 	if (patch != nil || err != nil) && caching.FromCache(header) {
 		x.h.manager.Count(session.EventCached)
-		x.h.lines.cached.Log(x.h.logger.Error, "ignoring session headers of a response that comes from a cache: it is not about this request", x.request.URL.Path, x.where())
+		x.log(&x.h.lines.cached, x.h.logger.Error, "ignoring session headers of a response that comes from a cache: it is not about this request")
 		patch, err = nil, nil
 	}
 	if err != nil {
@@ -379,7 +379,7 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 	}
 	if x.private = patch != nil && caching.Shareable(header); x.private {
 		x.h.manager.Count(sessionapp.EventControlCacheable)
-		x.h.lines.shareable.Log(x.h.logger.Warn, "making a response private: it has session headers, and says that shared caches may store it, which would give one user's session to others; send Cache-Control: no-store or private", x.request.URL.Path, x.where())
+		x.log(&x.h.lines.shareable, x.h.logger.Warn, "making a response private: it has session headers, and says that shared caches may store it, which would give one user's session to others; send Cache-Control: no-store or private")
 	}
 	if status != clientClosedRequest {
 		if patch, err = x.withActions(patch); err != nil {
@@ -390,9 +390,9 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 		switch {
 		case caching.FromCache(header):
 			x.h.manager.Count(session.EventCached)
-			x.h.lines.cachedCookies.Log(x.h.logger.Error, "not keeping the cookies of a response that comes from a cache: they are not for this visitor", x.request.URL.Path, x.where())
+			x.log(&x.h.lines.cachedCookies, x.h.logger.Error, "not keeping the cookies of a response that comes from a cache: they are not for this visitor")
 		case !x.hasSite():
-			x.h.lines.noHost.Log(x.h.logger.Warn, "not keeping the cookies of a response: its host has no canonical form or is outside of the session cookie's domain", x.request.URL.Path, x.where())
+			x.log(&x.h.lines.noHost, x.h.logger.Warn, "not keeping the cookies of a response: its host has no canonical form or is outside of the session cookie's domain")
 		default:
 			patch = x.cookies.Keep(patch, x.came.session)
 		}
@@ -427,10 +427,10 @@ func (x *exchange) commit(patch *session.Patch, now time.Time) (session.Result, 
 		x.h.manager.Count(sessionapp.EventControlMalformed)
 		return result, x.refuse(err)
 	case patch.OnlyLabels(): // of which the application knows nothing
-		x.h.lines.unlabelled.Log(x.h.logger.Warn, "a session's label was not saved", x.request.URL.Path, x.where(), zap.Error(err))
+		x.log(&x.h.lines.unlabelled, x.h.logger.Warn, "a session's label was not saved", zap.Error(err))
 		return session.Result{Session: x.came.session}, nil
 	}
-	x.h.lines.unsaved.Log(x.h.logger.Error, "session was not saved; withholding the response", x.request.URL.Path, x.where(), zap.Error(err))
+	x.log(&x.h.lines.unsaved, x.h.logger.Error, "session was not saved; withholding the response", zap.Error(err))
 	return result, caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
@@ -455,7 +455,7 @@ func (x *exchange) commitFitting(ctx context.Context, patch *session.Patch, now 
 
 // refuse is the answer to an application that asks for what can't be done.
 func (x *exchange) refuse(err error) error {
-	x.h.lines.refused.Log(x.h.logger.Error, "refusing a response: its session headers are wrong", x.request.URL.Path, x.where(), zap.Error(err))
+	x.log(&x.h.lines.refused, x.h.logger.Error, "refusing a response: its session headers are wrong", zap.Error(err))
 	return caddyhttp.Error(http.StatusBadGateway, err)
 }
 
@@ -559,6 +559,11 @@ func (x *exchange) logID(s *session.Session) {
 	}
 }
 
-func (x *exchange) where() zap.Field { return logging.Request(x.request) }
+// log writes a line about the request, which says where the browser has been:
+// handlers that came since have perhaps made /index.php of that.
+func (x *exchange) log(line *logging.Repeated, write func(string, ...zap.Field), message string, fields ...zap.Field) {
+	path := browserPath(x.request)
+	line.Log(write, message, path, append([]zap.Field{logging.Request(x.request, path)}, fields...)...)
+}
 
 var _ response.Hooks = (*exchange)(nil)

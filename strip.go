@@ -142,7 +142,7 @@ func (h *Handler) stripPath(r *http.Request) {
 	}
 	r.RequestURI = r.URL.RequestURI()
 	if log := h.logger.Check(zap.DebugLevel, "removing parameters from a path: their names are those of cookies that do not pass"); log != nil {
-		log.Write(logging.Request(r))
+		log.Write(logging.Request(r, r.URL.EscapedPath()))
 	}
 }
 

@@ -287,3 +287,19 @@ func TestTracing(t *testing.T) {
 		t.Errorf("also: %v", got)
 	}
 }
+
+// A front controller's path is not where the browser has been.
+func TestLinesNameTheBrowsersPath(t *testing.T) {
+	a := app(t, scripted)
+	s := serve(t, storeOption("memory"), "session {\n\tcookies {\n\t\tkeep a\n\t}\n}\nrewrite * /index.php?{query}\nreverse_proxy "+a.host())
+	for query, want := range map[string]string{
+		"set=%5B%5D":                                   "session headers are wrong",
+		"set=a%3Db&h.Cache-Control=public":             "making a response private",
+		"h.Set-Cookie=a%3Db%3B+Domain%3Dother.example": "ignoring a cookie that the application sets",
+	} {
+		s.get("/shop/a%20b?"+query, "")
+		if s.logged(want, `"path":"/shop/a%20b"`) == nil {
+			t.Errorf("no line %q with the path: %s", want, s.logged(want))
+		}
+	}
+}

@@ -150,10 +150,10 @@ func (c *Cookies) Take(header http.Header, own string) bool {
 	c.context.Now = time.Now()
 	taken := c.rules.Keeper.Take(header, own, c.context, c.in)
 	for _, name := range taken.Open {
-		c.rules.open.Log(c.rules.Log.Info, "a kept cookie is not HttpOnly: if scripts need it, pass it", name, logging.Request(c.request), zap.String("name", name))
+		c.rules.open.Log(c.rules.Log.Info, "a kept cookie is not HttpOnly: if scripts need it, pass it", name, logging.Request(c.request, c.context.Path), zap.String("name", name))
 	}
 	for _, name := range taken.Unlearned {
-		c.rules.unlearned.Log(c.rules.Log.Warn, "the application sets cookies of too many names HttpOnly to remember them all: clients can send those that are not remembered; write the names that matter into keep", c.request.URL.Path, logging.Request(c.request), zap.String("name", name))
+		c.rules.unlearned.Log(c.rules.Log.Warn, "the application sets cookies of too many names HttpOnly to remember them all: clients can send those that are not remembered; write the names that matter into keep", c.context.Path, logging.Request(c.request, c.context.Path), zap.String("name", name))
 	}
 	c.kept, c.ignored, c.over, c.private = taken.Kept, taken.Ignored, taken.Over, taken.Lines > 0
 	return len(c.kept) > 0
@@ -221,17 +221,17 @@ func (c *Cookies) Send(header http.Header, own string, result session.Result) {
 		c.rules.Count(sessionapp.EventCookieIgnored)
 	}
 	if c.over > 0 {
-		c.rules.over.Log(c.rules.Log.Warn, "ignoring cookies that the application sets: the response has too many", c.request.URL.Path, logging.Request(c.request),
+		c.rules.over.Log(c.rules.Log.Warn, "ignoring cookies that the application sets: the response has too many", c.context.Path, logging.Request(c.request, c.context.Path),
 			zap.Int("ignored", c.over), zap.Int("most", cookiejar.MaxSetCookie))
 	}
 	for _, one := range append(append(c.stored.Ignored, c.ignored...), ignored...) {
 		c.rules.Count(sessionapp.EventCookieIgnored)
-		c.rules.refused.Log(c.rules.Log.Warn, "ignoring a cookie that the application sets", c.request.URL.Path+"\n"+one.Name+"\n"+one.Reason.Error(), logging.Request(c.request),
+		c.rules.refused.Log(c.rules.Log.Warn, "ignoring a cookie that the application sets", c.context.Path+"\n"+one.Name+"\n"+one.Reason.Error(), logging.Request(c.request, c.context.Path),
 			zap.String("name", one.Name), zap.NamedError("reason", one.Reason))
 	}
 	for _, name := range c.stored.Evicted {
 		c.rules.Count(sessionapp.EventCookieEvicted)
-		c.rules.evicted.Log(c.rules.Log.Warn, "a session has more cookies than it may keep: removing the one written longest ago", c.request.URL.Path, logging.Request(c.request),
+		c.rules.evicted.Log(c.rules.Log.Warn, "a session has more cookies than it may keep: removing the one written longest ago", c.context.Path, logging.Request(c.request, c.context.Path),
 			zap.String("name", name), zap.Int("most", cookiejar.MaxKept))
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// Request tells which request a line is about, without its query, which may hold
-// secrets.
-func Request(r *http.Request) zap.Field {
-	return zap.Dict("request", zap.String("method", r.Method), zap.String("host", r.Host), zap.String("path", r.URL.Path))
+// Request tells which request a line is about, by the path that the browser has asked
+// for, without the query, which may hold secrets.
+func Request(r *http.Request, path string) zap.Field {
+	return zap.Dict("request", zap.String("method", r.Method), zap.String("host", r.Host), zap.String("path", path))
 }
 
 // Repeated is a line that visitors or an application can have logged again and
