@@ -115,7 +115,7 @@ need_for_tests() {
 	ruby -e 'require "action_controller/railtie"' 2>/dev/null || { missing+=(Rails) && packages+=(ruby-railties); }
 	ruby -e 'require "rack-flash"; require "warden"' 2>/dev/null || { missing+=("rack-flash, Warden") && packages+=(ruby-rack-flash3 ruby-warden); }
 	ruby -e 'require "minitest"' 2>/dev/null || { missing+=(minitest) && packages+=(ruby-minitest); }
-	have mkdocs && [[ -e /usr/share/mkdocs/themes/material ]] || { missing+=(MkDocs) && packages+=(mkdocs mkdocs-material); }
+	{ have mkdocs && [[ -e /usr/share/mkdocs/themes/material ]]; } || { missing+=(MkDocs) && packages+=(mkdocs mkdocs-material); }
 	have radicale || { missing+=(Radicale) && packages+=(radicale); }
 	[[ -e /usr/share/nodejs/cookie ]] || { missing+=("cookie for Node") && packages+=(node-cookie); }
 	have npm || { missing+=(npm) && packages+=(npm); }
