@@ -171,13 +171,13 @@ run_tests() {
 	local argument
 	for argument in "$@"; do
 		case $argument in
-		. | ./* | "$module"*) exec go test -race "$@" ;;
+		. | ./* | "$module"*) exec go test -race -timeout 60m "$@" ;;
 		esac
 	done
 	# One package after the other, since they start servers and watch the clock;
 	# what takes long to compile is compiled before, with all cores.
 	go build -race ./...
-	exec go test -race -p 1 ./... "$@"
+	exec go test -race -p 1 -timeout 60m ./... "$@"
 }
 
 help() {

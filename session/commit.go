@@ -67,7 +67,7 @@ func (r Result) After(before Result) Result {
 // Errors are [*MalformedError], wrap [ErrVersion] or [ErrCookie], or mean that the store could
 // not do it.
 func (m *Manager) Commit(ctx context.Context, site Site, s *Session, p *Patch, now time.Time) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, commitBound)
 	defer cancel()
 	now = time.UnixMilli(now.UnixMilli()) // as records keep it
 
@@ -319,7 +319,7 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 // Reload returns a session as it is now: nil if it has ended or was renewed since
 // it was loaded.
 func (m *Manager) Reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, commitBound)
 	defer cancel()
 	current, err := m.reload(ctx, s, now)
 	if errors.Is(err, ErrNotFound) || current != nil && !now.Before(current.ends) {

@@ -2,11 +2,18 @@ package session
 
 import (
 	"net/http"
+	"testing"
 	"time"
 )
 
 // Inject is Manager.Inject for what does not depend on the time or the request.
 func (p *Protocol) Inject(h http.Header, s *Session) error { return p.inject(h, s, time.Time{}, "") }
+
+// StretchCommits gives each commit of a test a minute.
+func StretchCommits(t *testing.T) {
+	commitBound = time.Minute
+	t.Cleanup(func() { commitBound = commitTimeout })
+}
 
 // IDSize is the length of an id.
 const IDSize = idSize

@@ -64,6 +64,9 @@ const (
 	backgroundLimit = 256
 )
 
+// commitBound is commitTimeout, but in tests that are about something else.
+var commitBound = commitTimeout
+
 // NewManager returns a manager of sessions in a store. The protocol must be made
 // from the same policy. The error is that of [Policy.Validate].
 func NewManager(store Store, policy Policy, protocol *Protocol, observer Observer) (*Manager, error) {

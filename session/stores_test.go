@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 // stores runs f on every store. passes says whether f may let time pass, which
 // only the store in memory notices without waiting.
 func stores(t *testing.T, f func(t *testing.T, store session.Store, passes bool)) {
+	session.StretchCommits(t) // what f is about holds on a slow disk as well
 	t.Run("memory", func(t *testing.T) { f(t, memstore.New(), true) })
 	t.Run("embedded", func(t *testing.T) {
 		store := boltstore.New(boltstore.Options{Path: filepath.Join(t.TempDir(), "sessions.db")})
