@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -32,70 +31,16 @@ func TestWebsite(t *testing.T) {
 	t.Cleanup(server.Close)
 	b := browse(t)
 	for _, scheme := range []string{"light", "dark"} {
-		b.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
-		for _, width := range []int{360, 1280} {
-			b.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false}, nil)
-			for _, page := range []string{"", "docs/headers/", "docs/cookies/", "docs/adapters/express/"} {
-				b.open(server.URL + "/" + page)
-				if got := b.script(websiteReadable); got != "" {
-					t.Errorf("/%s in %s at %d pixels: %s", page, scheme, width, got)
-				}
-				b.nameless(t, fmt.Sprintf("/%s at %d pixels", page, width))
-			}
+		b.prefers(scheme)
+		for _, page := range []string{"", "docs/headers/", "docs/cookies/", "docs/adapters/express/"} {
+			b.open(server.URL + "/" + page)
+			b.readable("/"+page+" in "+scheme, ".md-content :is(h2, p, li, td, code, a[href]:not(.headerlink))")
 		}
 	}
 	b.do("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
 	b.open(server.URL + "/docs/cookies/")
 	if !b.shows("The session cookie") {
 		t.Error("nothing can be read without scripts")
-	}
-}
-
-// websiteReadable says which text is too faint (WCAG 2.1, 1.4.3) and what is wider
-// than the window.
-const websiteReadable = `(() => {
-	const light = (color) => {
-		const [r, g, b] = color.match(/[\d.]+/g).slice(0, 3).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-		return 0.2126 * r + 0.7152 * g + 0.0722 * b
-	}
-	const behind = (e) => {
-		for (; e; e = e.parentElement) {
-			const color = getComputedStyle(e).backgroundColor
-			if (!/, 0\)$/.test(color)) return color
-		}
-		return 'rgb(255, 255, 255)'
-	}
-	const wrong = []
-	if (document.documentElement.scrollWidth > innerWidth) wrong.push('it is ' + document.documentElement.scrollWidth + ' wide')
-	for (const e of document.querySelectorAll('.md-content :is(h2, p, li, td, code, a[href]:not(.headerlink))')) {
-		const [a, b] = [light(getComputedStyle(e).color), light(behind(e))]
-		const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)
-		if (contrast < 4.5 && e.textContent.trim()) wrong.push(e.tagName + ' ' + e.textContent.trim().slice(0, 30) + ': contrast ' + contrast.toFixed(1))
-	}
-	return wrong.slice(0, 5).join('\n')
-})()`
-
-// nameless says which controls of the page have no name for those who hear it.
-func (b *browser) nameless(t *testing.T, page string) {
-	t.Helper()
-	var tree struct {
-		Nodes []struct {
-			Ignored    bool
-			Role, Name struct{ Value any }
-		}
-	}
-	b.do("Accessibility.getFullAXTree", nil, &tree)
-	controls := 0
-	for _, node := range tree.Nodes {
-		switch node.Role.Value {
-		case "button", "link", "textbox", "searchbox", "checkbox", "combobox":
-			if controls++; !node.Ignored && (node.Name.Value == nil || node.Name.Value == "") {
-				t.Errorf("%s: a %s without a name", page, node.Role.Value)
-			}
-		}
-	}
-	if controls == 0 {
-		t.Errorf("%s: the browser names no controls", page)
 	}
 }
 
