@@ -4,7 +4,10 @@ import org.apache.catalina.startup.Tomcat;
 import org.apache.tomcat.util.descriptor.web.FilterDef;
 import org.apache.tomcat.util.descriptor.web.FilterMap;
 
-/** Runs Shop in Tomcat, behind the filter that brings Caddy's session. */
+/**
+ * Runs Shop in Tomcat, behind the filter that brings Caddy's session. The arguments are a port and a
+ * directory for Tomcat's files.
+ */
 public class Main {
     public static void main(String[] arguments) throws Exception {
         Tomcat tomcat = new Tomcat();
@@ -12,8 +15,7 @@ public class Main {
         tomcat.setPort(Integer.parseInt(arguments[0]));
         tomcat.getConnector().setProperty("address", "127.0.0.1"); // nobody but Caddy may reach it
         Context context = tomcat.addContext("", null);
-        Tomcat.addServlet(context, "shop", new Shop());
-        context.addServletMappingDecoded("/*", "shop");
+        Tomcat.addServlet(context, "shop", new Shop()).addMapping("/*");
 
         FilterDef filter = new FilterDef();
         filter.setFilterName("caddy-session");

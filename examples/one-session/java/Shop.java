@@ -10,6 +10,7 @@ import java.util.Map;
 public class Shop extends HttpServlet {
     @Override
     protected void doPost(HttpServletRequest request, HttpServletResponse response) throws IOException {
+        request.setCharacterEncoding("UTF-8");
         HttpSession session = request.getSession();
         switch (request.getPathInfo()) {
         case "/add":

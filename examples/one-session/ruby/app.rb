@@ -10,17 +10,17 @@ use Rack::Session::Caddy
 post '/add' do
   cart = session[:cart] ||= {}
   cart[params[:item]] = cart.fetch(params[:item], 0) + 1
-  redirect './', 303
+  see_page
 end
 
 post '/in' do # a real application checks a password
   session[:user] = params[:user]
-  redirect './', 303
+  see_page
 end
 
 post '/out' do
   session.clear
-  redirect './', 303
+  see_page
 end
 
 get '/' do
@@ -28,6 +28,10 @@ get '/' do
 end
 
 helpers do
+  def see_page
+    [303, { 'Location' => './' }, []] # redirect makes the address of its site's root
+  end
+
   def h(text)
     Rack::Utils.escape_html(text)
   end
