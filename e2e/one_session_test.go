@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,6 +35,11 @@ func TestExampleOneSession(t *testing.T) {
 	const admin = "\tadmin localhost:8082\n"
 	s := e.run("Caddyfile", strings.Replace(e.file("Caddyfile"), admin, admin+"\tsession {\n\t\tstore memory\n\t}\n", 1))
 	e.read()
+	// What a reader installs is what is tested.
+	express := regexp.MustCompile(`"express": "[^"]*"`)
+	if here, there := express.FindString(e.file("node/package.json")), express.FindString(repoFile(t, "e2e/testdata/express/package.json")); here != there || here == "" {
+		t.Errorf("package.json has %s, and the tests %s", here, there)
+	}
 	t.Run("parallel", func(t *testing.T) { shopParallel(t, s, b) })
 	t.Run("sign-in", func(t *testing.T) { shopSignIn(t, s) })
 	t.Run("page", func(t *testing.T) { shopPage(t, s) })
