@@ -607,6 +607,41 @@ $tests['without Caddy'] = function () {
     contains('has no X-Session-Data', $site->log);
 };
 
+$tests["PHP's own server"] = function () {
+    // A file is run after auto_prepend_file. A router script is not.
+    same(['X-Session-Set'], started(''), 'a file');
+    same(['Set-Cookie'], started('', true), 'a router script');
+    same(['X-Session-Set'], started('require ini_get("auto_prepend_file");', true), 'a router script that requires the adapter');
+};
+
+/** Returns which headers PHP's own server has for a session that a script begins. */
+function started(string $beginning, bool $router = false): array
+{
+    $root = tempnam(sys_get_temp_dir(), 'caddy-session');
+    unlink($root);
+    mkdir($root);
+    file_put_contents($root . '/index.php', '<?php ' . $beginning . ' session_start(); $_SESSION["a"] = 1;');
+    $command = [PHP_BINARY, '-n', '-d', 'auto_prepend_file=' . __DIR__ . '/session.php', '-d', 'session.save_path=' . $root,
+        '-d', 'output_buffering=4096', '-S', '127.0.0.1:0', '-t', $root];
+    $server = proc_open($router ? array_merge($command, [$root . '/index.php']) : $command, [1 => ['file', '/dev/null', 'w'], 2 => ['pipe', 'w']], $pipes);
+    try {
+        do {
+            $line = fgets($pipes[2]);
+            same(true, $line !== false, 'it starts');
+        } while (!preg_match('~\((http://\S+)\) started~', $line, $m));
+        $context = stream_context_create(['http' => ['header' => 'X-Session-New-Id: nnnnnnnnnnnnnnnnnnnnnn']]);
+        file_get_contents($m[1], false, $context);
+        return array_values(array_intersect(['X-Session-Set', 'Set-Cookie'], array_map(function ($line) {
+            return explode(':', $line)[0];
+        }, $http_response_header)));
+    } finally {
+        proc_terminate($server);
+        proc_close($server);
+        array_map('unlink', glob($root . '/*'));
+        rmdir($root);
+    }
+}
+
 $failed = 0;
 foreach ($tests as $name => $test) {
     if ($argc > 1 && !in_array($name, array_slice($argv, 1), true)) {
