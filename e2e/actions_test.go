@@ -38,12 +38,15 @@ file_server`)
 	if r.StatusCode != http.StatusFound || cookie == "" || r.Header.Get("Cache-Control") != "no-store" || r.Header.Get("Surrogate-Control") != "" {
 		t.Fatalf("choosing a language: %q", r.raw)
 	}
+	before := asked.Load()
 	if r := s.get("/lang", cookie); r.body != "fr" || r.Header.Get("Cache-Control") != "public, max-age=3600" {
 		t.Errorf("the language: %q", r.raw)
 	}
 
+	eventually(t, "the touch", func() bool { return asked.Load() == before+2 }) // the cookie came back for the first time
+
 	// What is so already writes nothing.
-	before := asked.Load()
+	before = asked.Load()
 	for range 3 {
 		s.get("/fr", cookie)
 	}
