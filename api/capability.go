@@ -1,7 +1,7 @@
 // Package api lets an application read and change the session of a request while
 // it has the request, beyond what headers can do. In reading order: what an
 // application may do with one session (capability.go), what it says in HTTP
-// (serve.go, answer.go, trace.go), and where that is heard (listener.go). It knows the engine;
+// (serve.go, answer.go, trace.go), and where that is heard (listener.go, tls.go). It knows the engine;
 // what becomes of the request and its response is for the caller.
 package api
 

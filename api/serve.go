@@ -2,13 +2,13 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,8 +23,9 @@ import (
 
 // Server answers applications. Make it with [Listener.Server].
 type Server struct {
-	base     string // what the URL of a capability begins with, and ends with a slash
-	host     string // the Host of requests
+	base     string      // what the URL of a capability begins with, and ends with a slash
+	host     string      // the Host of requests
+	tls      *tls.Config // nil without TLS
 	log      *zap.Logger
 	failures logging.Repeated
 	count    func(session.Event)
@@ -397,11 +398,3 @@ func (c *Capability) endOthers(w http.ResponseWriter, r *http.Request) error {
 // unixHost is the Host of requests that come by a Unix socket, where it says
 // nothing.
 const unixHost = "localhost"
-
-// baseOf returns the URL under which the API is for a host, or for a Unix socket.
-func baseOf(host, socket string) string {
-	if socket != "" {
-		return "http+unix://" + url.PathEscape(socket) + "/"
-	}
-	return "http://" + host + "/"
-}
