@@ -61,6 +61,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	if matcherSet != nil {
 		handler.MatcherSetsRaw = caddyhttp.RawMatcherSets{matcherSet}
 	}
+	if err := handler.Lock.findMatcher(h); err != nil {
+		return nil, err
+	}
 	return h.NewRoute(nil, handler), nil
 }
 
@@ -82,6 +85,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		on_store_error fail|pass
 //		encryption     on|off
 //		api
+//		lock           [<matcher>] <wait>
 //		on_end         close|keep
 //		record         client
 //		upgrade        <protocols...>
@@ -133,6 +137,7 @@ var directiveBlock = settings.NewBlock("the directive session { }", func(h *Hand
 		"on_store_error":  func() error { return settings.String(d, &h.OnStoreError) },
 		"encryption":      func() error { return settings.String(d, &h.Encryption) },
 		"api":             func() error { return settings.Flag(d, &h.API) },
+		"lock":            func() error { return h.parseLock(d) },
 		"on_end":          func() error { return settings.String(d, &h.OnEnd) },
 		"upgrade":         func() error { return parseNames(d, &h.Upgrade) },
 		"record":          func() error { return h.parseRecord(d) },

@@ -33,6 +33,9 @@ func (h *Handler) compile() (session.Policy, error) {
 	default:
 		return p, fmt.Errorf("on_end %q: write close or keep", h.OnEnd)
 	}
+	if err := h.Lock.check(); err != nil {
+		return p, err
+	}
 	if len(h.Realm) > maxRealm {
 		return p, fmt.Errorf("realm has %d bytes, more than %d", len(h.Realm), maxRealm)
 	}

@@ -46,7 +46,7 @@ type exchange struct {
 	label       *string        // that they ask for, or nil
 	private     bool           // shared caches must not store the response, though it says so
 
-	capability *api.Capability // nil without the session API
+	capability *api.Capability // nil without the session API, unless the request is locked
 	done       session.Result  // by the API, before the response began
 
 	after  *session.Session // as the response leaves it
@@ -93,11 +93,18 @@ func (x *exchange) begin(w http.ResponseWriter) error {
 	x.started = time.Now()
 	err := x.load(w)
 	x.visit.session, x.visit.subjectKey = x.came.session, x.h.manager.Policy().SubjectKey
+	if err == nil && x.came.session != nil && x.h.Lock != nil {
+		err = x.lock(w)
+		x.visit.session = x.came.session
+	}
 	return err
 }
 
 // release is called when the handler is done with the request.
-func (x *exchange) release() { x.visit.exchange = nil }
+func (x *exchange) release() {
+	x.capability.Close() // of a request that was locked and did not run
+	x.visit.exchange = nil
+}
 
 func (x *exchange) load(w http.ResponseWriter) error {
 	h, r := x.h, x.request
@@ -145,19 +152,30 @@ func (x *exchange) load(w http.ResponseWriter) error {
 		}
 		return nil
 	}
+	return x.unavailable(w, err)
+}
+
+// unavailable is for a request whose session the store could not tell. The error is
+// what the client gets.
+func (x *exchange) unavailable(w http.ResponseWriter, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return caddyhttp.Error(clientClosedRequest, err) // which Caddy logs at DEBUG
 	}
-	if h.OnStoreError == "pass" {
-		x.came.unknown = true
+	if x.h.OnStoreError == "pass" {
+		x.came.session, x.came.unknown = nil, true
 		// The store logs that it is down, once.
-		h.logger.Debug("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
+		x.h.logger.Debug("the store can't be asked; letting the request pass as anonymous", zap.Error(err))
 		return nil
 	}
+	return x.later(w, http.StatusServiceUnavailable, err)
+}
+
+// later is the error for a client that may ask again.
+func (x *exchange) later(w http.ResponseWriter, status int, err error) error {
 	if !x.visit.reached { // else a retry would repeat what the application has done
 		w.Header().Set("Retry-After", "1")
 	}
-	return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	return caddyhttp.Error(status, err)
 }
 
 // readTokens returns the different well-formed tokens in the Cookie lines, with
@@ -227,7 +245,9 @@ func (x *exchange) show() error {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	if x.h.api != nil && x.hasSite() && !x.came.unknown {
-		x.capability = api.New(x.h.manager, &x.site, x.came.session, x)
+		if x.capability == nil {
+			x.capability = api.New(x.h.manager, &x.site, x.came.session, x, x.parent())
+		}
 		x.request.Header[x.h.protocol.APIHeader()] = x.h.api.Header(x.capability)
 	}
 	x.cookies.Show()
@@ -261,7 +281,9 @@ func (x *exchange) run(w http.ResponseWriter, next caddyhttp.Handler) (err error
 	defer x.leave()
 	x.keepAlive(x.came.session)
 	defer x.endKeepAlive()
-	x.capability.Open()
+	if x.h.api != nil {
+		x.capability.Open()
+	}
 	defer x.capability.Close()
 	if err := next.ServeHTTP(&x.writer, x.request); err != nil {
 		if x.writer.Abandon() {

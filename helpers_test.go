@@ -105,7 +105,8 @@ func parse(block string) (*Handler, error) {
 // testStore is a store in memory that can be down.
 type testStore struct {
 	session.Store
-	down atomic.Bool
+	down    atomic.Bool
+	failPut atomic.Bool // it reads, and does not write
 }
 
 var (
@@ -121,7 +122,7 @@ func (s *testStore) Get(ctx context.Context, id string) (session.Entry, error) {
 }
 
 func (s *testStore) Put(ctx context.Context, id string, expect uint64, e session.Entry) error {
-	if s.down.Load() {
+	if s.down.Load() || s.failPut.Load() {
 		return errDown
 	}
 	return s.Store.Put(ctx, id, expect, e)

@@ -1,8 +1,8 @@
 // Package caddysession puts server-side sessions in front of applications that
 // have none. It is the handler for Caddy (module.go, compile.go): what must not
 // pass (strip.go), what the handlers of one request share (visit.go), a request
-// with a session and its response (exchange.go) and one without (unmatched.go),
-// what stays open (streams.go), what the rest of a site does with the session
+// with a session and its response (exchange.go), which may have to wait for others (lock.go), and one without
+// (unmatched.go), what stays open (streams.go), what the rest of a site does with the session
 // (matcher.go, placeholder.go, actions.go), what is
 // refused (debugerrors.go), spans (tracing.go), and the Caddyfile (caddyfile.go).
 //
@@ -151,6 +151,9 @@ type Handler struct {
 	// headers instead of being refused. Needs `api` in the `session` app. Default: no.
 	API bool `json:"api,omitempty"`
 
+	// Which requests of a session run one at a time. Default: none.
+	Lock *Lock `json:"lock,omitempty"`
+
 	// What becomes of WebSockets, event streams, and other requests that last,
 	// when the session ends that they were opened with, by signing out, by the
 	// operator, on another machine or because its time is up, or when it gets a
@@ -231,6 +234,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading matchers: %w", err)
 	}
 	if err := h.matchers.FromInterface(sets); err != nil {
+		return err
+	}
+	if err := h.Lock.provision(ctx); err != nil {
 		return err
 	}
 	app, err := ctx.App("session")

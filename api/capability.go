@@ -1,7 +1,7 @@
 // Package api lets an application read and change the session of a request while
 // it has the request, beyond what headers can do. In reading order: what an
 // application may do with one session (capability.go), what it says in HTTP
-// (serve.go, answer.go), and where that is heard (listener.go). It knows the engine;
+// (serve.go, answer.go, trace.go), and where that is heard (listener.go, tls.go). It knows the engine;
 // what becomes of the request and its response is for the caller.
 package api
 
@@ -12,7 +12,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/caddy-session/caddy-session/session"
 )
@@ -23,6 +26,7 @@ type Capability struct {
 	manager *session.Manager
 	site    *session.Site
 	of      Response
+	span    trace.Span
 	key     key
 	header  [1]string // room for Server.Header
 
@@ -59,9 +63,10 @@ type Response interface {
 }
 
 // New returns a capability for the session s of a request, nil if there is none, at
-// a site. It opens nothing before Open.
-func New(m *session.Manager, site *session.Site, s *session.Session, of Response) *Capability {
-	c := &Capability{manager: m, site: site, of: of, result: session.Result{Session: s}}
+// a site. It opens nothing before Open. The span is that of the request, nil if that
+// is not recorded.
+func New(m *session.Manager, site *session.Site, s *session.Session, of Response, span trace.Span) *Capability {
+	c := &Capability{manager: m, site: site, of: of, span: span, result: session.Result{Session: s}}
 	rand.Read(c.key[:])
 	return c
 }
@@ -105,7 +110,7 @@ func (c *Capability) Open() {
 }
 
 // Close is called when the request is over, by who calls Begin. Moved is not called
-// after it; what else is under way goes on.
+// after it; what else is under way goes on. It does nothing the second time.
 func (c *Capability) Close() {
 	if c == nil {
 		return
@@ -148,14 +153,16 @@ func (c *Capability) Begun(s *session.Session) {
 	}
 }
 
+// ErrGone says that the session is another one now, or none.
+var ErrGone = errors.New("the session has ended or was renewed by somebody else since the request began")
+
 var (
 	errNone     = errors.New("there is no session")
-	errGone     = errors.New("the session has ended or was renewed by somebody else since the request began")
 	errUnlocked = errors.New("the request has no lock")
 	errHeldBack = errors.New("no session begins here without a user: the browser may have one whose cookie is newer or was held back")
 )
 
-// read returns the session as it is now. Errors are errNone, errGone, or mean that
+// read returns the session as it is now. Errors are errNone, ErrGone, or mean that
 // the store could not tell. The caller holds c.mu.
 func (c *Capability) read(ctx context.Context, by func(context.Context, *session.Session, time.Time) (*session.Session, error)) (*session.Session, error) {
 	if c.result.Session == nil {
@@ -163,7 +170,7 @@ func (c *Capability) read(ctx context.Context, by func(context.Context, *session
 	}
 	current, err := by(ctx, c.result.Session, time.Now())
 	if err == nil && current == nil {
-		err = errGone
+		err = ErrGone
 	}
 	if err != nil {
 		return nil, err
@@ -207,7 +214,7 @@ func (c *Capability) Commit(ctx context.Context, p *session.Patch, only conditio
 	case result.Outcome == session.EventDropped && was == nil:
 		return nil, errHeldBack
 	case result.Outcome == session.EventDropped, p.Destroy && was != nil && !result.Committed:
-		return nil, errGone
+		return nil, ErrGone
 	case result.Session == nil && !p.Destroy, p.Destroy && was == nil:
 		return nil, errNone
 	}
@@ -221,27 +228,56 @@ func (c *Capability) Commit(ctx context.Context, p *session.Patch, only conditio
 	return result.Session, nil
 }
 
+// waiting is how many requests of this process wait for a lock.
+var waiting atomic.Int64
+
+// Waiting returns how many requests of this process wait for the lock of their
+// session, at all sites.
+func Waiting() int { return int(waiting.Load()) }
+
 // Lock waits for the lock of the session, and returns the session as it is then. A
-// request that has it already has it.
+// request that has it already has it. After an error the request does not have it:
+// [session.ErrLocked] after the wait, [ErrGone], or the store could not tell.
 func (c *Capability) Lock(ctx context.Context, wait time.Duration) (*session.Session, error) {
-	s, err := c.Read(ctx)
-	if err != nil {
-		return nil, err
-	}
 	c.held.Lock()
 	has := c.held.lock != nil
 	c.held.Unlock()
 	if has {
-		return s, nil
+		return c.Read(ctx)
 	}
+	c.mu.Lock()
+	s := c.result.Session
+	c.mu.Unlock()
+	if s == nil {
+		return nil, errNone
+	}
+	s, err := c.take(ctx, s, wait)
+	switch {
+	case err == nil:
+		c.manager.Count(EventLockTaken)
+	case errors.Is(err, session.ErrLocked):
+		c.manager.Count(EventLockBusy)
+	case errors.Is(err, ErrGone):
+		c.manager.Count(EventLockGone)
+	default:
+		c.manager.Count(EventLockFailed)
+	}
+	return s, err
+}
+
+// take is Lock for a request that does not have the lock of s.
+func (c *Capability) take(ctx context.Context, s *session.Session, wait time.Duration) (*session.Session, error) {
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	waiting.Add(1)
 	lock, err := c.manager.Lock(limited, s)
+	waiting.Add(-1)
 	if err != nil {
 		return nil, err
 	}
 	c.held.Lock()
-	if has = c.held.lock != nil || c.held.closed; !has {
+	has := c.held.lock != nil || c.held.closed
+	if !has {
 		c.held.lock = lock
 	}
 	c.held.Unlock()
@@ -249,7 +285,12 @@ func (c *Capability) Lock(ctx context.Context, wait time.Duration) (*session.Ses
 		lock.Unlock()
 		return nil, session.ErrLocked
 	}
-	return c.Read(ctx)
+	// Not before: whoever had the lock may have changed the session.
+	s, err = c.Read(ctx)
+	if err != nil {
+		c.Unlock()
+	}
+	return s, err
 }
 
 // Unlock gives the lock back. The error is errUnlocked.

@@ -24,4 +24,10 @@ const (
 	EventForbidden    session.Event = "api_forbidden"    // by a browser, or for another host
 	EventUnauthorized session.Event = "api_unauthorized" // no open capability
 	EventFailed       session.Event = "api_failed"       // the store could not do it
+
+	// Of each request that waits for a lock, by the API or because the site says so.
+	EventLockTaken  session.Event = "lock_taken"
+	EventLockBusy   session.Event = "lock_busy"   // somebody else had it for too long, or the client has gone
+	EventLockGone   session.Event = "lock_gone"   // the session has ended or was renewed meanwhile
+	EventLockFailed session.Event = "lock_failed" // the store could not tell
 )

@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -29,8 +31,12 @@ type Listener struct {
 	// listens on.
 	Advertise string `json:"advertise,omitempty"`
 
-	// Allows addresses that other machines reach. The API has no encryption: whoever
-	// sees the traffic can use what it sees.
+	// Encrypts what is said, so that it may listen on addresses that other machines
+	// reach.
+	TLS *TLS `json:"tls,omitempty"`
+
+	// Allows addresses that other machines reach without TLS: whoever sees the
+	// traffic can use what it sees.
 	InsecureRemote bool `json:"insecure_remote,omitempty"`
 }
 
@@ -55,18 +61,22 @@ func (l *Listener) address() (at caddy.NetworkAddress, base string, err error) {
 			return at, "", fmt.Errorf("api %s: write the whole path of the socket, as in unix//run/caddy/session.sock", l.Listen)
 		case strings.Contains(at.Host, "|"):
 			return at, "", fmt.Errorf("api %s: the mode of the socket is %s: leave it out", l.Listen, mode)
-		case l.Advertise != "" || l.InsecureRemote:
-			return at, "", fmt.Errorf("api %s: advertise and insecure_remote are for addresses with a port", l.Listen)
+		case l.Advertise != "" || l.InsecureRemote || l.TLS != nil:
+			return at, "", fmt.Errorf("api %s: advertise, insecure_remote, tls and client_auth are for addresses with a port", l.Listen)
 		}
-		base = baseOf("", at.Host)
+		base = "http+unix://" + url.PathEscape(at.Host) + "/"
 		at.Host += "|" + mode
 		return at, base, nil
 	}
 	switch {
 	case at.Network != "tcp" && at.Network != "tcp4" && at.Network != "tcp6", at.PortRangeSize() != 1 || at.StartPort == 0:
 		return at, "", fmt.Errorf("api %q: write unix//PATH, or a loopback address with one port such as 127.0.0.1:2021", l.Listen)
-	case !isLoopback(at.Host) && !l.InsecureRemote:
-		return at, "", fmt.Errorf("api %s: other machines may reach this address: write a loopback address or a Unix socket, or insecure_remote in a block", l.Listen)
+	case l.TLS != nil && (l.TLS.Certificate == "" || l.TLS.Key == ""):
+		return at, "", fmt.Errorf("api %s: client_auth needs tls CERTIFICATE KEY", l.Listen)
+	case l.TLS != nil && l.InsecureRemote:
+		return at, "", fmt.Errorf("api %s: insecure_remote is for an API without tls: leave it out", l.Listen)
+	case !isLoopback(at.Host) && l.TLS == nil && !l.InsecureRemote:
+		return at, "", fmt.Errorf("api %s: other machines may reach this address: write a loopback address or a Unix socket, or tls CERTIFICATE KEY in a block", l.Listen)
 	}
 	host := l.Advertise
 	if host == "" {
@@ -78,7 +88,10 @@ func (l *Listener) address() (at caddy.NetworkAddress, base string, err error) {
 	if name, port, err := net.SplitHostPort(host); err != nil || name == "" || port == "" || strings.ContainsAny(host, "/?#@ ") {
 		return at, "", fmt.Errorf("api: advertise %s: write HOST:PORT", host)
 	}
-	return at, baseOf(host, ""), nil
+	if l.TLS != nil {
+		return at, "https://" + strings.TrimSuffix(host, ":443") + "/", nil
+	}
+	return at, "http://" + strings.TrimSuffix(host, ":80") + "/", nil
 }
 
 func isLoopback(host string) bool {
@@ -86,15 +99,21 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// Server returns a server that does not listen yet. It counts its events.
+// Server returns a server that does not listen yet. It counts its events. The files
+// of TLS are read here.
 func (l *Listener) Server(log *zap.Logger, count func(session.Event)) (*Server, error) {
 	_, base, err := l.address()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{base: base, host: unixHost, log: log, count: count, unknown: rate.NewLimiter(unknownRate, unknownRate)}
-	if host, ok := strings.CutPrefix(base, "http://"); ok {
-		s.host = strings.TrimSuffix(host, "/")
+	if scheme, host, _ := strings.Cut(strings.TrimSuffix(base, "/"), "://"); scheme != "http+unix" {
+		s.host = host
+	}
+	if l.TLS != nil {
+		if s.tls, err = l.TLS.config(s.host); err != nil {
+			return nil, fmt.Errorf("api %s: %w", l.Listen, err)
+		}
 	}
 	return s, nil
 }
@@ -122,8 +141,12 @@ func (l *Listener) Serve(s *Server) (stop func(), err error) {
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 8 << 10,
 	}
+	accepting := listener.(net.Listener)
+	if s.tls != nil {
+		accepting = tls.NewListener(accepting, s.tls)
+	}
 	go func() {
-		if err := server.Serve(listener.(net.Listener)); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := server.Serve(accepting); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.log.Error("the session API has stopped listening", zap.Error(err))
 		}
 	}()

@@ -145,7 +145,7 @@ func testCapability(t testing.TB, data string) (*Server, *Capability) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := New(m, site, result.Session, unmoved{})
+	c := New(m, site, result.Session, unmoved{}, nil)
 	c.Open()
 	t.Cleanup(c.Close)
 	return server, c

@@ -2,13 +2,13 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,8 +23,9 @@ import (
 
 // Server answers applications. Make it with [Listener.Server].
 type Server struct {
-	base     string // what the URL of a capability begins with, and ends with a slash
-	host     string // the Host of requests
+	base     string      // what the URL of a capability begins with, and ends with a slash
+	host     string      // the Host of requests
+	tls      *tls.Config // nil without TLS
 	log      *zap.Logger
 	failures logging.Repeated
 	count    func(session.Event)
@@ -86,12 +87,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.count(o.event)
 	ctx, cancel := context.WithTimeout(r.Context(), operationTimeout)
 	defer cancel()
-	r = r.WithContext(ctx)
-	if err := o.do(w, r); err != nil {
-		s.answerError(w, err)
-		return
+	ctx, end := c.trace(ctx, o.event)
+	answer := EventOK
+	if err := o.do(w, r.WithContext(ctx)); err != nil {
+		answer = s.answerError(w, err)
+	} else {
+		s.count(answer)
 	}
-	s.count(EventOK)
+	end(answer)
 }
 
 // forbidden says why a request is not one of an application, "" if it may be:
@@ -127,36 +130,37 @@ type problem struct {
 	Error string `json:"error"`
 }
 
-func (s *Server) fail(w http.ResponseWriter, status int, event session.Event, why string) {
+func (s *Server) fail(w http.ResponseWriter, status int, event session.Event, why string) session.Event {
 	s.count(event)
 	write(w, status, problem{why}, nil)
+	return event
 }
 
 // answerError answers what an operation could not do.
-func (s *Server) answerError(w http.ResponseWriter, err error) {
+func (s *Server) answerError(w http.ResponseWriter, err error) session.Event {
 	var malformed *session.MalformedError
 	var tooLarge *http.MaxBytesError
 	var refused *refusedError
 	switch {
 	case errors.Is(err, errNone), errors.Is(err, errUnlocked):
-		s.fail(w, http.StatusNotFound, EventNone, err.Error())
-	case errors.Is(err, errGone):
-		s.fail(w, http.StatusGone, EventConflict, err.Error())
+		return s.fail(w, http.StatusNotFound, EventNone, err.Error())
+	case errors.Is(err, ErrGone):
+		return s.fail(w, http.StatusGone, EventConflict, err.Error())
 	case errors.Is(err, session.ErrVersion):
-		s.fail(w, http.StatusPreconditionFailed, EventConflict, err.Error())
+		return s.fail(w, http.StatusPreconditionFailed, EventConflict, err.Error())
 	case errors.Is(err, session.ErrCookie), errors.Is(err, errHeldBack):
-		s.fail(w, http.StatusConflict, EventConflict, err.Error())
+		return s.fail(w, http.StatusConflict, EventConflict, err.Error())
 	case errors.Is(err, session.ErrLocked):
-		s.fail(w, http.StatusLocked, EventLocked, err.Error())
+		return s.fail(w, http.StatusLocked, EventLocked, err.Error())
 	case errors.As(err, &tooLarge):
-		s.fail(w, http.StatusRequestEntityTooLarge, EventRefused, fmt.Sprintf("the body has more than the %d bytes of max_data", tooLarge.Limit))
+		return s.fail(w, http.StatusRequestEntityTooLarge, EventRefused, fmt.Sprintf("the body has more than the %d bytes of max_data", tooLarge.Limit))
 	case errors.As(err, &malformed):
-		s.fail(w, http.StatusUnprocessableEntity, EventRefused, malformed.Err.Error())
+		return s.fail(w, http.StatusUnprocessableEntity, EventRefused, malformed.Err.Error())
 	case errors.As(err, &refused):
-		s.fail(w, refused.status, EventRefused, refused.Error())
+		return s.fail(w, refused.status, EventRefused, refused.Error())
 	default:
 		s.failures.Log(s.log.Error, "the session API could not do what an application asked for", "", zap.Error(err))
-		s.fail(w, http.StatusServiceUnavailable, EventFailed, "the store could not do it")
+		return s.fail(w, http.StatusServiceUnavailable, EventFailed, "the store could not do it")
 	}
 }
 
@@ -394,11 +398,3 @@ func (c *Capability) endOthers(w http.ResponseWriter, r *http.Request) error {
 // unixHost is the Host of requests that come by a Unix socket, where it says
 // nothing.
 const unixHost = "localhost"
-
-// baseOf returns the URL under which the API is for a host, or for a Unix socket.
-func baseOf(host, socket string) string {
-	if socket != "" {
-		return "http+unix://" + url.PathEscape(socket) + "/"
-	}
-	return "http://" + host + "/"
-}

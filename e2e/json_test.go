@@ -25,7 +25,7 @@ func TestJSON(t *testing.T) {
 		{"every option", `, "match": [{"path": ["/a"]}], "idle": "10m", "lifetime": "12h", "remember": "90d", "touch": "30s",
 			"subject": {"key": "account", "max": 5}, "realm": "example.com", "forward": [{"key": "a", "header": "X-A"}, {"key": "b"}],
 			"header_prefix": "X-App-", "exposed": 2048, "max_data": 100000, "on_store_error": "pass", "encryption": "off",
-			"on_end": "keep", "record_client": true,
+			"on_end": "keep", "record_client": true, "lock": {"match": [{"path": ["/cart/*"]}], "wait": "5s"},
 			"cookie": {"name": "__Secure-app", "domain": "example.com", "path": "/app", "same_site": "none", "secure": "on",
 			"partitioned": true, "priority": "high", "persistent": true, "persistent_idle": true}, "request_headers": ["user", "new_id"]`, ``, ""},
 		{"memory", ``, `"store": {"module": "memory"}`, ""},
@@ -42,6 +42,8 @@ func TestJSON(t *testing.T) {
 
 		{"request_headers", `, "request_headers": ["id", "expiry"]`, ``, "request_headers: unknown header"},
 		{"on_end", `, "on_end": "ask"`, ``, "on_end"},
+		{"lock for no time", `, "lock": {}`, ``, "lock: say how long"},
+		{"unknown lock field", `, "lock": {"wait": "5s", "for": "5s"}`, ``, "for"},
 		{"matcher with an empty key", `}, {"handler": "subroute", "routes": [{"match": [{"session": {"": []}}], "handle": []}]`, ``, "empty key"},
 		{"matcher that is a list", `}, {"handler": "subroute", "routes": [{"match": [{"session": ["user"]}], "handle": []}]`, ``, "array"},
 		{"expression with a number", `}, {"handler": "subroute", "routes": [{"match": [{"expression": "session(7)"}], "handle": []}]`, ``, "string"},

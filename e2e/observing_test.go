@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,10 +219,17 @@ func TestEvents(t *testing.T) {
 }
 
 func TestTracing(t *testing.T) {
-	a := app(t, scripted)
+	a := app(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/locked" {
+			ask(t, r.Header.Get("X-Session-Api"), "PATCH", "", `{"c":1}`)
+			ask(t, r.Header.Get("X-Session-Api"), "PATCH", "", `{"c":2}`, "If-None-Match: *")
+		}
+		scripted(w, r)
+	})
 	s := &server{t: t, addr: freeAddr(t)}
 	config := filepath.Join(t.TempDir(), "Caddyfile")
-	writeFile(t, config, fmt.Sprintf("{\nadmin off\npersist_config off\nsession {\nstore memory\n}\n}\nhttp://%s {\ntracing\nsession\nreverse_proxy %s\n}\n", s.addr, a.host()), 0o600)
+	writeFile(t, config, fmt.Sprintf("{\nadmin off\npersist_config off\n%s\n}\nhttp://%s {\ntracing\nsession {\napi\nlock /locked 5s\n}\nreverse_proxy %s\n}\n",
+		withAPI(freeAddr(t)), s.addr, a.host()), 0o600)
 	cmd := exec.Command(os.Args[0], "run", "--config", config, "--adapter", "caddyfile")
 	cmd.Env = append(os.Environ(), "E2E_CADDY_COMMAND=1", "OTEL_TRACES_EXPORTER=console")
 	var text bytes.Buffer
@@ -239,7 +247,7 @@ func TestTracing(t *testing.T) {
 		return err == nil
 	})
 	cookie := s.signIn("alice")
-	s.get("/?set=a%3Db", cookie)
+	s.get("/locked?set=a%3Db", cookie)
 	s.get("/?control=destroy", cookie)
 	s.get("/", cookie)
 	cmd.Process.Signal(os.Interrupt) // which flushes
@@ -256,6 +264,7 @@ func TestTracing(t *testing.T) {
 		}
 	}
 	got := map[string]int{}
+	parents := map[string]string{}
 	for decoder := json.NewDecoder(bytes.NewReader(text.Bytes())); decoder.More(); {
 		var one span
 		if err := decoder.Decode(&one); err != nil {
@@ -269,6 +278,7 @@ func TestTracing(t *testing.T) {
 			line += fmt.Sprint(" ", strings.TrimPrefix(attribute.Key, "session."), "=", attribute.Value.Value)
 		}
 		got[line]++
+		parents[line] = one.Parent.SpanID
 		if one.Parent.SpanID == "" || strings.Trim(one.Parent.SpanID, "0") == "" {
 			t.Errorf("%s has no parent", line)
 		}
@@ -277,11 +287,19 @@ func TestTracing(t *testing.T) {
 		"session.load store=memory outcome=live": 2, "session.load store=memory outcome=none": 1,
 		"session.commit store=memory retries=0 outcome=created": 1, "session.commit store=memory retries=0 outcome=patched": 1,
 		"session.commit store=memory retries=0 outcome=destroyed": 1,
+		"session.lock store=memory outcome=taken":                 1,
+		"session.api operation=patch outcome=ok":                  1,
+		"session.api operation=patch outcome=conflict":            1,
 	} {
 		if got[line] != n {
 			t.Errorf("%d spans %s, want %d; all: %v", got[line], line, n, got)
 		}
 		delete(got, line)
+	}
+	for _, line := range []string{"session.api operation=patch outcome=ok", "session.commit store=memory retries=0 outcome=patched"} {
+		if parents[line] != parents["session.lock store=memory outcome=taken"] {
+			t.Errorf("%s is of another request", line)
+		}
 	}
 	if len(got) > 0 || strings.Contains(text.String(), secret(cookie)) {
 		t.Errorf("also: %v", got)

@@ -89,6 +89,8 @@ func (App) CaddyModule() caddy.ModuleInfo {
 //		}
 //		api <address> {
 //			advertise <host:port>
+//			tls <certificate> <key>
+//			client_auth <ca>
 //			insecure_remote
 //		}
 //	}
@@ -155,8 +157,23 @@ var apiBlock = settings.NewBlock("api { } in the global option session", func(l 
 	return settings.Words{
 		"advertise":       func() error { return settings.String(d, &l.Advertise) },
 		"insecure_remote": func() error { return settings.Flag(d, &l.InsecureRemote) },
+		"tls": func() error {
+			t := listenerTLS(l)
+			if !d.AllArgs(&t.Certificate, &t.Key) {
+				return d.Err("write: tls CERTIFICATE KEY, two files in PEM")
+			}
+			return nil
+		},
+		"client_auth": func() error { return settings.String(d, &listenerTLS(l).ClientCA) },
 	}
 })
+
+func listenerTLS(l *api.Listener) *api.TLS {
+	if l.TLS == nil {
+		l.TLS = new(api.TLS)
+	}
+	return l.TLS
+}
 
 // pool has the open stores of this process by their keys. Old and new
 // configurations overlap during a reload.

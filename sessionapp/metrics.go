@@ -3,7 +3,6 @@ package sessionapp
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -70,7 +69,10 @@ var (
 	APIRequests = newCounter("api_requests_total", "answer", "Requests to the session API by their answer.",
 		unprefixed(api.EventOK, api.EventNone, api.EventConflict, api.EventLocked, api.EventRefused, api.EventForbidden, api.EventUnauthorized, api.EventFailed))
 
-	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors, Actions, APIOperations, APIRequests}
+	Locks = newCounter("locks_total", "outcome", "Requests that were to get the lock of their session, by the API or because the site says so, by outcome.",
+		map[session.Event]string{api.EventLockTaken: "taken", api.EventLockBusy: "busy", api.EventLockGone: "gone", api.EventLockFailed: "failed"})
+
+	EventCounters = []*EventCounter{Requests, Commits, Touches, Cookies, ControlErrors, Actions, APIOperations, APIRequests, Locks}
 )
 
 func newCounter(name, label, help string, values map[session.Event]string) *EventCounter {
@@ -94,7 +96,7 @@ func named(events ...session.Event) map[session.Event]string {
 func unprefixed(events ...session.Event) map[session.Event]string {
 	values := map[session.Event]string{}
 	for _, e := range events {
-		values[e] = strings.TrimPrefix(string(e), "api_")
+		values[e] = api.Label(e)
 	}
 	return values
 }
@@ -144,13 +146,18 @@ var (
 		Help:        "Always 1; the label has the version of this module.",
 		ConstLabels: prometheus.Labels{"version": Version()},
 	}, func() float64 { return 1 })
+
+	waitingLocks = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "session", Name: "waiting_locks",
+		Help: "Requests that wait for the lock of their session.",
+	}, func() float64 { return float64(api.Waiting()) })
 )
 
 // registerMetrics adds the collectors, and that of a store, to the registry of
 // a configuration: Caddy has a new one for each. No label is an id, a user or a
 // host.
 func registerMetrics(registry prometheus.Registerer, store *sharedStore) error {
-	collectors := []prometheus.Collector{operations, recordBytes, buildInfo, (*storeGauges)(store)}
+	collectors := []prometheus.Collector{operations, recordBytes, buildInfo, waitingLocks, (*storeGauges)(store)}
 	for _, c := range EventCounters {
 		collectors = append(collectors, c.vector)
 	}
