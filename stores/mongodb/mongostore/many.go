@@ -130,7 +130,11 @@ func find(ctx context.Context, c *mongo.Collection, filter bson.D, limit int, to
 	return cursor.All(ctx, to)
 }
 
+// among matches what has one of these ids in a field.
 func among(field string, ids []string) bson.D {
+	if ids == nil {
+		ids = []string{} // nil would be null
+	}
 	return bson.D{{Key: field, Value: bson.D{{Key: "$in", Value: ids}}}}
 }
 

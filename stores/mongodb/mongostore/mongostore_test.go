@@ -32,7 +32,7 @@ func open(t testing.TB, opts mongostore.Options) *mongostore.Store {
 
 // The contract; on FerretDB but for what is listed.
 func TestStore(t *testing.T) {
-	collection := "t_" + newID()
+	var collection string // one for each test, as FerretDB looks at all that is in one
 	client, err := mongo.Connect(options.Client().ApplyURI(server.url))
 	if err != nil {
 		t.Fatal(err)
@@ -50,6 +50,7 @@ func TestStore(t *testing.T) {
 		opts.LeaveOut = notOnFerretDB.contract
 	}
 	storetest.Run(t, func(t *testing.T) session.Store {
+		collection = "t_" + newID()
 		return open(t, mongostore.Options{URL: server.url, Collection: collection, Timeout: patient})
 	}, opts)
 }
