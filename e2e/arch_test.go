@@ -35,6 +35,7 @@ func TestDependencies(t *testing.T) {
 		"/api":                   {[]string{"/session", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":              {[]string{"/session", "/cookiejar", "/sessionapp"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":     {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
+		"/internal/breaker":      {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/framed":       {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/percent":      {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/response":     {nil, []string{redis, bbolt, otter, "testing"}},
