@@ -39,7 +39,8 @@ const (
 )
 
 // operationTimeout bounds what an operation asks of the store, but for a commit,
-// which has a bound of its own. defaultWait and maxWait are for a lock.
+// which has a bound of its own. maxWait is for a lock, and defaultWait for that the
+// response begins, too.
 const (
 	operationTimeout = maxWait + 5*time.Second
 	defaultWait      = 5 * time.Second
@@ -87,7 +88,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), operationTimeout)
 	defer cancel()
 	r = r.WithContext(ctx)
-	if err := o.do(w, r); err != nil {
+	var err error
+	if r.URL.Query().Has("begun") {
+		err = c.wait(ctx)
+	}
+	if err == nil {
+		err = o.do(w, r)
+	}
+	if err != nil {
 		s.answerError(w, err)
 		return
 	}
@@ -144,7 +152,7 @@ func (s *Server) answerError(w http.ResponseWriter, err error) {
 		s.fail(w, http.StatusGone, EventConflict, err.Error())
 	case errors.Is(err, session.ErrVersion):
 		s.fail(w, http.StatusPreconditionFailed, EventConflict, err.Error())
-	case errors.Is(err, session.ErrCookie), errors.Is(err, errHeldBack):
+	case errors.Is(err, session.ErrCookie), errors.Is(err, errHeldBack), errors.Is(err, errNotBegun):
 		s.fail(w, http.StatusConflict, EventConflict, err.Error())
 	case errors.Is(err, session.ErrLocked):
 		s.fail(w, http.StatusLocked, EventLocked, err.Error())
