@@ -2,9 +2,13 @@ package e2e
 
 import (
 	"bufio"
+	"fmt"
+	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -66,5 +70,116 @@ func TestAPIExpress(t *testing.T) {
 	}
 	if strings.Contains(log.String(), "caddy-session-express:") {
 		t.Errorf("the application's log: %s", log)
+	}
+}
+
+// legacy writes its session in ways that headers can't follow.
+const legacy = `<?php
+session_start();
+switch ($_GET['do'] ?? '') {
+case 'large':
+	$_SESSION['large'] = str_repeat('x', $_GET['size']);
+	break;
+case 'late':
+	$_SESSION['n'] = 1;
+	echo str_repeat(' ', 100000);
+	$_SESSION['n'] = 2;
+	$_SESSION['x'] = ['y' => null];
+	unset($_SESSION['large']);
+	break;
+case 'close':
+	$_SESSION['n']++;
+	session_write_close();
+	session_start();
+	$_SESSION['n']++;
+	break;
+case 'begin':
+	$_SESSION['begun'] = 1;
+	session_write_close();
+	$_SESSION['after'] = 1; // is not saved, as ever
+	break;
+case 'count':
+	$n = $_SESSION['n'];
+	usleep(2000);
+	$_SESSION['n'] = $n + 1;
+	break;
+case 'in':
+	session_regenerate_id(true);
+	$_SESSION['user'] = 'alice';
+	session_write_close();
+	break;
+case 'end':
+	echo str_repeat(' ', 100000);
+	session_destroy();
+	break;
+}
+echo json_encode(['large' => strlen($_SESSION['large'] ?? '')] + $_SESSION);
+`
+
+// What the adapter for PHP does with the API, with and without the lock.
+func TestAPIPHP(t *testing.T) {
+	path := program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
+	root := t.TempDir()
+	writeFile(t, filepath.Join(root, "index.php"), legacy, 0o644)
+	log := filepath.Join(root, "php.log")
+	addr := startPHP(t, path, "-n", "-d", "auto_prepend_file="+sessionPHP(t), "-d", "error_log="+log, "-d", "log_errors=1", "-d", "display_errors=0")
+	s := serve(t, apiSocket(t), withAPISite(fmt.Sprintf(`session {
+			request_headers id version data new_id
+		}
+		root %s
+		handle /locked* {
+			rewrite /index.php
+			php_fastcgi %[2]s {
+				env CADDY_SESSION_LOCK on
+			}
+		}
+		php_fastcgi %[2]s`, root, addr)))
+	do := func(target, cookie string) (r *response, session string) {
+		t.Helper()
+		r = s.get(target, cookie)
+		if r.StatusCode != http.StatusOK {
+			t.Errorf("%s: %q", target, r.raw)
+		}
+		return r, strings.TrimSpace(r.body)
+	}
+	says := func(target, cookie, want string) *response {
+		t.Helper()
+		r, got := do(target, cookie)
+		if got != want {
+			t.Errorf("%s: %s, want %s", target, got, want)
+		}
+		return r
+	}
+	cookie := says("/?do=begin", "", `{"large":0,"begun":1,"after":1}`).cookie()
+	says("/", cookie, `{"large":0,"begun":1}`)
+	// What is over exposed can't be told in a header, whichever way it is saved.
+	says("/?do=large&size="+mebibyte, cookie, `{"large":`+mebibyte+`,"begun":1}`)
+	says("/", cookie, `{"large":`+mebibyte+`,"begun":1}`)
+	do("/?do=late", cookie)
+	says("/", cookie, `{"large":0,"begun":1,"n":2,"x":{"y":null}}`)
+	says("/?do=close", cookie, `{"large":0,"begun":1,"n":4,"x":{"y":null}}`)
+	says("/", cookie, `{"large":0,"begun":1,"n":4,"x":{"y":null}}`)
+
+	const n = 20
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() { do("/locked?do=count", cookie) })
+	}
+	all.Wait()
+	says("/", cookie, fmt.Sprintf(`{"large":0,"begun":1,"n":%d,"x":{"y":null}}`, 4+n))
+	says("/locked?do=close", cookie, fmt.Sprintf(`{"large":0,"begun":1,"n":%d,"x":{"y":null}}`, 6+n))
+	do("/locked?do=late", cookie)
+	says("/locked", cookie, `{"large":0,"begun":1,"n":2,"x":{"y":null}}`)
+
+	in, _ := do("/?do=in", cookie)
+	if in.cookie() == "" || in.cookie() == cookie {
+		t.Errorf("signed in: %q", in.raw)
+	}
+	cookie = in.cookie()
+	says("/", cookie, `{"large":0,"begun":1,"n":2,"user":"alice","x":{"y":null}}`)
+	do("/?do=end", cookie)
+	says("/", cookie, `{"large":0}`)
+	if text, _ := os.ReadFile(log); len(text) > 0 {
+		t.Errorf("PHP's log: %s", text)
 	}
 }
