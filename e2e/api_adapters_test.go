@@ -183,3 +183,29 @@ func TestAPIPHP(t *testing.T) {
 		t.Errorf("PHP's log: %s", text)
 	}
 }
+
+// Flask and Django read 1 MiB, which another application has put there.
+func TestAPIPython(t *testing.T) {
+	apps := startPython(t)
+	a := askingApp(t)
+	s := serve(t, apiSocket(t), withAPISite(fmt.Sprintf(`session {
+			request_headers id version data expires new_id
+		}
+		handle_path /flask/* {
+			reverse_proxy %s
+		}
+		handle /django/* {
+			reverse_proxy %s
+		}
+		handle {
+			reverse_proxy %s
+		}`, apps.flask, apps.django, a.host())))
+	large := strings.Repeat("0123456789abcdef", 1<<16)
+	cookie := a.begin(s, `{"large":"`+large+`"}`)
+	s.get("/flask/set?key=a", cookie)
+	for _, path := range []string{"/flask/", "/django/"} {
+		if data := s.data(path, cookie); data["large"] != large || data["flask-a"] != 1.0 {
+			t.Errorf("%s: %d keys, flask-a %v", path, len(data), data["flask-a"])
+		}
+	}
+}
