@@ -31,7 +31,7 @@ func TestExpress(t *testing.T) {
 
 // The manual names the test of each promise, and no other.
 func TestExpressPromises(t *testing.T) {
-	_, tests := expressFiles(t, "express/adapter.test.js")
+	_, tests := expressFiles(t, "express/adapter.test.js", "express/api.test.js")
 	names := regexp.MustCompile(`(?m)^test\('([^']+)'`).FindAllStringSubmatch(tests, -1)
 	_, page := expressFiles(t, "../docs/adapters/express.md")
 	page = strings.Join(strings.Fields(page), " ")

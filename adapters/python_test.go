@@ -38,7 +38,7 @@ func TestPython(t *testing.T) {
 // The manual names the test of each promise.
 func TestPythonPromises(t *testing.T) {
 	var tests strings.Builder
-	for _, pattern := range []string{"python/test_*.py", "../e2e/adapter_python_test.go"} {
+	for _, pattern := range []string{"python/test_*.py", "../e2e/adapter_python_test.go", "../e2e/api_adapters_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -35,6 +35,7 @@ type Capability struct {
 	mu     sync.Mutex
 	result session.Result // what the API has done that the response has to tell
 	begun  bool           // the response has: the browser can be told nothing more. Begun alone sets it
+	begins chan struct{}  // is closed then; nil as long as nobody waits for it
 
 	// held is the lock of the session that the request has. It has a mutex of its own,
 	// since nobody waits for the session to give it back.
@@ -149,6 +150,10 @@ func (c *Capability) Begin() (done session.Result, ok bool) {
 func (c *Capability) Begun(s *session.Session) {
 	if c != nil {
 		c.begun, c.result.Session = true, s
+		if c.begins != nil {
+			close(c.begins)
+			c.begins = nil
+		}
 		c.mu.Unlock()
 	}
 }
@@ -156,9 +161,32 @@ func (c *Capability) Begun(s *session.Session) {
 // ErrGone says that the session is another one now, or none.
 var ErrGone = errors.New("the session has ended or was renewed by somebody else since the request began")
 
+// wait waits until the response has begun. The error is errNotBegun.
+func (c *Capability) wait(ctx context.Context) error {
+	c.mu.Lock()
+	if c.begun {
+		c.mu.Unlock()
+		return nil
+	}
+	if c.begins == nil {
+		c.begins = make(chan struct{})
+	}
+	begins := c.begins
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, defaultWait)
+	defer cancel()
+	select {
+	case <-begins:
+		return nil
+	case <-ctx.Done():
+		return errNotBegun
+	}
+}
+
 var (
 	errNone     = errors.New("there is no session")
 	errUnlocked = errors.New("the request has no lock")
+	errNotBegun = errors.New("the response has not begun: its head has not come yet")
 	errHeldBack = errors.New("no session begins here without a user: the browser may have one whose cookie is newer or was held back")
 )
 

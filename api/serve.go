@@ -40,7 +40,8 @@ const (
 )
 
 // operationTimeout bounds what an operation asks of the store, but for a commit,
-// which has a bound of its own. defaultWait and maxWait are for a lock.
+// which has a bound of its own. maxWait is for a lock, and defaultWait for that the
+// response begins, too.
 const (
 	operationTimeout = maxWait + 5*time.Second
 	defaultWait      = 5 * time.Second
@@ -88,8 +89,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), operationTimeout)
 	defer cancel()
 	ctx, end := c.trace(ctx, o.event)
+	r = r.WithContext(ctx)
+	var err error
+	if r.URL.Query().Has("begun") {
+		err = c.wait(ctx)
+	}
+	if err == nil {
+		err = o.do(w, r)
+	}
 	answer := EventOK
-	if err := o.do(w, r.WithContext(ctx)); err != nil {
+	if err != nil {
 		answer = s.answerError(w, err)
 	} else {
 		s.count(answer)
@@ -148,7 +157,7 @@ func (s *Server) answerError(w http.ResponseWriter, err error) session.Event {
 		return s.fail(w, http.StatusGone, EventConflict, err.Error())
 	case errors.Is(err, session.ErrVersion):
 		return s.fail(w, http.StatusPreconditionFailed, EventConflict, err.Error())
-	case errors.Is(err, session.ErrCookie), errors.Is(err, errHeldBack):
+	case errors.Is(err, session.ErrCookie), errors.Is(err, errHeldBack), errors.Is(err, errNotBegun):
 		return s.fail(w, http.StatusConflict, EventConflict, err.Error())
 	case errors.Is(err, session.ErrLocked):
 		return s.fail(w, http.StatusLocked, EventLocked, err.Error())

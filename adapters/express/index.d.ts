@@ -68,10 +68,10 @@ declare namespace session {
     regenerate (callback: (err: any) => void): this
     /** Ends this session, with the response. */
     destroy (callback?: (err: any) => void): this
-    /** Goes back to the data that came with the request, or were saved since. */
+    /** Goes to the data that Caddy has now; without the session API, back to those that came with the request or were saved since. */
     reload (callback: (err: any) => void): this
     resetMaxAge (): this
-    /** Keeps the data as they are now. They are stored with the response. */
+    /** Keeps the data as they are now. They are stored when it calls back; without the session API, with the response. */
     save (callback?: (err?: any) => void): this
     touch (): this
   }

@@ -6,11 +6,16 @@
 // before the client sees the first byte. So there is no store to wait for, and
 // nothing can be saved once the head of the response is out.
 //
+// Where the request has X-Session-Api, Caddy is asked, too: to save at once, for
+// what others have changed, for data that headers do not hold, and for what comes
+// after the head.
+//
 // The application must be reachable through Caddy only: it believes what it is
 // told here. The manual is docs/adapters/express.md.
 
 'use strict'
 
+const http = require('http')
 const { EventEmitter } = require('events')
 const { randomBytes } = require('crypto')
 const { inherits } = require('util')
@@ -18,6 +23,10 @@ const { inherits } = require('util')
 const NAME = 'caddy-session-express'
 const EXCHANGE = Symbol(NAME)
 const UNTOUCHED = Symbol('untouched')
+const ASKED = Symbol('asked')
+
+const agent = new http.Agent({ keepAlive: true })
+const askTimeout = 30000 // milliseconds without an answer of the session API
 
 module.exports = session
 Object.assign(session, { Session, Cookie, Store, MemoryStore, koa, fastify })
@@ -64,14 +73,15 @@ function session (options) {
       if (settings.required) return next(new Error(what))
       warnOnce(what + '. Sessions are not kept')
     }
-    if (id !== undefined && req.headers['x-session-data'] === undefined) {
+    const exchange = new Exchange(req, res, next, settings, cookie, store, behindCaddy)
+    if (id !== undefined && exchange.base === undefined && !exchange.api) {
       return next(new Error(`${NAME}: X-Session-Data did not come with the session: "request_headers" must have data, and "forward" must not be used`))
     }
-
-    const exchange = new Exchange(req, res, next, settings, cookie, store, behindCaddy)
     beforeHead(res, () => exchange.begin())
-    // A store whose method the application has replaced expects to be asked.
-    if (id === undefined || store.get === MemoryStore.prototype.get) return next()
+    if (exchange.api) beforeEnd(res, () => exchange.finish(), next)
+    // A store whose method the application has replaced expects to be asked. Data
+    // that headers do not hold are with the API.
+    if (id === undefined || exchange.base !== undefined && store.get === MemoryStore.prototype.get) return next()
     store.get(id, (err, data) => {
       if (err && err.code !== 'ENOENT') return next(err)
       try {
@@ -112,7 +122,12 @@ class Exchange {
     this.cookieOptions = cookieOptions
     this.store = store
     this.kept = kept // false: nobody is in front who would keep the session
-    this.id = req.headers['x-session-id'] // of the session that came, if one did
+    this.id = req.headers['x-session-id'] // of the session that came, or that the API has begun
+    this.base = req.headers['x-session-data'] // the data that Caddy has, as JSON, if there is a session
+    this.expires = req.headers['x-session-expires']
+    this.api = req.headers['x-session-api'] // the URL of the session API, if there is one
+    this.work = undefined // a promise while the API is asked
+    this.told = false // the head of the response says something about the session
 
     this.session = undefined // what req.session is, while that is our accessor
     this.original = undefined // the data when they were loaded, as JSON
@@ -125,15 +140,18 @@ class Exchange {
     this.gone = false // nor is there another one in its place yet
     this.restarted = false // the application has called touch()
     this.begun = false // the head of the response is out
+    this.concluding = false // that is being decided
     this.sent = undefined // the data at that moment, as JSON
 
     req.sessionStore = store
     req.sessionID = this.id === undefined ? this.newID() : this.id
     req[EXCHANGE] = this
     this.expose()
-    if (typeof res.once === 'function') {
+    // Of a WebSocket's handshake, the connection is what ends.
+    const lasting = typeof res.once === 'function' ? res : this.api && req.socket
+    if (lasting) {
       store.exchanges.add(this)
-      res.once('close', () => this.close())
+      lasting.once('close', () => this.close())
     }
   }
 
@@ -185,17 +203,106 @@ class Exchange {
 
   // stored returns the session as it would be in a store now, or undefined.
   stored () {
-    const came = this.id === undefined || this.ended ? null : this.req.headers['x-session-data']
+    const came = this.id === undefined || this.ended ? null : this.base
     const text = this.saved === null ? came : this.saved
     if (text === null) return undefined
     const data = JSON.parse(text)
     this.aside = Object.create(null)
     const session = { cookie: this.newCookie(data.cookie).toJSON() }
     for (const key of Object.keys(data)) {
-      if (key === 'cookie' || key in Session.prototype || key === 'req' || key === 'id') this.aside[key] = data[key]
+      if (isOurs(key)) this.aside[key] = data[key]
       else session[key] = data[key]
     }
     return session
+  }
+
+  // fetch asks the API for the session as it is now, or undefined. It becomes that
+  // of the request when createSession() gets it.
+  async fetch () {
+    const answer = await this.ask('GET', '')
+    if (answer === undefined) return undefined
+    this.expires = answer.expires
+    const session = { cookie: this.newCookie(answer.data.cookie).toJSON() }
+    for (const key of Object.keys(answer.data)) {
+      if (!isOurs(key)) session[key] = answer.data[key]
+    }
+    Object.defineProperty(session, ASKED, { value: answer })
+    return session
+  }
+
+  // refresh goes on with what fetch() got.
+  refresh (answer) {
+    if (answer.id !== this.id) return
+    this.became(answer, JSON.stringify(answer.data))
+    this.original = undefined
+    this.aside = Object.create(null)
+    for (const key of Object.keys(answer.data)) {
+      if (isOurs(key)) this.aside[key] = answer.data[key]
+    }
+  }
+
+  // became takes over what the API says of the session, and its data.
+  became (answer, text) {
+    const { id, expires } = answer
+    const session = this.read()
+    if (id !== this.req.sessionID && session instanceof Session) Object.defineProperty(session, 'id', { value: id })
+    this.id = this.req.sessionID = id
+    this.expires = expires
+    this.base = text
+    this.saved = null
+    this.ended = this.gone = false
+  }
+
+  // commit has Caddy save data, as JSON, now.
+  async commit (text) {
+    if (this.ended && this.id !== undefined) {
+      const answer = await this.ask('POST', '/clear')
+      if (answer === undefined) this.id = undefined // it has ended already
+      else this.became(answer, '{}')
+    }
+    const begins = this.id === undefined
+    const { set, put } = difference(begins ? {} : JSON.parse(this.base), JSON.parse(text))
+    let answer
+    if (put !== undefined || begins && set === undefined) answer = await this.ask('PUT', '', put || {})
+    if (set !== undefined) answer = await this.ask('PATCH', '', set)
+    if (answer !== undefined) this.became(answer, text)
+    this.original = text
+    this.restarted = true
+  }
+
+  // replace gives the browser another session without data.
+  async replace () {
+    const answer = this.id === undefined ? undefined : await this.ask('POST', '/clear')
+    if (answer !== undefined) this.became(answer, '{}')
+    this.original = undefined
+    this.aside = Object.create(null)
+    this.generate()
+  }
+
+  // ask asks the API, and returns what it answers, or undefined where there is no
+  // session. A WebSocket that began as polling has another request by now.
+  async ask (method, path, body) {
+    if (this.told) this.res.flushHeaders() // else Caddy would wait for it
+    let answer = await ask(this.api, method, this.told ? path + '?begun' : path, body)
+    if (answer.status === 401) {
+      for (const other of this.store.exchanges) {
+        if (other !== this && other.api && other.id === this.id && other.id !== undefined) {
+          answer = await ask(other.api, method, path, body)
+          if (answer.status !== 401) break
+        }
+      }
+    }
+    if (answer.status < 300) return answer.body || {}
+    if (answer.status === 404) return undefined
+    throw new Error(`${NAME}: ${this.req.method} ${pathname(this.req)}: the session API answers ${method} ${path || '/'} with ${answer.status}: ${answer.body && answer.body.error}`)
+  }
+
+  // queue asks the API one thing after the other.
+  queue (ask) {
+    const result = (this.work || Promise.resolve()).then(ask)
+    const work = result.catch(() => {}).then(() => { if (this.work === work) this.work = undefined })
+    this.work = work
+    return result
   }
 
   // newCookie makes the cookie of a session. What is kept of it is the time
@@ -206,7 +313,7 @@ class Exchange {
     if (cookieOptions.secure === 'auto') cookie.secure = this.isSecure()
     if (cookieOptions.sameSite === 'auto') cookie.sameSite = this.isSecure() ? 'none' : 'lax'
     if (isObject(kept) && 'originalMaxAge' in kept) cookie.maxAge = kept.originalMaxAge
-    const expires = this.req.headers['x-session-expires']
+    const { expires } = this
     if (!this.ended && expires !== undefined && typeof cookie.originalMaxAge === 'number') cookie._expires = new Date(expires * 1000)
     return cookie
   }
@@ -240,20 +347,34 @@ class Exchange {
     }
   }
 
-  // save keeps what the session has now, with the response.
+  // save keeps what the session has now: at once if there is an API, else with the
+  // response.
   save (session) {
-    if (this.tooLate()) throw this.late('save()')
+    if (!this.api && this.tooLate()) throw this.late('save()')
     if (this.gone || session.id !== undefined && session.id !== this.req.sessionID) {
       throw new Error(`${NAME}: ${this.req.method} ${pathname(this.req)}: a session was saved that has ended`)
     }
     this.refused = true
-    this.saved = this.snapshot(session)
+    const text = this.snapshot(session)
     this.refused = false
+    // Whether a session begins whose cookie is to be secure is decided with the head.
+    const insecure = (this.id === undefined || this.ended) && isObject(session.cookie) && session.cookie.secure && !this.isSecure()
+    if (this.api && !this.concluding && !insecure) return this.queue(() => this.commit(text))
+    this.saved = text
   }
 
-  // end ends the session, with the response.
+  // end ends the session, with the response, or at once when that has begun.
   end () {
-    if (this.tooLate()) throw this.late('destroy() or regenerate()')
+    if (!this.tooLate()) return this.ending()
+    if (!this.api) throw this.late('destroy() or regenerate()')
+    return this.queue(async () => {
+      if (this.id !== undefined) await this.ask('DELETE', '')
+      this.ending()
+      this.id = this.base = undefined
+    })
+  }
+
+  ending () {
     this.ended = this.gone = true
     this.saved = null
     this.aside = Object.create(null)
@@ -272,14 +393,53 @@ class Exchange {
   // so. It is called when the head of the response is about to be written.
   begin () {
     if (this.tooLate()) return []
+    this.concluding = true
     try {
-      return this.conclude()
+      const headers = this.conclude()
+      this.told = headers.length > 0
+      if (this.api) this.goOn()
+      return headers
     } catch (err) {
       if (this.refused) return []
       throw err
     } finally {
       this.begun = true // an error page must not fail for the same reason
+      this.concluding = false
     }
+  }
+
+  // goOn makes what the head says the state that the API finds.
+  goOn () {
+    if (this.saved !== null) {
+      this.id = this.req.sessionID
+      this.base = this.original = this.saved
+      this.saved = null
+      this.ended = false
+    } else if (this.ended) {
+      this.id = this.base = undefined
+      this.gone = true
+    }
+  }
+
+  // finish saves what has changed since the head, and returns a promise if the
+  // response has to wait for the API.
+  finish () {
+    const session = this.read()
+    if (this.tooLate() && session && session !== UNTOUCHED && !this.gone) {
+      try {
+        const text = this.snapshot(session)
+        if (text !== this.base) this.queue(() => this.isNews(text) ? this.commit(text) : undefined).catch((err) => report(err.message))
+      } catch (err) {
+        // close() reports it.
+      }
+    }
+    return this.work
+  }
+
+  // isNews reports whether data, as JSON, differ from those that Caddy has.
+  isNews (text) {
+    const { set, put } = difference(JSON.parse(this.base || '{}'), JSON.parse(text))
+    return set !== undefined || put !== undefined
   }
 
   conclude () {
@@ -296,7 +456,8 @@ class Exchange {
       if (settings.unset === 'destroy') store.destroy(req.sessionID, failed, this)
     } else {
       const begins = this.id === undefined || this.ended
-      session.resetMaxAge()
+      if (!isObject(session.cookie)) session.cookie = this.newCookie()
+      methodOf(session, 'resetMaxAge').call(session)
       const data = this.sent = this.snapshot(session)
       const modified = this.ended || data !== this.original
       const insecure = session.cookie.secure && !this.isSecure()
@@ -304,7 +465,7 @@ class Exchange {
         warnOnce(`${NAME}: no session begins, because its cookie is to be secure, and the request is not known to be: set "trust proxy" in Express, or the option "proxy"`)
         this.saved = null
       } else if (this.saved === null ? modified || (begins ? settings.saveUninitialized : settings.resave) : this.saved !== data) {
-        session.save(failed)
+        methodOf(session, 'save').call(session, failed)
       } else if (!begins) {
         store.touch(session.id, session, failed)
       }
@@ -338,7 +499,7 @@ class Exchange {
     if (control.length > 0) headers.push(['X-Session-Control', control.join(', ')])
     if (saved === null || saved === this.original && id !== undefined && !ended) return headers
 
-    const before = id === undefined || ended ? {} : JSON.parse(this.req.headers['x-session-data'])
+    const before = id === undefined || ended ? {} : JSON.parse(this.base)
     const { set, put } = difference(before, JSON.parse(saved))
     if (put !== undefined) headers.push(['X-Session-Put', ascii(put)])
     if (set !== undefined || put === undefined && id === undefined) headers.push(['X-Session-Set', ascii(set || {})])
@@ -349,12 +510,13 @@ class Exchange {
   close () {
     this.store.exchanges.delete(this)
     const session = this.read()
-    if (this.sent === undefined || !session || session === UNTOUCHED) return
+    if (!session || session === UNTOUCHED || !(this.begun || this.api && this.tooLate())) return
+    const sent = this.api || this.sent === undefined ? this.base || '{}' : this.sent
     const where = `${NAME}: ${this.req.method} ${pathname(this.req)}:`
     try {
       const now = this.snapshot(session)
-      if (now === this.sent) return
-      const { set, put } = difference(JSON.parse(this.sent), JSON.parse(now))
+      if (now === sent) return
+      const { set, put } = difference(JSON.parse(sent), JSON.parse(now))
       const keys = Object.keys(set || {}).concat(Object.keys(put || {}))
       if (keys.length === 0) return
       report(`${where} changed after the response had begun, and not saved: ${keys.map((key) => 'req.session' + member(key)).join(', ')}`)
@@ -367,7 +529,7 @@ class Exchange {
 // Session is req.session. What an application adds to it is its data.
 function Session (req, data) {
   Object.defineProperty(this, 'req', { value: req })
-  Object.defineProperty(this, 'id', { value: req.sessionID })
+  Object.defineProperty(this, 'id', { configurable: true, value: req.sessionID })
   if (!isObject(data)) return
   for (const key of Object.keys(data)) {
     if (!(key in this)) this[key] = data[key]
@@ -376,7 +538,9 @@ function Session (req, data) {
 
 methods(Session.prototype, {
   touch () {
-    if (this.req[EXCHANGE]) this.req[EXCHANGE].restarted = true
+    const exchange = this.req[EXCHANGE]
+    if (exchange) exchange.restarted = true
+    if (exchange && exchange.api && exchange.tooLate()) this.req.sessionStore.touch(this.id, this)
     return this.resetMaxAge()
   },
 
@@ -385,14 +549,15 @@ methods(Session.prototype, {
     return this
   },
 
-  // save keeps the data as they are now, and calls back at once: they are stored
-  // with the response.
+  // save keeps the data as they are now, and calls back when the API has stored
+  // them; without it at once, and they are stored with the response.
   save (fn) {
     this.req.sessionStore.set(this.id, this, fn)
     return this
   },
 
-  // reload goes back to the data that came with the request, or were saved since.
+  // reload goes to the data that Caddy has now; without the API, back to those that
+  // came with the request, or were saved since.
   reload (fn) {
     const { req } = this
     const store = req.sessionStore
@@ -514,12 +679,14 @@ methods(Store.prototype, {
   },
 
   createSession (req, data) {
+    const exchange = req[EXCHANGE]
+    if (exchange && data[ASKED]) exchange.refresh(data[ASKED])
     const { expires, originalMaxAge } = data.cookie
     const cookie = new Cookie(data.cookie)
     if (typeof expires === 'string') cookie.expires = new Date(expires)
     cookie.originalMaxAge = originalMaxAge
     const session = new Session(req, Object.assign(data, { cookie }))
-    if (req[EXCHANGE]) req[EXCHANGE].adopt(session)
+    if (exchange) exchange.adopt(session)
     req.session = session
     return session
   }
@@ -537,7 +704,8 @@ inherits(MemoryStore, Store)
 methods(MemoryStore.prototype, {
   get (sid, fn, exchange = this.find(sid)) {
     this.answer(fn, () => {
-      if (exchange.tooLate()) throw exchange.late('reload()')
+      if (exchange.api && exchange.id !== undefined && !exchange.ended) return exchange.queue(() => exchange.fetch())
+      if (!exchange.api && exchange.tooLate()) throw exchange.late('reload()')
       return exchange.stored()
     }, exchange, 'get')
   },
@@ -551,9 +719,22 @@ methods(MemoryStore.prototype, {
     this.answer(fn, () => exchange.end(), exchange, 'destroy')
   },
 
-  // Caddy knows that the session was used.
+  // Of a new session, the browser must be told.
+  regenerate (req, fn) {
+    const exchange = req[EXCHANGE]
+    if (!exchange.api || !exchange.tooLate()) return Store.prototype.regenerate.call(this, req, fn)
+    this.answer(fn, () => exchange.queue(() => exchange.replace()), exchange, 'regenerate')
+  },
+
+  // Caddy knows that the session was used by the request, but not what is done with
+  // it since the response has begun.
   touch (sid, session, fn) {
-    if (fn) process.nextTick(fn)
+    const exchange = session.req && session.req[EXCHANGE]
+    if (exchange && exchange.api && exchange.tooLate() && exchange.id !== undefined) {
+      this.answer(fn, () => exchange.queue(async () => { await exchange.ask('POST', '/touch') }), exchange, 'touch')
+    } else if (fn) {
+      process.nextTick(fn)
+    }
   },
 
   all (fn) { this.answer(fn, null, undefined, 'all') },
@@ -566,18 +747,21 @@ methods(MemoryStore.prototype, {
     }
   },
 
-  // answer calls back with what ask returns or throws. An error that nobody
-  // wants to hear is logged.
+  // answer calls back with what ask returns, now or by a promise, or throws. An
+  // error that nobody wants to hear is logged.
   answer (fn, ask, exchange, method) {
-    let err, data
+    const tell = (err, data) => {
+      if (fn) process.nextTick(() => err || data === undefined ? fn(err) : fn(null, data))
+      else if (err) report(err.message)
+    }
     try {
       if (!exchange) throw new Error(`${NAME}: store.${method}(): sessions of other requests are in Caddy, where headers do not reach them`)
-      data = ask()
-    } catch (e) {
-      err = e
+      const data = ask()
+      if (data instanceof Promise) data.then((data) => tell(undefined, data), tell)
+      else tell(undefined, data)
+    } catch (err) {
+      tell(err)
     }
-    if (fn) process.nextTick(() => err || data === undefined ? fn(err) : fn(null, data))
-    else if (err) report(err.message)
   }
 })
 
@@ -666,6 +850,44 @@ function unsayable (value, path, above) {
   }
 }
 
+// ask sends a request to the session API and returns its status and body. Errors do
+// not have the URL in them, which is a secret.
+function ask (url, method, path, body, again) {
+  const [, unix, authority, base] = /^http(\+unix)?:\/\/([^/]+)(\/[\w-]+)$/.exec(url) || []
+  if (base === undefined) return Promise.reject(new Error(`${NAME}: X-Session-Api is no URL of a session API`))
+  const options = { agent, method, path: base + path, timeout: askTimeout }
+  if (unix) {
+    options.socketPath = decodeURIComponent(authority)
+    options.headers = { host: 'localhost' }
+  } else {
+    const { hostname, port } = new URL('http://' + authority)
+    Object.assign(options, { host: hostname.replace(/[[\]]/g, ''), port, headers: { host: authority } })
+  }
+  if (body !== undefined) options.headers['content-type'] = 'application/json'
+  return new Promise((resolve, reject) => {
+    const failed = (err) => {
+      // When Caddy reloads, it closes connections that wait.
+      if (req.reusedSocket && !again && (err.code === 'ECONNRESET' || err.code === 'EPIPE')) return resolve(ask(url, method, path, body, true))
+      reject(new Error(`${NAME}: the session API does not answer: ${err.message}`))
+    }
+    const req = http.request(options, (res) => {
+      const chunks = []
+      res.on('error', failed)
+      res.on('data', (chunk) => chunks.push(chunk))
+      res.on('end', () => {
+        try {
+          resolve({ status: res.statusCode, body: chunks.length > 0 ? JSON.parse(Buffer.concat(chunks)) : undefined })
+        } catch (err) {
+          reject(new Error(`${NAME}: what answers in the place of the session API is none: ${res.statusCode}, and not JSON`))
+        }
+      })
+    })
+    req.on('timeout', () => req.destroy(new Error('timeout')))
+    req.on('error', failed)
+    req.end(body === undefined ? undefined : JSON.stringify(body))
+  })
+}
+
 function member (key) {
   if (/^[A-Za-z_$][\w$]*$/.test(key)) return '.' + key
   return /^\d+$/.test(key) ? `[${key}]` : `[${JSON.stringify(key)}]`
@@ -673,6 +895,16 @@ function member (key) {
 
 function ascii (value) {
   return JSON.stringify(value).replace(/[\u007f-\uffff]/g, (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'))
+}
+
+// isOurs reports whether req.session has something of its own under a name.
+function isOurs (key) {
+  return key === 'cookie' || key in Session.prototype || key === 'req' || key === 'id'
+}
+
+// methodOf returns a method of a session whose place data may have taken.
+function methodOf (session, name) {
+  return typeof session[name] === 'function' ? session[name] : Session.prototype[name]
 }
 
 function has (object, key) {
@@ -718,6 +950,24 @@ function beforeHead (res, headers) {
   res.end = function (...args) {
     if (!this.headersSent) this.writeHead(this.statusCode)
     return end.apply(this, args)
+  }
+}
+
+// beforeEnd has the end of the response wait for a promise, if there is one.
+function beforeEnd (res, finish, failed) {
+  const { end } = res
+  if (typeof end !== 'function') return
+  let waiting = false
+  res.end = function (...args) {
+    if (waiting) return this
+    const work = finish()
+    if (work === undefined) return end.apply(this, args)
+    waiting = true
+    work.then(() => {
+      waiting = false
+      end.apply(this, args)
+    }).catch(failed)
+    return this
   }
 }
 

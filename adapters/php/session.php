@@ -80,12 +80,27 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
     private $cleared = false;
     /** @var int what the application says of the cookie's Max-Age, in seconds; 0 is nothing */
     private $lifetime = 0;
+    /** @var string[] the keys that have changed since the head of the response */
+    private $late = [];
     /** @var bool whether changes went out that PHP has not asked to save yet */
     private $ahead = false;
     /** @var array<string, true> */
     private $complaints = [];
     /** @var string[] the header lines that were set here */
     private $lines = [];
+    /** @var array what they say that the session is */
+    private $said = self::NOTHING;
+
+    /** @var string|null the URL of the session API, a secret; null without one */
+    private $api;
+    /** @var bool whether session_start() waits for the lock of the session */
+    private $locks;
+    /** @var bool whether the request has it */
+    private $locked = false;
+    /** @var bool whether the data is to be fetched */
+    private $remote = false;
+    /** @var bool whether the head of the response, which is out, said something */
+    private $told = false;
 
     private function __construct()
     {
@@ -94,10 +109,13 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
         $this->lazy = filter_var($_SERVER['CADDY_SESSION_LAZY'] ?? '', FILTER_VALIDATE_BOOLEAN);
         $this->exists = $this->header('Id') !== null;
         $this->proxied = $this->exists || $this->header('New-Id') !== null;
+        $this->api = $this->header('Api');
+        $this->locks = $this->api !== null && filter_var($_SERVER['CADDY_SESSION_LOCK'] ?? '', FILTER_VALIDATE_BOOLEAN);
         if ($this->exists) {
             $data = $this->header('Data');
             $this->data = $data ?? '{}';
-            $this->fault = $data === null ? 'the request has no ' . $this->prefix . 'Data: remove the forward lines, or add data to request_headers' : null;
+            $this->remote = $data === null && $this->api !== null;
+            $this->fault = $data === null && $this->api === null ? 'the request has no ' . $this->prefix . 'Data: remove the forward lines, or add data to request_headers' : null;
         }
     }
 
@@ -161,6 +179,9 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
             $this->complain('session.serialize_handler must stay php_serialize');
             return false;
         }
+        if ($this->fault === null && !$this->fetch()) {
+            return false;
+        }
         if (!$this->loaded) {
             $this->load();
         }
@@ -188,7 +209,8 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
             return $this->id;
         }
         if (headers_sent()) {
-            $this->complain($caller . '() came after the head of the response: the new session_id() is not kept');
+            $this->complain($caller . '() came after the head of the response: ' . ($this->api === null ? 'the new session_id() is not kept' : 'the cookie stays as it is'));
+            $this->renewed = $this->renewed && $this->api === null;
         }
         $this->fresh = $this->changed = true;
         return $this->candidate = $id;
@@ -221,15 +243,25 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
 
     public function write($id, $data): bool
     {
-        $this->ahead = false;
-        $this->keep();
-        $this->send();
-        return true;
+        return $this->save(self::caller());
     }
 
     public function updateTimestamp($id, $data): bool
     {
-        return $this->write($id, $data);
+        return $this->save(self::caller());
+    }
+
+    /** Saves: with the head of the response, or at once if the application asks for that, the head is out or others wait. */
+    private function save(string $caller): bool
+    {
+        $this->ahead = false;
+        $this->keep();
+        if ($this->api !== null && headers_sent()) {
+            $this->commitLate();
+        } else {
+            $this->send($this->api !== null && ($this->locked || $caller === 'session_write_close' || $caller === 'session_commit'));
+        }
+        return true;
     }
 
     /** Ends the session, unless PHP only wants another id or could not read it. */
@@ -240,7 +272,17 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
             return true;
         }
         if (headers_sent()) {
-            $this->complain('session_destroy() came after the head of the response: the session goes on');
+            try {
+                if ($this->api === null) {
+                    throw new \RuntimeException('the session goes on');
+                }
+                $this->past();
+                $this->ask('DELETE', '');
+                $this->exists = $this->locked = false;
+                $this->data = '{}';
+            } catch (\RuntimeException $e) {
+                $this->complain('session_destroy() came after the head of the response: ' . $e->getMessage());
+            }
         }
         $this->id = null;
         $this->current = 'a:0:{}';
@@ -257,6 +299,15 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
             $this->complain('session_abort() came after the head of the response: what had changed in $_SESSION is saved');
         }
         $this->open = false;
+        if ($this->locked) {
+            $this->locked = false;
+            try {
+                $this->past();
+                $this->ask('DELETE', '/lock');
+            } catch (\RuntimeException $e) {
+                $this->complain('the lock is not given back: ' . $e->getMessage());
+            }
+        }
         return true;
     }
 
@@ -265,8 +316,8 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
         return 0; // Caddy ends sessions
     }
 
-    /** Sets the header lines for what has changed until now, as long as that can be. */
-    public function send(): void
+    /** Sets the header lines for what has changed until now, as long as that can be, or has the API save it $now. */
+    public function send(bool $now = false): void
     {
         if (headers_sent()) {
             return;
@@ -292,8 +343,149 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
             $this->lifetime = $maxAge ?: $this->lifetime;
         }
         $lines = $this->changed || $this->lifetime > 0 ? $this->changes() : [];
+        if ($now && $lines) {
+            try {
+                $this->commit($lines);
+                $lines = [];
+            } catch (\RuntimeException $e) {
+                $this->complain('not saved yet, but with the head of the response: ' . $e->getMessage());
+            }
+        }
         self::replace(array_merge($this->lines, $drop ?? []), $lines);
         $this->lines = $lines;
+        $this->said = $this->saved;
+    }
+
+    /** Makes the data those of the session that there is, and takes its lock, if it is to. Reports whether it could. */
+    private function fetch(): bool
+    {
+        $lock = $this->locks && $this->exists && !$this->locked;
+        if (!$this->remote && !$lock) {
+            return true;
+        }
+        try {
+            $this->past();
+            if ($lock) {
+                $this->ask('POST', '/lock?wait=20s');
+                $this->locked = true;
+            }
+            $answer = $this->ask('GET', '');
+            $this->data = substr(strstr($answer, ',"data":'), 8, -1);
+            $this->remote = $this->loaded = false;
+        } catch (\RuntimeException $e) {
+            $this->complain('session_start(): ' . $e->getMessage());
+            return false;
+        }
+        return true;
+    }
+
+    /** Goes on from what the head of the response has said, if that is out. */
+    private function past(): void
+    {
+        if (!headers_sent() || !$this->lines) {
+            return;
+        }
+        flush(); // for Caddy to have it
+        $this->told = true;
+        $ended = $this->lines === [$this->prefix . 'Control: destroy'];
+        $this->became($ended ? null : $this->said);
+    }
+
+    /** Makes this the session that Caddy has; null for none. */
+    private function became(?array $saved): void
+    {
+        $this->lines = [];
+        $this->lifetime = 0;
+        $this->cleared = $this->renewed = $this->fresh = $this->changed = false;
+        $this->exists = $saved !== null;
+        $ignored = false;
+        $this->data = $saved === null ? '{}' : self::json((object) $this->all($saved), json_decode($this->data), $ignored);
+    }
+
+    /** Has the API do what header lines say. */
+    private function commit(array $lines): void
+    {
+        $begin = strlen($this->prefix);
+        $asks = [];
+        foreach ($lines as $line) {
+            [$name, $value] = explode(': ', substr($line, $begin), 2);
+            if ($name !== 'Control') {
+                $asks[] = $name === 'Put' ? ['PUT', '', $value] : ['PATCH', '', $value];
+                continue;
+            }
+            foreach (explode(', ', $value) as $control) {
+                if ($control === 'destroy') {
+                    $asks[] = ['DELETE', '', null];
+                } elseif (strpos($control, 'max-age=') === 0) {
+                    $last = ['POST', '/max-age?seconds=' . substr($control, 8), null];
+                } else {
+                    $asks[] = ['POST', '/' . $control, null];
+                }
+            }
+        }
+        if (isset($last)) {
+            $asks[] = $last;
+        }
+        foreach ($asks as [$method, $path, $body]) {
+            $this->ask($method, $path, $body);
+        }
+        $this->became($this->destroyed ? null : $this->saved);
+    }
+
+    /** Saves what has changed since the head of the response. */
+    private function commitLate(): void
+    {
+        if (!$this->changed) {
+            return;
+        }
+        $this->past();
+        $keys = $this->late;
+        $this->late = [];
+        $this->lifetime = 0; // which takes another cookie
+        $lines = $this->changes();
+        if (!$lines) {
+            return;
+        }
+        try {
+            $this->commit($lines);
+        } catch (\RuntimeException $e) {
+            $this->complain('changed after the head of the response, and so not saved: ' . implode(', ', $keys) . ': ' . $e->getMessage());
+        }
+    }
+
+    /**
+     * Sends a request to the session API and returns the body of its answer. What
+     * is thrown does not have the URL in it.
+     */
+    private function ask(string $method, string $path, ?string $body = null): string
+    {
+        if (!preg_match('~^http(\+unix)?://([^/]+)(/[\w-]+)$~D', $this->api, $found)) {
+            throw new \RuntimeException($this->prefix . 'Api is no URL of a session API');
+        }
+        [, $unix, $host, $base] = $found;
+        $stream = @stream_socket_client($unix ? 'unix://' . rawurldecode($host) : 'tcp://' . $host, $code, $why, 5);
+        if (!$stream) {
+            throw new \RuntimeException('the session API does not answer: ' . $why);
+        }
+        stream_set_timeout($stream, 30);
+        $begun = $this->told ? (strpos($path, '?') === false ? '?begun' : '&begun') : '';
+        // Of HTTP/1.0, an answer ends with the connection.
+        $request = "$method $base$path$begun HTTP/1.0\r\nHost: " . ($unix ? 'localhost' : $host) . "\r\n"
+            . ($body === null ? '' : "Content-Type: application/json\r\nContent-Length: " . strlen($body) . "\r\n") . "\r\n" . $body;
+        while ($request !== '' && ($sent = @fwrite($stream, $request))) {
+            $request = (string) substr($request, $sent);
+        }
+        [$head, $answer] = explode("\r\n\r\n", (string) stream_get_contents($stream), 2) + [1 => ''];
+        fclose($stream);
+        $status = (int) (explode(' ', $head, 3)[1] ?? 0);
+        if ($status === 0) {
+            throw new \RuntimeException('the session API does not answer: no answer came');
+        }
+        if ($status >= 300) {
+            $error = json_decode($answer, true)['error'] ?? '';
+            throw new \RuntimeException("the session API answers $method " . ($path ?: '/') . " with $status: $error");
+        }
+        return $answer;
     }
 
     /** @return array<string, int> the lines that set PHP's cookie, with the Max-Age of those that have this id */
@@ -364,17 +556,23 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
         if ($this->lifetime > 0) {
             $control[] = 'max-age=' . $this->lifetime;
         }
-        $private = ['id' => $this->id];
-        foreach (['values', 'order'] as $part) {
-            if ($this->saved[$part]) {
-                $private[$part] = (object) $this->saved[$part];
-            }
-        }
-        $lines = self::difference($this->cleared ? '{}' : $this->data, $this->saved['plain'] + [self::KEY => (object) $private], $this->prefix);
+        $lines = self::difference($this->cleared ? '{}' : $this->data, $this->all($this->saved), $this->prefix);
         if ($control) {
             array_unshift($lines, $this->prefix . 'Control: ' . implode(', ', $control));
         }
         return $lines;
+    }
+
+    /** Returns the whole data of a session, KEY included. */
+    private function all(array $saved): array
+    {
+        $private = ['id' => $this->id];
+        foreach (['values', 'order'] as $part) {
+            if ($saved[$part]) {
+                $private[$part] = (object) $saved[$part];
+            }
+        }
+        return $saved['plain'] + [self::KEY => (object) $private];
     }
 
     /** Takes some header lines from the response and adds others. */
@@ -469,7 +667,11 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
         }
         $saved = self::encode($session, $text);
         if (headers_sent()) {
-            $this->complain('changed after the head of the response, and so not saved: ' . implode(', ', $this->differing($saved)));
+            $this->late = array_merge($this->late, $this->differing($saved));
+            if ($this->api === null) {
+                $this->complain('changed after the head of the response, and so not saved: ' . implode(', ', $this->late));
+                $this->late = [];
+            }
         }
         $this->current = $text;
         $this->saved = $saved;

@@ -40,10 +40,14 @@ What is not: sessions of other requests can't be opened, listed or deleted, and
 the Session model of Django stays empty.
 """
 
+import http.client
 import json
 import logging
+import re
+import socket
 import time
 from collections.abc import Mapping, MutableMapping
+from urllib.parse import unquote
 
 __version__ = '0.1.0'
 
@@ -128,6 +132,42 @@ def _patch(before, after):
     return patch, put
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to a Unix socket."""
+
+    def __init__(self, path, timeout):
+        super().__init__('localhost', timeout=timeout)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _fetch(url):
+    """Returns the session's data, which the session API has behind url, as JSON.
+
+    Errors do not have the URL in them, which is a secret.
+    """
+    parts = re.fullmatch(r'http(\+unix)?://([^/]+)(/[\w-]+)', url)
+    if not parts:
+        raise RuntimeError('X-Session-Api is no URL of a session API')
+    unix, host, path = parts.groups()
+    connection = _UnixConnection(unquote(host), 30) if unix else http.client.HTTPConnection(host, timeout=30)
+    try:
+        connection.request('GET', path)
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise RuntimeError('the session API does not answer: %s' % error) from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise RuntimeError('the session API answers GET with %d: %s' % (answer.status, body.get('error')))
+    return _dumps(body['data'])
+
+
 class Visit:
     """The session of one request: what Caddy says of it, and what the response
     is going to ask for.
@@ -144,6 +184,8 @@ class Visit:
         self.expires = environ.get('HTTP_X_SESSION_EXPIRES')
         self.begins = False  # even without data
         self._data = environ.get('HTTP_X_SESSION_DATA')
+        self.version = environ.get('HTTP_X_SESSION_VERSION')
+        self._api = environ.get('HTTP_X_SESSION_API')
         self._dumps = dumps
         self._ended = None  # 'clear' or 'destroy'
         self._controls = {}
@@ -166,12 +208,19 @@ class Visit:
         """The session's data as JSON."""
         if self.id is None or self._ended:
             return '{}'
+        if self._data is None and self._api is not None:
+            self._data = _fetch(self._api)  # which headers do not hold
         if self._data is None:
             raise RuntimeError(
                 'the request has X-Session-Id but no X-Session-Data: the site\'s session directive has forward lines, '
                 'or request_headers without data'
             )
         return self._data
+
+    @property
+    def version_or_text(self):
+        """What changes with the data, without fetching them."""
+        return self.version if self._data is None and self._api and self.version else self.text
 
     @property
     def left(self):
@@ -622,7 +671,7 @@ def _django():
                 # Caddy has removed the cookie by which Django's caches, which
                 # go by Vary, tell visitors apart. This stands for it, and
                 # nobody else can make it.
-                cookie = '%s=%s' % (settings.SESSION_COOKIE_NAME, salted_hmac('caddy_session', visit.id + visit.text).hexdigest())
+                cookie = '%s=%s' % (settings.SESSION_COOKIE_NAME, salted_hmac('caddy_session', visit.id + visit.version_or_text).hexdigest())
                 cookies = request.META.get('HTTP_COOKIE')
                 request.META['HTTP_COOKIE'] = '%s; %s' % (cookies, cookie) if cookies else cookie
 

@@ -72,6 +72,11 @@ function application (express) {
     req.session.late = true
     res.end()
   })
+  app.get('/large', (req, res) => {
+    req.session.large = 'x'.repeat(req.query.size)
+    req.session.save((err) => res.end(String(err)))
+  })
+  app.get('/length', (req, res) => res.end(String(req.session.large && req.session.large.length)))
   app.get('/null', (req, res) => {
     req.session.nothing = NaN
     req.session.deep = { a: { b: null } }
@@ -109,6 +114,15 @@ function application (express) {
   io.engine.use(sessions)
   io.on('connection', (socket) => {
     const { session } = socket.request
+    // As the manual of socket.io has it.
+    socket.on('count', (done) => {
+      const { request } = socket
+      request.session.reload((err) => {
+        if (err) return done(err.message)
+        request.session.count = (request.session.count || 0) + 1
+        request.session.save((err) => done(err ? err.message : request.session.count))
+      })
+    })
     session.save((err) => socket.emit('hello', session.passport && session.passport.user, session.id, String(err && err.message)))
   })
   return server
