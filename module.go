@@ -28,6 +28,7 @@ import (
 	"github.com/caddy-session/caddy-session/api"
 	"github.com/caddy-session/caddy-session/cookiejar"
 	"github.com/caddy-session/caddy-session/internal/appcookies"
+	"github.com/caddy-session/caddy-session/internal/finding"
 	"github.com/caddy-session/caddy-session/internal/logging"
 	_ "github.com/caddy-session/caddy-session/operator"
 	"github.com/caddy-session/caddy-session/session"
@@ -224,11 +225,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if h.DebugErrors {
-		if h.explains = h.logger.Core().Enabled(zap.DebugLevel); !h.explains {
-			h.logger.Warn("debug_errors does nothing without the global option debug: it is for development")
-		}
-	}
+	h.explains = h.DebugErrors && h.logger.Core().Enabled(zap.DebugLevel)
 	sets, err := ctx.LoadModule(h, "MatcherSetsRaw")
 	if err != nil {
 		return fmt.Errorf("loading matchers: %w", err)
@@ -292,6 +289,18 @@ func (h *Handler) APIHeader() string {
 		return ""
 	}
 	return h.protocol.APIHeader()
+}
+
+// SecureCookie implements [sessionapp.SessionHandler].
+func (h *Handler) SecureCookie(https bool) bool { return h.cookie.SecureFor(https) }
+
+// Findings implements [sessionapp.SessionHandler].
+func (h *Handler) Findings() []finding.Finding {
+	if !h.DebugErrors || h.explains {
+		return nil
+	}
+	return []finding.Finding{{
+		Problem: "debug_errors does nothing without the global option debug", Remedy: "it is for development"}}
 }
 
 // SpansHosts implements [sessionapp.SessionHandler].

@@ -15,8 +15,8 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "session",
-		Usage: "list|show|end|end-user|stats|version",
-		Short: "Shows and ends the sessions of a running Caddy",
+		Usage: "list|show|end|end-user|stats|check|version",
+		Short: "Shows and ends the sessions of a running Caddy, and checks configurations",
 		Long: `
 Shows who has a session at a running Caddy, and ends sessions.
 
@@ -35,7 +35,7 @@ it; of a list, every session. It is ASCII: names and clients are what visitors
 send, and could upset a terminal. Let other programs keep it so.
 
 Exit status: 0 if it is done, 1 if it failed, 4 if there is no such session, 5 if
-the store does not answer "stats".
+the store does not answer "stats", 6 if "check" has found something.
 
 Examples:
 
@@ -51,11 +51,11 @@ Examples:
 			cmd.Args = cobra.ArbitraryArgs
 			cmd.RunE = func(cmd *cobra.Command, args []string) error {
 				if len(args) > 0 {
-					return fmt.Errorf("unknown command %q: there are list, show, end, end-user, stats and version", args[0])
+					return fmt.Errorf("unknown command %q: there are list, show, end, end-user, stats, check and version", args[0])
 				}
 				return cmd.Help()
 			}
-			for _, sub := range []*cobra.Command{listCommand(), showCommand(), endCommand(), endUserCommand(), statsCommand(), versionCommand()} {
+			for _, sub := range []*cobra.Command{listCommand(), showCommand(), endCommand(), endUserCommand(), statsCommand(), checkCommand(), versionCommand()} {
 				sub.DisableFlagsInUseLine = true
 				cmd.AddCommand(sub)
 			}
@@ -67,6 +67,7 @@ Examples:
 const (
 	exitNotFound  = 4 // there is no such session
 	exitStoreDown = 5 // what stats says of a store that does not answer
+	exitFindings  = 6 // check has found something
 )
 
 // run makes f the function of a command.

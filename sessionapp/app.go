@@ -18,7 +18,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -298,16 +297,13 @@ func (a *App) Start() error {
 }
 
 // checkSites warns about mistakes in the sites, and refuses those that let anybody
-// sign in as anybody. It is called when all apps are there: while they are made,
-// asking for one makes it.
+// sign in as anybody.
 func (a *App) checkSites() error {
-	defer forgetSources()
-	http, err := a.ctx.AppIfConfigured("http")
-	if err != nil {
-		return nil
+	found, err := a.findings()
+	for _, f := range found {
+		f.Log(a.logger)
 	}
-	checkWiring(http.(*caddyhttp.App), a.logger)
-	return checkIdentity(http.(*caddyhttp.App), a.logger)
+	return err
 }
 
 // Stop does nothing: requests are still being served.
@@ -328,7 +324,10 @@ func (a *App) Cleanup() error {
 	// Caddy starts nothing to validate a configuration. That it was made and is
 	// good, so that all apps are there, is told by nothing else.
 	if cause := context.Cause(a.ctx); cause != nil && cause.Error() == "validation complete" {
-		if err := a.checkSites(); err != nil {
+		if checking.report != nil {
+			found, err := a.findings()
+			checking.report(append(found, a.inspectStore()...), err)
+		} else if err := a.checkSites(); err != nil {
 			a.logger.Error("this configuration will not start", zap.Error(err))
 		}
 	}

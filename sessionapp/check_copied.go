@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/internal/finding"
 )
 
 // An auth server that is asked for some sessions only, as by
@@ -40,8 +42,10 @@ func (w *identityWalk) checkCopied(proxy *reverseproxy.Handler, here *place, b b
 		if !copied[name] || slices.ContainsFunc(b.sure, func(h SessionHandler) bool { return h.StripsHeader(name) }) {
 			continue
 		}
-		w.log.Warn("a request header comes from an auth server for some sessions, and from the client for all others: "+
-			"write forward KEY "+name+" into the block of session, which removes it from what clients send", zap.String("header", name))
+		w.find(finding.Finding{
+			Problem: "a request header comes from an auth server for some sessions, and from the client for all others",
+			Remedy:  "write forward KEY " + name + " into the block of session, which removes it from what clients send",
+			Where:   []zap.Field{zap.String("header", name)}})
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/internal/finding"
 )
 
 // Who is signed in must not come from what a client may write. What follows holds
@@ -37,6 +39,10 @@ type SessionHandler interface {
 	// APIHeader returns the request header that lets the application use the
 	// session API, "" without one.
 	APIHeader() string
+	// SecureCookie reports whether the session cookie is Secure on HTTPS or without.
+	SecureCookie(https bool) bool
+	// Findings returns what is wrong with the handler by itself.
+	Findings() []finding.Finding
 	// SpansHosts reports whether hosts of other names have the same sessions.
 	SpansHosts() bool
 }
@@ -79,11 +85,11 @@ func (a *App) CheckSetter(ctx caddy.Context, s SessionSetter) error {
 // checkIdentity looks at all of the routes of an app. The error is that of the
 // first directive that would sign in whom a client names. What can't be told is a
 // warning.
-func checkIdentity(app *caddyhttp.App, log *zap.Logger) error {
+func checkIdentity(app *caddyhttp.App, find func(finding.Finding)) error {
 	var all error
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
-		w := &identityWalk{app: app, server: server, log: log, sureAt: sureAt{}}
+		w := &identityWalk{app: app, name: name, server: server, find: find, sureAt: sureAt{}}
 		w.list(server.Routes, nil, before{})
 		if server.Errors != nil {
 			w.list(server.Errors.Routes, &place{routes: server.Routes, at: -1}, before{})
@@ -118,8 +124,9 @@ type place struct {
 // keys.
 type identityWalk struct {
 	app    *caddyhttp.App
+	name   string // the server's
 	server *caddyhttp.Server
-	log    *zap.Logger
+	find   func(finding.Finding)
 	depth  int
 	err    error
 
@@ -188,6 +195,11 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 		case SessionHandler:
 			b = b.with(h)
 			w.handlers = append(w.handlers, h)
+			w.checkCookie(h, here)
+			for _, f := range h.Findings() {
+				f.Where = append(w.where(here), at(h)...)
+				w.find(f)
+			}
 		case SessionSetter:
 			w.setters = append(w.setters, setterAt{h, here, b})
 		case *caddyhttp.Subroute:
@@ -201,6 +213,9 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 				b = w.list(inner, here, b)
 			}
 		case *headers.Handler:
+			if h.Request != nil {
+				w.checkOwnHeaders(h.Request, here, b)
+			}
 			if h.Response != nil {
 				w.headers = append(w.headers, headerOps{h, h.Response.HeaderOps, here, b})
 			}
@@ -208,6 +223,10 @@ func (w *identityWalk) route(routes caddyhttp.RouteList, i int, up *place, b bef
 			if proxy, ok := handler.(*reverseproxy.Handler); ok {
 				w.checkCopied(proxy, here, b)
 				w.checkAPI(proxy, b)
+				w.checkApplication(proxy, here, b)
+				if proxy.Headers != nil {
+					w.checkOwnHeaders(proxy.Headers.Request, here, b)
+				}
 				if proxy.Headers != nil && proxy.Headers.Response != nil {
 					w.headers = append(w.headers, headerOps{proxy, proxy.Headers.Response.HeaderOps, here, b})
 				}
@@ -227,7 +246,7 @@ const maxDepth = 100
 func (w *identityWalk) check(s SessionSetter, here *place, b before) {
 	c := &identityCheck{handlers: b.maybe, sure: b.sure, defined: newDefinitions(w.sureAt), server: w.server}
 	c.warn = func(what string) {
-		w.log.Warn("who is signed in may come from what a client writes: "+what, zap.String("at", sourceOf(s)))
+		w.find(finding.Finding{Problem: "who is signed in may come from what a client writes", Remedy: what, Where: []zap.Field{zap.String("at", sourceOf(s))}})
 	}
 	top := here
 	for p := here; p != nil; p = p.up {

@@ -47,22 +47,22 @@ func (c *identityCheck) check(s SessionSetter) error {
 	return nil
 }
 
-// finding is who can write a value. Visitor is worse than Unknown, which is worse
+// suspicion is who can write a value. Visitor is worse than Unknown, which is worse
 // than Trusted; there are no others.
-type finding struct {
+type suspicion struct {
 	writer placeholders.Writer
 	key    string // the placeholder that is read in the end
 	via    string // the way to it
 	what   string
 }
 
-func (f finding) worseThan(other finding) bool {
+func (f suspicion) worseThan(other suspicion) bool {
 	return f.writer == placeholders.Visitor && other.writer != placeholders.Visitor ||
 		f.writer == placeholders.Unknown && other.writer == placeholders.Trusted
 }
 
 // remedy says what to write instead.
-func (f finding) remedy(subject string) string {
+func (f suspicion) remedy(subject string) string {
 	if name, ok := strings.CutPrefix(f.key, placeholders.HeaderPrefix); ok {
 		return fmt.Sprintf("write forward %s %s into the block of session, which removes that header from what clients send", subject, name)
 	}
@@ -73,8 +73,8 @@ func (f finding) remedy(subject string) string {
 }
 
 // text returns the worst of the placeholders in a text.
-func (c *identityCheck) text(text string, seen map[string]bool) finding {
-	worst := finding{writer: placeholders.Trusted}
+func (c *identityCheck) text(text string, seen map[string]bool) suspicion {
+	worst := suspicion{writer: placeholders.Trusted}
 	for _, key := range placeholders.In(text) {
 		if f := c.placeholder(key, seen); f.worseThan(worst) {
 			worst = f
@@ -84,8 +84,8 @@ func (c *identityCheck) text(text string, seen map[string]bool) finding {
 }
 
 // placeholder looks into one. seen has those that are being looked into.
-func (c *identityCheck) placeholder(key string, seen map[string]bool) finding {
-	f := finding{key: key, via: "{" + key + "}"}
+func (c *identityCheck) placeholder(key string, seen map[string]bool) suspicion {
+	f := suspicion{key: key, via: "{" + key + "}"}
 	if seen[key] {
 		f.writer = placeholders.Trusted // by itself it is nothing
 		return f

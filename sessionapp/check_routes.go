@@ -2,12 +2,15 @@ package sessionapp
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/internal/finding"
 )
 
 // wiring finds matchers and handlers of ours that no session handler runs
@@ -16,7 +19,8 @@ import (
 // configuration shows it, so it is told when that starts or is validated.
 type wiring struct {
 	server *caddyhttp.Server
-	log    *zap.Logger
+	name   string
+	find   func(finding.Finding)
 
 	hosts, paths []string // of the matchers around what is looked at
 	depth        int
@@ -34,10 +38,11 @@ type bare struct {
 
 // checkWiring warns about what can't work in the servers of an app, and about
 // what is open to forged headers.
-func checkWiring(app *caddyhttp.App, log *zap.Logger) {
-	for name, server := range app.Servers {
+func checkWiring(app *caddyhttp.App, find func(finding.Finding)) {
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		server := app.Servers[name]
 		w := &wiring{
-			server: server, log: log.With(zap.String("server", name)),
+			server: server, name: name, find: find,
 			told: map[string]bool{}, guarded: map[string]bool{},
 		}
 		w.routes(server.Routes, false)
@@ -46,8 +51,10 @@ func checkWiring(app *caddyhttp.App, log *zap.Logger) {
 		}
 		for _, b := range w.bare {
 			if w.guarded[b.site] {
-				w.log.Warn("a request reaches an application without session, although the site has it elsewhere: "+
-					"clients can send this application headers such as X-Session-User; write session into the site, or above it in the same route", b.fields...)
+				find(finding.Finding{
+					Problem: "a request reaches an application without session, although the site has it elsewhere",
+					Remedy:  "clients can send this application headers such as X-Session-User; write session into the site, or above it in the same route",
+					Where:   b.fields})
 			}
 		}
 	}
@@ -155,8 +162,10 @@ func (w *wiring) warn(what, kind string, module any) {
 	}
 	if !w.told[told] {
 		w.told[told] = true
-		w.log.Warn("no session handler runs before "+what+
-			": write session into the site, or above it in the same route; where Caddy sorts it before session, move it into a route after session", fields...)
+		w.find(finding.Finding{
+			Problem: "no session handler runs before " + what,
+			Remedy:  "write session into the site, or above it in the same route; where Caddy sorts it before session, move it into a route after session",
+			Where:   fields})
 	}
 }
 
@@ -170,7 +179,7 @@ func (w *wiring) site() string {
 }
 
 func (w *wiring) where() []zap.Field {
-	fields := []zap.Field{zap.String("site", w.site())}
+	fields := []zap.Field{zap.String("server", w.name), zap.String("site", w.site())}
 	if len(w.paths) > 0 {
 		fields = append(fields, zap.String("route", strings.Join(w.paths, " ")))
 	}

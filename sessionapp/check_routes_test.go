@@ -10,6 +10,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-session/caddy-session/internal/finding"
 )
 
 // stand is a module with an id, in place of one of the handler's package.
@@ -79,7 +81,7 @@ func TestWiring(t *testing.T) {
 		if tt.errors == nil {
 			server.Errors = nil
 		}
-		checkWiring(&caddyhttp.App{Servers: map[string]*caddyhttp.Server{"srv0": server}}, zap.New(core))
+		checkWiring(&caddyhttp.App{Servers: map[string]*caddyhttp.Server{"srv0": server}}, func(f finding.Finding) { f.Log(zap.New(core)) })
 		var said []string
 		for _, entry := range logs.All() {
 			said = append(said, entry.Message)

@@ -119,7 +119,9 @@ func (l *link) finish(client rueidis.Client, err error) bool {
 		client.Close()
 	case err == nil:
 		l.reach.worked()
-		inspect(l.ctx, client, l.cfg)
+		for _, f := range inspect(l.ctx, client, l.cfg) {
+			f.Log(l.cfg.logger)
+		}
 	}
 	return err == nil || closed
 }
