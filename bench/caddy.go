@@ -24,6 +24,7 @@ func (l *lab) startCaddy(ctx context.Context, members []*contender) error {
 	if err != nil {
 		return err
 	}
+	c.quiet = strings.HasPrefix(members[0].id, "quiet")
 	var env []string
 	if percent, ok := strings.CutPrefix(members[0].id, "gogc"); ok {
 		env = append(env, "GOGC="+percent)
@@ -42,6 +43,7 @@ func (l *lab) startCaddy(ctx context.Context, members []*contender) error {
 type caddyfile struct {
 	admin string   // where its API listens, or off
 	store string   // the setting store of sessions; empty for the default
+	quiet bool     // nothing of reverse_proxy is logged
 	sites []string // the directives of each
 }
 
@@ -49,7 +51,11 @@ type caddyfile struct {
 // listens on those in await.
 func (l *lab) runCaddy(ctx context.Context, name string, env []string, c caddyfile, ports, await []int) (*process, error) {
 	var config strings.Builder
-	fmt.Fprintf(&config, "{\n\tadmin %s\n\tpersist_config off\n\tauto_https off\n\tlog {\n\t\tlevel WARN\n\t}\n", c.admin)
+	fmt.Fprintf(&config, "{\n\tadmin %s\n\tpersist_config off\n\tauto_https off\n\tlog {\n\t\tlevel WARN\n", c.admin)
+	if c.quiet {
+		config.WriteString("\t\texclude http.handlers.reverse_proxy\n")
+	}
+	config.WriteString("\t}\n")
 	if c.store != "" {
 		fmt.Fprintf(&config, "\tsession {\n\t\tstore %s\n\t}\n", c.store)
 	}
@@ -70,8 +76,10 @@ func (l *lab) runCaddy(ctx context.Context, name string, env []string, c caddyfi
 func site(id, upstream string) string {
 	proxy := "\treverse_proxy " + upstream
 	switch id {
-	case "nocookie", "embedded", "redis", "near":
+	case "nocookie", "embedded", "quiet-embedded", "redis", "near":
 		return "\tsession\n" + proxy + "\n"
+	case "user":
+		return "\tsession {\n\t\trequest_headers user\n\t}\n" + proxy + "\n"
 	case "express-adapter":
 		return "\tsession {\n\t\trequest_headers id version data expires new_id\n\t}\n" + proxy + "\n"
 	case "headers":

@@ -44,6 +44,8 @@ var all = []contender{
 		note: "what it costs Caddy to proxy with four more headers in a request and two in the response"},
 	{id: "nocookie", name: "Caddy, session, no cookie", against: "bare"},
 	{id: "embedded", name: "Caddy, session, embedded store", against: "bare", login: "/login", proof: signedIn},
+	{id: "user", name: "Caddy, session, embedded store, `request_headers user`", against: "bare", login: "/login", proof: signedIn,
+		note: "the application gets the user's name alone"},
 	{id: "kept", name: "Caddy, session, embedded store, a kept cookie", against: "bare", login: "/login?cookie",
 		proof: signedIn + "cookie: appsid=0123456789abcdef0123456789abcdef\n"},
 	{id: "bare-redis", against: "", hidden: true, name: "Caddy, bare, beside redis"},
@@ -73,6 +75,8 @@ var tuning = []contender{
 	{id: "keepalive", name: "`keepalive_idle_conns_per_host 256`", against: "bare"},
 	{id: "compression", name: "`compression off` to the upstream", against: "bare",
 		note: "changes something only for clients that do not ask for compression themselves"},
+	{id: "quiet", name: "`log { exclude http.handlers.reverse_proxy }`", against: "bare"},
+	{id: "quiet-embedded", name: "the same, with sessions in the embedded store", against: "bare", login: "/login", proof: signedIn},
 	{id: "gogc200", name: "`GOGC=200`", against: "bare"},
 	{id: "gogc400", name: "`GOGC=400`", against: "bare"},
 }

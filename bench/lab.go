@@ -89,9 +89,10 @@ func (l *lab) start(ctx context.Context) error {
 		ids   []string
 		start func(context.Context, []*contender) error
 	}{
-		{[]string{"bare", "headers", "nocookie", "embedded", "kept", "keepalive", "compression"}, l.startCaddy},
+		{[]string{"bare", "headers", "nocookie", "embedded", "user", "kept", "keepalive", "compression"}, l.startCaddy},
 		{[]string{"bare-redis", "redis"}, l.startCaddy},
 		{[]string{"bare-near", "near"}, l.startCaddy},
+		{[]string{"quiet", "quiet-embedded"}, l.startCaddy},
 		{[]string{"gogc200"}, l.startCaddy},
 		{[]string{"gogc400"}, l.startCaddy},
 		{[]string{"nginx"}, l.startNginx},

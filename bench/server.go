@@ -35,7 +35,7 @@ func (l *lab) startServer(ctx context.Context, name, store string, ready bool, s
 	if ready {
 		await = ports
 	}
-	s.process, err = l.runCaddy(ctx, name, nil, caddyfile{s.admin, store, sites}, ports[1:], await)
+	s.process, err = l.runCaddy(ctx, name, nil, caddyfile{admin: s.admin, store: store, sites: sites}, ports[1:], await)
 	return s, err
 }
 

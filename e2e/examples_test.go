@@ -396,7 +396,12 @@ func serveFile(t *testing.T, text string, addrs ...string) *server {
 			s.addr = host + ":" + free
 		}
 	}
-	options := fmt.Sprintf("admin off\npersist_config off\nlog {\n\toutput file %s\n}\n", s.log.path)
+	options, output := "admin off\npersist_config off\n", fmt.Sprintf("log {\n\toutput file %s\n", s.log.path)
+	if log := "\tlog {\n"; strings.Contains(text, log) {
+		text = strings.Replace(text, log, output, 1)
+	} else {
+		options += output + "}\n"
+	}
 	if admin := regexp.MustCompile(`(?m)^\tadmin .*$`); admin.MatchString(text) {
 		text = admin.ReplaceAllLiteralString(text, options)
 	} else {

@@ -35,7 +35,7 @@ type fault struct {
 // could have shown: no write that was confirmed is lost, what has ended stays
 // so, versions only grow, and "can't tell" is never "no session".
 func TestHistory(t *testing.T) {
-	each := *historyDuration / 6
+	each := *historyDuration / 7
 	// apart is one server, which each Caddy reaches by a network of its own: store is
 	// the argument of a store there. The faults are those of the server.
 	apart := func(t *testing.T, addr string, store func(addr string) string, stale time.Duration, faults ...fault) {
@@ -80,7 +80,10 @@ func TestHistory(t *testing.T) {
 			fault{"freeze postgres", 2, func(random *rand.Rand) { server.Pause(t); nap(random, 600); server.Resume() }},
 			fault{"kill postgres", 2, func(random *rand.Rand) { server.Stop(t); nap(random, 300); server.Restart(t) }})
 	})
+	// What was decoded a moment ago and is used again must not show, and neither
+	// must it without.
 	t.Run("redis", func(t *testing.T) { single(t, "", 0) })
+	t.Run("redis, decoding each time", func(t *testing.T) { single(t, "decoded_cache off", 0) })
 	t.Run("near-cache", func(t *testing.T) { single(t, "near_cache {\nmax_age 1s\n}", time.Second) })
 	// Replication is asynchronous: only a planned failover loses nothing.
 	t.Run("sentinel", func(t *testing.T) {

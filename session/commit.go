@@ -339,7 +339,7 @@ func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Sessi
 	if err != nil {
 		return nil, fmt.Errorf("reloading session %s: %w", s.ID(), err)
 	}
-	current, v, err := openRecord(e.Value, s.token, Site{Scope: s.scope, Realm: s.realm}, m.policy, now)
+	current, v, err := m.open(e, s.token, Site{Scope: s.scope, Realm: s.realm}, now)
 	switch v {
 	case verdictLive, verdictExpired:
 		if current.epoch != s.epoch {

@@ -164,7 +164,7 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 		}
 		return nil, false, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
-	s, v, err := openRecord(e.Value, t, site, m.policy, now)
+	s, v, err := m.open(e, t, site, now)
 	switch v {
 	case verdictLive:
 		s.expires = now.Add(e.TTL)

@@ -34,7 +34,9 @@ type CachedEntry struct {
 	Expires time.Time
 
 	// session is what Value says, once somebody came with the secret for it:
-	// further ones need not derive the key, decrypt and parse again.
+	// further ones need not derive the key, decrypt and parse again. It is
+	// given out again to this secret, scope and realm only; all else that
+	// Session tells is either a function of these and Value, or the time.
 	session atomic.Pointer[Session]
 }
 
@@ -55,29 +57,62 @@ func (m *Manager) cached(site Site, t Token, now time.Time) *Session {
 	if c == nil {
 		return nil
 	}
-	if s := c.session.Load(); s != nil {
-		// The secret that has opened the record before need not be hashed again.
-		same := subtle.ConstantTimeCompare(t.secret[:], s.token.secret[:]) == 1 && site.Scope == s.scope && site.Realm == s.realm
-		if !same {
-			return nil
-		}
-		if ends := m.policy.deadline(&s.record); !ends.Equal(s.ends) { // of a handler with other settings
-			s = &Session{token: s.token, record: s.record, ends: ends, expires: s.expires, text: s.text}
-		}
-		if !now.Before(s.ends) {
-			return nil
-		}
-		return s
+	if c.session.Load() != nil {
+		return m.opened(c, site, t, now)
 	}
 	s, v, _ := openRecord(c.Value, t, site, m.policy, now)
 	if v != verdictLive {
 		return nil
 	}
-	s.expires = c.Expires
-	s.token.ID = strings.Clone(t.ID) // it is a part of a Cookie line, which may be long
-	if m.protocol.data != "" {
-		s.text = string(s.data)
+	return m.keep(c, s)
+}
+
+// opened returns the session that c was opened as if it is this token's, of this
+// site and live, else nil.
+func (m *Manager) opened(c *CachedEntry, site Site, t Token, now time.Time) *Session {
+	s := c.session.Load()
+	if s == nil {
+		return nil
 	}
-	c.session.Store(s)
+	// The secret that has opened the record before need not be hashed again.
+	same := subtle.ConstantTimeCompare(t.secret[:], s.token.secret[:]) == 1 && site.Scope == s.scope && site.Realm == s.realm
+	if !same {
+		return nil
+	}
+	if ends := m.policy.deadline(&s.record); !ends.Equal(s.ends) { // of a handler with other settings
+		s = &Session{token: s.token, record: s.record, ends: ends, expires: s.expires, text: s.text}
+	}
+	if !now.Before(s.ends) {
+		return nil
+	}
 	return s
+}
+
+// keep notes that c was opened as s, and returns it as the next ones get it.
+func (m *Manager) keep(c *CachedEntry, s *Session) *Session {
+	kept := *s
+	kept.expires = c.Expires
+	kept.token.ID = strings.Clone(s.token.ID) // it is a part of a Cookie line, which may be long
+	if m.protocol.data != "" {
+		kept.text = string(s.data)
+	}
+	c.session.Store(&kept)
+	return &kept
+}
+
+// open is openRecord for what the store has just returned. Nothing outdated comes
+// of entries in memory here: the store was asked, the entry has the bytes of its
+// answer, and what they mean depends on nothing else.
+func (m *Manager) open(e Entry, t Token, site Site, now time.Time) (*Session, verdict, error) {
+	if e.Cached != nil {
+		if s := m.opened(e.Cached, site, t, now); s != nil {
+			own := *s
+			return &own, verdictLive, nil
+		}
+	}
+	s, v, err := openRecord(e.Value, t, site, m.policy, now)
+	if v == verdictLive && e.Cached != nil {
+		m.keep(e.Cached, s)
+	}
+	return s, v, err
 }

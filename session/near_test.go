@@ -25,7 +25,7 @@ func (s nearStore) Get(ctx context.Context, id string) (session.Entry, error) {
 	r := s.Begin(id)
 	e, err := s.Store.Get(ctx, id)
 	if err == nil {
-		s.Fill(r, e)
+		e.Cached = s.Known(r, e)
 	}
 	return e, err
 }

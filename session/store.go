@@ -71,6 +71,10 @@ type Entry struct {
 	// leaves it unset.
 	SignedIn bool
 
+	// Cached is an entry in memory that has this very Value, if Get knows one:
+	// whoever has opened that need not open Value again. Puts ignore it.
+	Cached *CachedEntry
+
 	// Durable asks for what an update writes to survive a failover, since it
 	// replaces a secret. A store that is asked for more than it does by
 	// itself, and can't do it, returns ErrNotReplicated. Deletions are durable

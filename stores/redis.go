@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -76,6 +77,13 @@ type Redis struct {
 	// they have changed. Default: they are not.
 	NearCache *RedisNearCache `json:"near_cache,omitempty"`
 
+	// The most bytes of Caddy's memory that sessions may take which stay there,
+	// decrypted, for a minute after they were read. Redis is asked at every request
+	// all the same; what it sends unchanged is not decrypted again. A session counts
+	// 1 KiB and three times its record. -1 switches it off. With a near-cache, that
+	// has this use too. Default: 33554432 (32 MiB).
+	DecodedCache int64 `json:"decoded_cache,omitempty"`
+
 	options redisstore.Options // resolved
 	key     string
 }
@@ -143,6 +151,7 @@ func (Redis) CaddyModule() caddy.ModuleInfo {
 //		near_cache  [<size>] {
 //			max_age <duration>
 //		}
+//		decoded_cache <size>|off
 //		tls {
 //			ca          <file...>
 //			certificate <file> <key_file>
@@ -176,6 +185,7 @@ var redisBlock = settings.NewBlock("store redis { }", func(s *Redis, d *caddyfil
 			s.NearCache = new(RedisNearCache)
 			return s.NearCache.parse(d)
 		},
+		"decoded_cache": func() error { return s.parseDecodedCache(d) },
 		"tls": func() error {
 			s.TLS = new(RedisTLS)
 			return s.TLS.parse(d)
@@ -216,6 +226,23 @@ func (s *Redis) parseWait(d *caddyfile.Dispenser) error {
 		return d.Errf("wait %s %q: write a duration such as 100ms", replicas, within)
 	}
 	s.Wait = &RedisWait{Replicas: n, Timeout: caddy.Duration(duration)}
+	return nil
+}
+
+func (s *Redis) parseDecodedCache(d *caddyfile.Dispenser) error {
+	var word string
+	if !d.AllArgs(&word) {
+		return d.Err("decoded_cache takes a size such as 32MiB, or off")
+	}
+	if word == "off" {
+		s.DecodedCache = -1
+		return nil
+	}
+	size, err := parseSize(word)
+	if err != nil {
+		return d.Errf("decoded_cache %q: write a size such as 32MiB, or off", word)
+	}
+	s.DecodedCache = size
 	return nil
 }
 
@@ -261,18 +288,17 @@ func (s *Redis) Provision(caddy.Context) error {
 		o.TLS = config
 	}
 	// A renewed certificate or password is another store.
-	identity, err := json.Marshal([]any{o.Addresses, o.Sentinel, o.Username, o.Password, o.DB, s.TLS, o.KeyPrefix, o.Timeout, o.Wait, o.ClientName, s.NearCache})
+	identity, err := json.Marshal([]any{o.Addresses, o.Sentinel, o.Username, o.Password, o.DB, s.TLS, o.KeyPrefix, o.Timeout, o.Wait, o.ClientName, s.NearCache, s.DecodedCache})
 	if err != nil {
 		return err
 	}
 	material.Write(identity)
 	s.key = "redis " + hex.EncodeToString(material.Sum(nil))
 	s.options = o
-	if err := s.NearCache.validate(); err != nil {
+	if err := s.checkCaches(); err != nil {
 		return err
 	}
-	_, err = redisstore.New(o) // makes no connection
-	return err
+	return o.Validate()
 }
 
 // resolve returns the options without TLS, every text as replace has it.
@@ -280,6 +306,7 @@ func (s *Redis) resolve(replace func(name, text string) (string, error)) (rediss
 	o := redisstore.Options{
 		Addresses: slices.Clone(s.Addresses), DB: s.DB, Timeout: time.Duration(s.Timeout),
 		Username: s.Username, Password: s.Password, KeyPrefix: s.KeyPrefix, ClientName: s.ClientName,
+		DecodedCache: s.DecodedCache,
 	}
 	texts := map[string]*string{
 		"username": &o.Username, "password": &o.Password, "key_prefix": &o.KeyPrefix, "client_name": &o.ClientName,
@@ -309,8 +336,8 @@ func (s *Redis) resolve(replace func(name, text string) (string, error)) (rediss
 // check reports mistakes that show without resolving placeholders or reading
 // files, so that the Caddyfile's error can say where.
 func (s *Redis) check() error {
-	if err := s.NearCache.validate(); err != nil {
-		return fmt.Errorf("near_cache: %w", err)
+	if err := s.checkCaches(); err != nil {
+		return err
 	}
 	dynamic := false
 	o, _ := s.resolve(func(_, text string) (string, error) {
@@ -323,8 +350,17 @@ func (s *Redis) check() error {
 	if s.TLS != nil {
 		o.TLS = new(tls.Config)
 	}
-	_, err := redisstore.New(o)
-	return err
+	return o.Validate()
+}
+
+func (s *Redis) checkCaches() error {
+	if s.NearCache != nil && s.DecodedCache != 0 {
+		return errors.New("near_cache and decoded_cache: the near-cache keeps decoded sessions, too; leave out decoded_cache")
+	}
+	if err := s.NearCache.validate(); err != nil {
+		return fmt.Errorf("near_cache: %w", err)
+	}
+	return nil
 }
 
 func (t *RedisTLS) config(read func(pem []byte)) (*tls.Config, error) {

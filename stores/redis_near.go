@@ -1,6 +1,7 @@
 package stores
 
 import (
+	"errors"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -40,16 +41,25 @@ func (c *RedisNearCache) validate() error {
 
 func (c *RedisNearCache) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
-		size, err := humanize.ParseBytes(d.Val())
-		if err != nil || size == 0 || size > 1<<40 {
+		size, err := parseSize(d.Val())
+		if err != nil {
 			return d.Errf("near_cache %q: write a size such as 64MiB", d.Val())
 		}
-		c.Size = int64(size)
+		c.Size = size
 	}
 	if d.NextArg() {
 		return d.Err("near_cache takes one size; max_age goes into its block")
 	}
 	return nearBlock.Parse(c, d)
+}
+
+// parseSize reads a size of memory in bytes, above zero.
+func parseSize(text string) (int64, error) {
+	size, err := humanize.ParseBytes(text)
+	if err != nil || size == 0 || size > 1<<40 {
+		return 0, errors.New("no size")
+	}
+	return int64(size), nil
 }
 
 var nearBlock = settings.NewBlock("near_cache { } in store redis", func(c *RedisNearCache, d *caddyfile.Dispenser) settings.Words {

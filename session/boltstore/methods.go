@@ -47,7 +47,7 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	}
 	e := session.Entry{Version: version, Value: value, TTL: ttl}
 	if version != 0 {
-		f.cache.Fill(reading, e)
+		e.Cached = f.cache.Known(reading, e)
 	}
 	return e, nil
 }

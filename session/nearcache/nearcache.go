@@ -33,11 +33,20 @@
 // nothing and keeps nothing. Enable begins with an empty cache and new
 // generations everywhere, so a read from before it keeps nothing either.
 //
+// # For those that ask the store every time
+//
+// Known returns the entry that has the very bytes which the read has found. What a
+// process has made of these bytes it may use again, whatever was announced or not:
+// it was the store that has just sent them. For that alone nobody has to listen to
+// announcements. An entry that is behind the store is met by nobody, and replaced
+// by the next read.
+//
 // An entry's age is counted from the time that its read was sent, so that
 // whatever else goes wrong, nothing is returned that is older than the maximum.
 package nearcache
 
 import (
+	"bytes"
 	"hash/maphash"
 	"math/rand/v2"
 	"strings"
@@ -66,7 +75,8 @@ const (
 )
 
 // Cache holds entries by session id. It is off until Enable. All methods are
-// safe for concurrent use. Make one with New.
+// safe for concurrent use. Make one with New. With a nil Cache, Begin, Known,
+// Invalidate and Close do nothing, and nothing is kept.
 type Cache struct {
 	maxAge  time.Duration
 	size    uint64
@@ -114,22 +124,25 @@ func (c *Cache) Get(id string, now time.Time) *session.CachedEntry {
 		c.bypassed.Add(1)
 		return nil
 	}
-	var e *entry
-	var ok bool
-	// To note each use costs more than to find the entry, and what is used
-	// often is noted often enough.
-	if rand.Uint32()%noteEvery == 0 {
-		e, ok = c.entries.GetIfPresent(id)
-	} else {
-		found, there := c.entries.GetEntryQuietly(id)
-		e, ok = found.Value, there
-	}
-	if !ok || !now.Before(e.until) || !now.Before(e.Expires) {
+	e := c.lookUp(id)
+	if e == nil || !now.Before(e.until) || !now.Before(e.Expires) {
 		c.misses.Add(1)
 		return nil
 	}
 	c.hits.Add(1)
 	return &e.CachedEntry
+}
+
+// lookUp returns what is there under an id, or nil.
+func (c *Cache) lookUp(id string) *entry {
+	// To note each use costs more than to find the entry, and what is used
+	// often is noted often enough.
+	if rand.Uint32()%noteEvery == 0 {
+		e, _ := c.entries.GetIfPresent(id)
+		return e
+	}
+	e, _ := c.entries.GetEntryQuietly(id)
+	return e.Value
 }
 
 // Reading is a read of the store that is under way. The zero Reading keeps
@@ -143,7 +156,7 @@ type Reading struct {
 
 // Begin has to be called before the read of an id is sent.
 func (c *Cache) Begin(id string) Reading {
-	if !c.on.Load() {
+	if c == nil || !c.on.Load() {
 		return Reading{}
 	}
 	s := c.shard(id)
@@ -152,11 +165,24 @@ func (c *Cache) Begin(id string) Reading {
 	return Reading{id: id, shard: s, generation: s.generation, sent: time.Now()}
 }
 
-// Fill keeps what a read has found, unless that may be outdated. The value is
-// copied.
-func (c *Cache) Fill(r Reading, found session.Entry) {
+// Known returns the entry in memory that has the very value that a read has found.
+// One that is there stays as it is, and as old; else it is that of Fill.
+func (c *Cache) Known(r Reading, found session.Entry) *session.CachedEntry {
+	if r.shard == nil {
+		return nil
+	}
+	e := c.lookUp(r.id)
+	if e != nil && r.sent.Before(e.until) && r.sent.Before(e.Expires) && bytes.Equal(e.Value, found.Value) {
+		return &e.CachedEntry
+	}
+	return c.Fill(r, found)
+}
+
+// Fill keeps what a read has found, unless that may be outdated, and returns it if
+// it is kept. The value is copied.
+func (c *Cache) Fill(r Reading, found session.Entry) *session.CachedEntry {
 	if r.shard == nil || weight(len(found.Value)) > c.size/largest {
-		return
+		return nil
 	}
 	e := &entry{version: found.Version, until: r.sent.Add(c.maxAge)}
 	e.Value = append(make([]byte, 0, len(found.Value)), found.Value...)
@@ -167,18 +193,22 @@ func (c *Cache) Fill(r Reading, found session.Entry) {
 	if !c.on.Load() || r.shard.generation != r.generation {
 		// What is there may be older than what was found.
 		c.entries.Invalidate(r.id)
-		return
+		return nil
 	}
 	// Of two reads the one that was sent first may come back last.
 	if was, ok := c.entries.GetIfPresent(r.id); ok && was.version > e.version {
-		return
+		return nil
 	}
 	// The id is a part of a Cookie line, which may be long.
 	c.entries.Set(strings.Clone(r.id), e)
+	return &e.CachedEntry
 }
 
 // Invalidate says that the session may have changed.
 func (c *Cache) Invalidate(id string) {
+	if c == nil {
+		return
+	}
 	s := c.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,6 +245,9 @@ func (c *Cache) Enable() {
 
 // Close ends what the cache has started and empties it.
 func (c *Cache) Close() {
+	if c == nil {
+		return
+	}
 	c.Disable()
 	c.entries.StopAllGoroutines()
 }

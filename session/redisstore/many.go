@@ -65,6 +65,13 @@ func (s *Store) ranges(ctx context.Context, client rueidis.Client, filed []*sess
 // Options.Timeout. With Options.Wait it then waits for the replicas once, also
 // if there are no ids: an attempt before may have deleted them.
 func (s *Store) DeleteMany(ctx context.Context, key string, ids []string) error {
+	forget := func() {
+		for _, id := range ids {
+			s.cache.Invalidate(id)
+		}
+	}
+	forget()
+	defer forget()
 	confirm, err := s.confirmation(ctx)
 	if err != nil {
 		return fmt.Errorf("deleting %d sessions from redis %s: %w", len(ids), s.addr, err)

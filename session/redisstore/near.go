@@ -73,7 +73,6 @@ func (o NearOptions) resolve() (NearOptions, error) {
 // Get always asks the server. It is the only method that fills the cache.
 type NearStore struct {
 	*Store
-	cache   *nearcache.Cache
 	tracker *tracker
 }
 
@@ -83,12 +82,13 @@ func NewNear(opts Options, near NearOptions) (*NearStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the redis store: %w", err)
 	}
+	opts.DecodedCache = -1 // there is one cache for both
 	s, err := New(opts)
 	if err != nil {
 		return nil, err
 	}
-	cache := nearcache.New(near.Size, near.MaxAge)
-	return &NearStore{s, cache, newTracker(s.link.get, s.prefix, cache, opts.Logger)}, nil
+	s.cache = nearcache.New(near.Size, near.MaxAge)
+	return &NearStore{s, newTracker(s.link.get, s.prefix, s.cache, opts.Logger)}, nil
 }
 
 // Cached implements session.NearCache.
@@ -99,48 +99,7 @@ func (s *NearStore) Cached(id string, now time.Time) *session.CachedEntry {
 // Get implements session.Store.
 func (s *NearStore) Get(ctx context.Context, id string) (session.Entry, error) {
 	s.tracker.start()
-	reading := s.cache.Begin(id)
-	e, err := s.Store.Get(ctx, id)
-	switch {
-	case err == nil && e.Version != 0:
-		s.cache.Fill(reading, e)
-	case err == nil, errors.Is(err, session.ErrNotFound):
-		s.cache.Invalidate(id) // before the server says so
-	}
-	return e, err
-}
-
-// Put implements session.Store.
-func (s *NearStore) Put(ctx context.Context, id string, expect uint64, e session.Entry) error {
-	s.cache.Invalidate(id)
-	defer s.cache.Invalidate(id)
-	return s.Store.Put(ctx, id, expect, e)
-}
-
-// Touch implements session.Store.
-func (s *NearStore) Touch(ctx context.Context, id string, expect uint64, ttl time.Duration) error {
-	s.cache.Invalidate(id)
-	defer s.cache.Invalidate(id)
-	return s.Store.Touch(ctx, id, expect, ttl)
-}
-
-// Delete implements session.Store.
-func (s *NearStore) Delete(ctx context.Context, id string, expect uint64) error {
-	s.cache.Invalidate(id)
-	defer s.cache.Invalidate(id)
-	return s.Store.Delete(ctx, id, expect)
-}
-
-// DeleteMany implements session.Store.
-func (s *NearStore) DeleteMany(ctx context.Context, key string, ids []string) error {
-	invalidate := func() {
-		for _, id := range ids {
-			s.cache.Invalidate(id)
-		}
-	}
-	invalidate()
-	defer invalidate()
-	return s.Store.DeleteMany(ctx, key, ids)
+	return s.Store.Get(ctx, id)
 }
 
 // NearCacheStats tells how the cache is doing.
@@ -151,7 +110,7 @@ func (s *NearStore) Close() error {
 	s.tracker.stop() // it may be connecting, which the store's own Close cuts short
 	err := s.Store.Close()
 	s.tracker.wait()
-	s.cache.Close()
+	s.cache.Disable() // the tracker may have switched it on once more
 	return err
 }
 

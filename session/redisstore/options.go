@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-session/caddy-session/session/nearcache"
 )
 
 // What Options leave empty.
@@ -17,7 +19,13 @@ const (
 	DefaultKeyPrefix  = "session:"
 	DefaultTimeout    = 250 * time.Millisecond
 	DefaultClientName = "caddy-session"
+
+	DefaultDecodedCache = 32 << 20
+	minDecodedCache     = 1 << 20
 )
+
+// decodedAge is how long a decoded session stays in memory.
+const decodedAge = time.Minute
 
 // Options say where the server is and how to talk to it. The zero value is a
 // server on localhost without a password.
@@ -67,6 +75,13 @@ type Options struct {
 	// ClientName shows up in CLIENT LIST; empty means DefaultClientName.
 	ClientName string
 
+	// DecodedCache is the most bytes that sessions may take which stay in memory,
+	// decrypted, for a minute after they were read: 0 means DefaultDecodedCache,
+	// less than 0 that none stay. Each counts 1 KiB and three times its record. The
+	// server is asked every time; what it sends unchanged need not be decrypted
+	// again. A NearStore has its near-cache for that.
+	DecodedCache int64
+
 	// Logger gets a line when the server goes down or comes back and when it
 	// is not fit for sessions. It may be nil.
 	Logger *zap.Logger
@@ -92,7 +107,18 @@ type config struct {
 	timeout    time.Duration
 	wait       Wait
 	clientName string
+	decoded    int64 // bytes, 0 for none
 	logger     *zap.Logger
+}
+
+// cache returns the cache of decoded sessions, nil if there is none.
+func (c config) cache() *nearcache.Cache {
+	if c.decoded == 0 {
+		return nil
+	}
+	cache := nearcache.New(c.decoded, decodedAge)
+	cache.Enable()
+	return cache
 }
 
 // String is the addresses without credentials, for messages.
@@ -105,6 +131,14 @@ func (c config) String() string {
 		return c.sentinel.Master + " of sentinel " + s
 	}
 	return s
+}
+
+// Validate reports options that can't work, as New does.
+func (o Options) Validate() error {
+	if _, err := o.resolve(); err != nil {
+		return fmt.Errorf("configuring the redis store: %w", err)
+	}
+	return nil
 }
 
 func (o Options) resolve() (config, error) {
@@ -166,6 +200,14 @@ func (o Options) resolve() (config, error) {
 		if r <= ' ' || r > '~' {
 			return config{}, errors.New("the client name has characters other than printable ASCII, or a space")
 		}
+	}
+	switch {
+	case o.DecodedCache == 0:
+		c.decoded = DefaultDecodedCache
+	case o.DecodedCache >= minDecodedCache:
+		c.decoded = o.DecodedCache
+	case o.DecodedCache > 0:
+		return config{}, fmt.Errorf("the cache of decoded sessions has %d bytes: it needs %d (1MiB) or more", o.DecodedCache, minDecodedCache)
 	}
 	if c.logger == nil {
 		c.logger = zap.NewNop()

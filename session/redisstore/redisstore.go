@@ -41,6 +41,7 @@ import (
 	"time"
 
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/nearcache"
 	"github.com/redis/rueidis"
 )
 
@@ -69,6 +70,7 @@ type Store struct {
 	wait    Wait
 	addr    string // for messages, without credentials
 	link    *link
+	cache   *nearcache.Cache // nil: nothing is kept
 }
 
 // New returns a store that connects when it is first used, or told to. It fails
@@ -84,6 +86,7 @@ func New(opts Options) (*Store, error) {
 		wait:    cfg.wait,
 		addr:    cfg.String(),
 		link:    newLink(cfg),
+		cache:   cfg.cache(),
 	}, nil
 }
 
@@ -100,6 +103,7 @@ func (s *Store) Connect() {
 // Get implements session.Store. It is one round trip. A key that holds no
 // string is an entry of version 0 without a value.
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
+	reading := s.cache.Begin(id)
 	client, ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return session.Entry{}, fmt.Errorf("reading session %s from redis %s: %w", id, s.addr, err)
@@ -112,11 +116,17 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	}
 	switch {
 	case errors.Is(err, session.ErrNotFound):
+		s.cache.Invalidate(id) // before the server says so
 		s.link.learn(&s.link.reads, nil)
 		return session.Entry{}, session.ErrNotFound
 	case s.done(&s.link.reads, err) != nil:
 		return session.Entry{}, fmt.Errorf("reading session %s from redis %s: %w", id, s.addr, publicError(err))
 	}
+	if e.Version == 0 {
+		s.cache.Invalidate(id)
+		return e, nil
+	}
+	e.Cached = s.cache.Known(reading, e)
 	return e, nil
 }
 
@@ -158,6 +168,8 @@ func (s *Store) get(ctx context.Context, client rueidis.Client, key string) (ses
 func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Entry) error {
 	const doing = "writing session %s to redis %s: %w"
 	const indexing = "indexing session %s in redis %s: %w"
+	s.cache.Invalidate(id)
+	defer s.cache.Invalidate(id)
 	client, ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return fmt.Errorf(doing, id, s.addr, err)
@@ -203,6 +215,8 @@ func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Ent
 // Touch implements session.Store.
 func (s *Store) Touch(ctx context.Context, id string, expect uint64, ttl time.Duration) error {
 	const doing = "touching session %s in redis %s: %w"
+	s.cache.Invalidate(id)
+	defer s.cache.Invalidate(id)
 	client, ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return fmt.Errorf(doing, id, s.addr, err)
@@ -216,6 +230,8 @@ func (s *Store) Touch(ctx context.Context, id string, expect uint64, ttl time.Du
 // Delete implements session.Store.
 func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
 	const doing = "deleting session %s from redis %s: %w"
+	s.cache.Invalidate(id)
+	defer s.cache.Invalidate(id)
 	client, ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return fmt.Errorf(doing, id, s.addr, err)
@@ -249,6 +265,7 @@ func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
 // after it fail.
 func (s *Store) Close() error {
 	s.link.close()
+	s.cache.Close()
 	return nil
 }
 

@@ -179,6 +179,9 @@ func (t *env) holds(id string, e session.Entry) {
 	if got.TTL > e.TTL || got.TTL < e.TTL-e.TTL/4 {
 		t.Fatalf("got TTL %v, want a little under %v", got.TTL, e.TTL)
 	}
+	if got.Cached != nil && !bytes.Equal(got.Cached.Value, e.Value) {
+		t.Fatal("the entry in memory has not the value that Get returns")
+	}
 	if got.IndexKey != "" {
 		t.Fatalf("Get filled in IndexKey %q", got.IndexKey)
 	}
