@@ -1,3 +1,5 @@
+//go:build unix
+
 package pgstore
 
 // Sweep removes a slice of what has expired, and reports whether there is more.

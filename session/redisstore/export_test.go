@@ -1,3 +1,5 @@
+//go:build unix
+
 package redisstore
 
 // AwaitInspection waits until the servers were inspected, once a call has
