@@ -22,17 +22,18 @@ func (k *Keeper) StripPath(hostport, path string) string {
 		return path
 	}
 	var left strings.Builder
-	from := 0
-	for i := 0; i < len(path); {
-		c, size := escapedByte(path, i)
-		if c != ';' {
-			i += size
+	from, all := 0, decodePath(path)
+	for i := 0; i < len(all); {
+		if all[i].c != ';' {
+			i++
 			continue
 		}
-		name, assigned, end := pathParameter(path, i+size)
+		name, assigned, end := pathParameter(all, i+1)
 		if assigned && (k.Manages(name) || k.wasHTTPOnly(hostport, name)) {
-			left.WriteString(path[from:i])
-			from = end
+			left.WriteString(path[from:all[i].at])
+			if from = len(path); end < len(all) {
+				from = all[end].at
+			}
 		}
 		i = end
 	}
@@ -45,11 +46,10 @@ func (k *Keeper) StripPath(hostport, path string) string {
 
 // pathParameter returns the name of the parameter that begins at i, behind its
 // ";", whether a value is assigned to it, and where it ends.
-func pathParameter(path string, i int) (name string, assigned bool, end int) {
+func pathParameter(path []pathByte, i int) (name string, assigned bool, end int) {
 	var b []byte
-	for i < len(path) {
-		c, size := escapedByte(path, i)
-		switch {
+	for ; i < len(path); i++ {
+		switch c := path[i].c; {
 		case c == ';', c == '/':
 			return string(b), assigned, i
 		case c == '=':
@@ -57,25 +57,33 @@ func pathParameter(path string, i int) (name string, assigned bool, end int) {
 		case !assigned:
 			b = append(b, c)
 		}
-		i += size
 	}
 	return string(b), assigned, i
 }
 
-// escapedByte returns the byte that is at i once all escapes are decoded, and how
-// many bytes spell it.
-func escapedByte(s string, i int) (c byte, size int) {
-	if s[i] != '%' {
-		return s[i], 1
-	}
-	end := i + len("%")
-	for strings.HasPrefix(s[end:], "25") {
-		end += len("25")
-	}
-	if end+2 <= len(s) {
-		if decoded := percent.Decode("%" + s[end:end+2]); len(decoded) == 1 {
-			return decoded[0], end + 2 - i
+// pathByte is a byte of a path once all escapes are decoded.
+type pathByte struct {
+	c  byte
+	at int // where its spelling begins
+}
+
+// decodePath decodes the escapes of a path until there are none, those of which the
+// "%" or a digit is an escape, too. From right to left that takes one pass.
+func decodePath(path string) []pathByte {
+	all := make([]pathByte, len(path))
+	top := len(path)
+	for at := len(path) - 1; at >= 0; at-- {
+		c := path[at]
+		for c == '%' && top+2 <= len(all) {
+			decoded := percent.Decode([]byte{'%', all[top].c, all[top+1].c})
+			if len(decoded) != 1 {
+				break
+			}
+			c = decoded[0]
+			top += 2
 		}
+		top--
+		all[top] = pathByte{c, at}
 	}
-	return '%', 1
+	return all[top:]
 }

@@ -26,6 +26,9 @@ func TestStripPath(t *testing.T) {
 		{named, "/a%3Bjsessionid%3dX", "/a"},
 		{named, "/a%253bjsessionid%25253DX%2fb", "/a%2fb"},
 		{named, "/a;%256Asessionid=X", "/a"},
+		{named, "/a%25%33bjsessionid=X", "/a"}, // the digits of an escape are escaped
+		{named, "/a%25%32%35%33%42jsessionid=X/b", "/a/b"},
+		{named, "/a;%25%36%61sessionid%%33d=X/b", "/a/b"},
 		{named, "/a; jsessionid =X", "/a"},
 		{named, "/a;%09jsessionid%00=X", "/a"},
 		{named, "/a;jsessionid,b=X", "/a"},
@@ -78,7 +81,7 @@ func TestStripPathOfHTTPOnly(t *testing.T) {
 
 // However a server decodes what is left, it finds no id.
 func FuzzStripPath(f *testing.F) {
-	for _, seed := range []string{"/a;jsessionid=X/b", "/%253Bjsessionid%25253D", ";%6a;=;/;jsessionid=", "/%25%;%25jsessionid=1"} {
+	for _, seed := range []string{"/a;jsessionid=X/b", "/%253Bjsessionid%25253D", ";%6a;=;/;jsessionid=", "/%25%;%25jsessionid=1", "/%25%33bjsessionid=1"} {
 		f.Add(seed)
 	}
 	k, err := cookiejar.Rules{Keep: []string{"JSESSIONID"}}.Compile(nil, nil)
