@@ -74,7 +74,7 @@ build() {
 # up_to_date reports whether ./caddy is newer than everything it is made of.
 up_to_date() {
 	[[ -x $root/caddy ]] || return
-	[[ -z $(find "$root" \( -name .git -o -name .data -o -path "$root/bench" \) -prune -o \
+	[[ -z $(find "$root" \( -name .git -o -name .data -o -path "$root/bench" -o -path "$root/examples" \) -prune -o \
 		\( -name '*.go' ! -name '*_test.go' -o -name go.mod \) -newer "$root/caddy" -print) ]]
 }
 

@@ -5,6 +5,14 @@ import "context"
 // What a [Store] may offer besides, as [NearCache] is. Ask with [As], which looks
 // through wrappers.
 
+// Opener is a [Store] that has something to open. Open is called whenever a
+// configuration with the store starts, and its error keeps that from starting. A
+// store on a network begins to connect and returns nil: its server need not be up
+// then. Requests may come a moment earlier; until it is open the store may fail them.
+type Opener interface {
+	Open(ctx context.Context) error
+}
+
 // Notifier is a [Store] of several nodes that can tell the others when a session
 // ends or is renewed. It may lose messages: who listens has to look for itself now
 // and then.

@@ -60,15 +60,14 @@ type App struct {
 
 // StoreModule is what modules in the namespace session.stores implement. Equal
 // configurations share one store, so a store survives a change of everything
-// else in the config.
+// else in the config. The folder examples/store of the repository has a whole one.
 type StoreModule interface {
 	// StoreKey identifies the configuration after Provision.
 	StoreKey() string
 
 	// NewStore returns a new store. It must not wait for anything, nor touch
-	// anything: configurations are also made to be validated. A store with a
-	// method Open(context.Context) error is opened when its configuration
-	// starts.
+	// anything: configurations are also made to be validated. A [session.Opener] is
+	// opened when its configuration starts.
 	NewStore(*zap.Logger) (session.Store, error)
 }
 
@@ -126,7 +125,7 @@ var globalBlock = settings.NewBlock("the global option session { }", func(a *App
 			}
 			name := d.Val()
 			if !slices.Contains(names, name) {
-				return d.Err(settings.Unknown("store", name, names))
+				return d.Err(settings.Unknown("store", name, names) + "; others are built into Caddy, or written, as " + ownStores + " says")
 			}
 			module, err := caddyfile.UnmarshalModule(d, "session.stores."+name)
 			if err != nil {
@@ -174,6 +173,9 @@ func listenerTLS(l *api.Listener) *api.TLS {
 	return l.TLS
 }
 
+// ownStores is where to read about stores that are not here.
+const ownStores = "https://github.com/caddy-session/caddy-session/blob/main/docs/stores.md"
+
 // pool has the open stores of this process by their keys. Old and new
 // configurations overlap during a reload.
 var pool = caddy.NewUsagePool()
@@ -204,7 +206,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	mod, err := ctx.LoadModule(a, "StoreRaw")
 	if err != nil {
-		return fmt.Errorf("loading store: %w", err)
+		return fmt.Errorf("loading store (those that are not here: %s): %w", ownStores, err)
 	}
 	module := mod.(StoreModule)
 	key := module.StoreKey()
@@ -287,10 +289,7 @@ func (a *App) Start() error {
 			return err
 		}
 	}
-	if connector, ok := session.As[interface{ Connect() }](a.store.Store); ok {
-		connector.Connect()
-	}
-	if opener, ok := session.As[interface{ Open(context.Context) error }](a.store.Store); ok {
+	if opener, ok := session.As[session.Opener](a.store.Store); ok {
 		return opener.Open(context.Background())
 	}
 	return nil

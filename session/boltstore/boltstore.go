@@ -99,8 +99,8 @@ func New(opts Options) *Store {
 	return &Store{opts: opts, log: log}
 }
 
-// Open opens the file, as the first call of any other method does. It fails if
-// another process has it open, after about a second.
+// Open implements session.Opener. It opens the file, as the first call of any other
+// method does. It fails if another process has it open, after about a second.
 //
 // A file that is damaged is renamed to FILE.damaged-TIME, which is logged as an
 // error, and a new one is started.

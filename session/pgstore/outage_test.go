@@ -173,7 +173,7 @@ func TestNotThere(t *testing.T) {
 		{strings.Replace(server.URL("postgres", pgtest.Password), "disable", "require", 1), "TLS"},
 	} {
 		s, logs := watched(t, pgstore.Options{URL: tt.url, Table: table, Timeout: time.Second})
-		s.Connect()
+		s.Open(t.Context())
 		eventually(t, "the log says so", func() bool { return logs.FilterMessage("postgres is down").Len() == 1 })
 		line := logs.All()[0]
 		if text, _ := line.ContextMap()["error"].(string); !strings.Contains(text, tt.want) || strings.Contains(text, pgtest.Password) || strings.Contains(text, "wrong") {

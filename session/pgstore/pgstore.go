@@ -47,14 +47,16 @@ func New(opts Options) (*Store, error) {
 	return &Store{timeout: cfg.timeout, addr: cfg.addr, table: cfg.table, sql: statementsFor(cfg.table), link: newLink(cfg)}, nil
 }
 
-// Connect begins to connect, so that the log tells of trouble, such as a wrong
-// password, before anybody needs a session. It neither waits nor fails.
-func (s *Store) Connect() {
+// Open implements session.Opener. It begins to connect, so that the log tells of
+// trouble, such as a wrong password, before anybody needs a session. It neither waits
+// nor fails.
+func (s *Store) Open(context.Context) error {
 	go func() {
 		if call, err := s.begin(context.Background()); err == nil {
 			call.end()
 		}
 	}()
+	return nil
 }
 
 // Get implements session.Store. It is one round trip.

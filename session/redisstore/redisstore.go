@@ -90,14 +90,16 @@ func New(opts Options) (*Store, error) {
 	}, nil
 }
 
-// Connect begins to connect, so that the log tells of trouble, such as a wrong
-// password, before anybody needs a session. It neither waits nor fails.
-func (s *Store) Connect() {
+// Open implements session.Opener. It begins to connect, so that the log tells of
+// trouble, such as a wrong password, before anybody needs a session. It neither waits
+// nor fails.
+func (s *Store) Open(context.Context) error {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 		defer cancel()
 		_, _ = s.link.get(ctx) // it logs what fails
 	}()
+	return nil
 }
 
 // Get implements session.Store. It is one round trip. A key that holds no
