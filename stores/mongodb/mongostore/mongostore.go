@@ -37,8 +37,9 @@ import (
 // twice the server does once.
 //
 // Deletions, and what is put with Durable, are answered when a majority of the servers
-// has them. A deletion of what is gone waits for the one before, since a server waits
-// with all that it has done.
+// has them. A deletion of what is gone should wait for the one before, since a server
+// is said to wait for the last operation that it has logged (MongoDB's manual, "Write
+// Concern"); no test here shows it, since FerretDB has no replicas.
 //
 // An error names the server and the id, never a value or a password. When the time is
 // up it matches context.DeadlineExceeded.
