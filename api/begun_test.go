@@ -12,8 +12,9 @@ import (
 // With ?begun, what is asked for comes after the head of the response, or not at all.
 func TestBegun(t *testing.T) {
 	server, c := testCapability(t, `{"a":1}`)
+	url := server.Header(c)[0] + "?begun"
 	ask := func(ctx context.Context) int {
-		r := httptest.NewRequestWithContext(ctx, "PATCH", server.Header(c)[0]+"?begun", strings.NewReader(`{"a":2}`))
+		r := httptest.NewRequestWithContext(ctx, "PATCH", url, strings.NewReader(`{"a":2}`))
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
 		server.ServeHTTP(w, r)
