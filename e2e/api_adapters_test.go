@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -47,7 +48,8 @@ func TestAPIExpress(t *testing.T) {
 			count := 0
 			for _, transports := range []string{"websocket", "polling", "polling,websocket"} {
 				count += 2
-				cmd := exec.Command(program(t, "node"), "testdata/express/socket.js", v.origin, express+"/socket.io", v.cookies(), transports, "count")
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
+				cmd := exec.CommandContext(ctx, program(t, "node"), "testdata/express/socket.js", v.origin, express+"/socket.io", v.cookies(), transports, "count")
 				output, err := cmd.StdoutPipe()
 				if err != nil {
 					t.Fatal(err)
@@ -60,8 +62,11 @@ func TestAPIExpress(t *testing.T) {
 				for len(got) < 2 && lines.Scan() {
 					got = append(got, lines.Text())
 				}
-				cmd.Process.Kill()
+				cancel()
 				cmd.Wait()
+				if len(got) != 2 {
+					t.Fatalf("%s: only %q", transports, got)
+				}
 				if kept := v.who(express + "/who").Kept["count"]; kept != float64(count) || !strings.HasSuffix(got[0], `"undefined"]`) {
 					t.Errorf("%s: %v, kept %v, want %d", transports, got, kept, count)
 				}

@@ -18,8 +18,8 @@ socket.on('hello', (...words) => {
   if (!count) return
   const go = () => socket.emit('count', (first) => socket.emit('count', (second) => console.log(JSON.stringify([first, second]))))
   // With two transports, once the second one is in use.
-  if (transports.includes(',')) socket.io.engine.on('upgrade', go)
-  else go()
+  if (!transports.includes(',') || socket.io.engine.transport.name === 'websocket') go()
+  else socket.io.engine.on('upgrade', go)
 })
 socket.on('disconnect', (reason) => {
   console.log(JSON.stringify([reason]))
