@@ -574,3 +574,18 @@ func TestAPILockIsLost(t *testing.T) {
 		t.Errorf("the session has %s", got)
 	}
 }
+
+// What the API has changed keeps a response from shared caches as session headers do.
+func TestAPIOnCacheablePages(t *testing.T) {
+	h, s := handler(t, "api")
+	own := begin(t, h, `{"a":1}`)
+	for question, want := range map[string]string{`PATCH {"b":2}`: "max-age=60, private", "GET": "public, max-age=60"} {
+		w, err := answer(h, request("/", own), func(w http.ResponseWriter, r *http.Request) error {
+			s.steps(r, []step{{question, 200, ""}})
+			return says("Cache-Control: public, max-age=60", "Surrogate-Control: max-age=60")(w, r)
+		})
+		if got := w.Header().Get("Cache-Control"); err != nil || got != want || (w.Header().Get("Surrogate-Control") == "") != (question != "GET") {
+			t.Errorf("%s: %v, %v", question, w.Header(), err)
+		}
+	}
+}
