@@ -91,6 +91,8 @@ func TestAPI(t *testing.T) {
 		{what: "headers and patch", data: `{"a":1}`, says: `X-Session-Set: {"a":3,"c":4}`, after: []step{{`PATCH {"a":5}`, 200, ""}, {"GET", 200, `{"a":5,"c":4}`}}, cookie: "-", session: `{"a":5,"c":4}`},
 		{what: "put", data: `{"a":{"b":1},"c":2}`, before: []step{{`PUT {"a":{"d":null}}`, 200, ""}}, cookie: "-", session: `{"a":{"d":null},"c":2}`},
 		{what: "put all", data: `{"a":{"b":1},"c":2}`, before: []step{{`PUT ?all {"a":1}`, 200, ""}}, cookie: "-", session: `{"a":1}`},
+		{what: "put all, or not", data: `{"a":1,"c":2}`, before: []step{{`PUT ?all=false {"a":3}`, 400, ""}, {`PUT ?all=true {"a":3}`, 400, ""},
+			{`PUT ?all&all=false {"a":3}`, 400, ""}, {`PUT ?all= {"a":1,"c":2}`, 200, ""}}, after: []step{{"GET ?begun=0", 400, ""}}, cookie: "-", session: `{"a":1,"c":2}`},
 		{what: "begin", before: []step{{`PATCH {"a":1}`, 200, ""}, {"GET", 200, `{"a":1}`}}, cookie: "HttpOnly", session: `{"a":1}`},
 		{what: "begin, and headers", before: []step{{`PATCH {"a":1}`, 200, ""}}, says: `X-Session-Set: {"b":1}`, cookie: "HttpOnly", session: `{"a":1,"b":1}`},
 		{what: "begin, and destroy", before: []step{{`PATCH {"a":1}`, 200, ""}}, says: "X-Session-Control: destroy", cookie: "Max-Age=0"},
