@@ -91,6 +91,8 @@ func TestAPI(t *testing.T) {
 		{what: "headers and patch", data: `{"a":1}`, says: `X-Session-Set: {"a":3,"c":4}`, after: []step{{`PATCH {"a":5}`, 200, ""}, {"GET", 200, `{"a":5,"c":4}`}}, cookie: "-", session: `{"a":5,"c":4}`},
 		{what: "put", data: `{"a":{"b":1},"c":2}`, before: []step{{`PUT {"a":{"d":null}}`, 200, ""}}, cookie: "-", session: `{"a":{"d":null},"c":2}`},
 		{what: "put all", data: `{"a":{"b":1},"c":2}`, before: []step{{`PUT ?all {"a":1}`, 200, ""}}, cookie: "-", session: `{"a":1}`},
+		{what: "put all, or not", data: `{"a":1,"c":2}`, before: []step{{`PUT ?all=false {"a":3}`, 400, ""}, {`PUT ?all=true {"a":3}`, 400, ""},
+			{`PUT ?all&all=false {"a":3}`, 400, ""}, {`PUT ?all= {"a":1,"c":2}`, 200, ""}}, after: []step{{"GET ?begun=0", 400, ""}}, cookie: "-", session: `{"a":1,"c":2}`},
 		{what: "begin", before: []step{{`PATCH {"a":1}`, 200, ""}, {"GET", 200, `{"a":1}`}}, cookie: "HttpOnly", session: `{"a":1}`},
 		{what: "begin, and headers", before: []step{{`PATCH {"a":1}`, 200, ""}}, says: `X-Session-Set: {"b":1}`, cookie: "HttpOnly", session: `{"a":1,"b":1}`},
 		{what: "begin, and destroy", before: []step{{`PATCH {"a":1}`, 200, ""}}, says: "X-Session-Control: destroy", cookie: "Max-Age=0"},
@@ -572,5 +574,20 @@ func TestAPILockIsLost(t *testing.T) {
 	}
 	if got := seen(t, h, own); got != `{"n":2}` {
 		t.Errorf("the session has %s", got)
+	}
+}
+
+// What the API has changed keeps a response from shared caches as session headers do.
+func TestAPIOnCacheablePages(t *testing.T) {
+	h, s := handler(t, "api")
+	own := begin(t, h, `{"a":1}`)
+	for question, want := range map[string]string{`PATCH {"b":2}`: "max-age=60, private", "GET": "public, max-age=60"} {
+		w, err := answer(h, request("/", own), func(w http.ResponseWriter, r *http.Request) error {
+			s.steps(r, []step{{question, 200, ""}})
+			return says("Cache-Control: public, max-age=60", "Surrogate-Control: max-age=60")(w, r)
+		})
+		if got := w.Header().Get("Cache-Control"); err != nil || got != want || (w.Header().Get("Surrogate-Control") == "") != (question != "GET") {
+			t.Errorf("%s: %v, %v", question, w.Header(), err)
+		}
 	}
 }

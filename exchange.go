@@ -222,16 +222,20 @@ func mayBeCached(r *http.Request) bool {
 }
 
 // askAnew takes away what would let the application answer that the browser's copy
-// of a page is still good, where the browser has that from other kept cookies than
+// of a page, or the part that it has, is still good, where the browser has that from other kept cookies than
 // the application gets: after an operator has ended the session, for example.
 func (x *exchange) askAnew() {
 	header := x.request.Header
-	if x.cookies == nil || len(header["If-None-Match"]) == 0 && len(header["If-Modified-Since"]) == 0 ||
+	if x.cookies == nil || len(header["If-None-Match"])+len(header["If-Modified-Since"])+len(header["If-Range"]) == 0 ||
 		x.request.Method != http.MethodGet && x.request.Method != http.MethodHead || x.cookies.Tag(x.came.session) == x.came.tag {
 		return
 	}
 	delete(header, "If-None-Match")
 	delete(header, "If-Modified-Since")
+	if len(header["If-Range"]) > 0 {
+		delete(header, "If-Range")
+		delete(header, "Range") // which would be for the part in any case now (RFC 9110, section 13.1.5)
+	}
 }
 
 // show gives the session and the cookies to the application.
@@ -399,9 +403,9 @@ func (x *exchange) take(header http.Header, status int) (*session.Patch, error) 
 		x.h.manager.Count(sessionapp.EventControlMalformed)
 		return nil, x.refuse(err)
 	}
-	if x.private = patch != nil && caching.Shareable(header); x.private {
+	if x.private = (patch != nil || x.done.Committed) && caching.Shareable(header); x.private {
 		x.h.manager.Count(sessionapp.EventControlCacheable)
-		x.log(&x.h.lines.shareable, x.h.logger.Warn, "making a response private: it has session headers, and says that shared caches may store it, which would give one user's session to others; send Cache-Control: no-store or private")
+		x.log(&x.h.lines.shareable, x.h.logger.Warn, "making a response private: it changes the session, and says that shared caches may store it, which would give one user's session to others; send Cache-Control: no-store or private")
 	}
 	if status != clientClosedRequest {
 		if patch, err = x.withActions(patch); err != nil {

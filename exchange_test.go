@@ -359,3 +359,38 @@ func TestShowIsAllOrNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a browser has of a page for other kept cookies is neither still good nor
+// to be completed.
+func TestAsksAnew(t *testing.T) {
+	h, _ := handler(t, "cookies {\nkeep PHPSESSID\n}")
+	cookie := func(own, line string) string {
+		w, err := answer(h, request("/", own), says("Set-Cookie: PHPSESSID="+line))
+		if err != nil || len(w.Result().Cookies()) != 1 {
+			t.Fatal(w.Header(), err)
+		}
+		set := w.Result().Cookies()[0]
+		return set.Name + "=" + set.Value
+	}
+	before := cookie("", "one")
+	now := cookie(before, "two")
+	for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Range"} {
+		for own, good := range map[string]bool{before: false, now: true} {
+			r := request("/", own)
+			r.Header.Set(name, "Mon, 01 Jan 2024 00:00:00 GMT")
+			r.Header.Set("Range", "bytes=5-")
+			_, err := answer(h, r, func(_ http.ResponseWriter, r *http.Request) error {
+				if has := r.Header.Get(name) != ""; has != good {
+					t.Errorf("%s: there %t, want %t", name, has, good)
+				}
+				if has := r.Header.Get("Range") != ""; has != (good || name != "If-Range") {
+					t.Errorf("%s: Range there %t", name, has)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -90,8 +90,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	ctx, end := c.trace(ctx, o.event)
 	r = r.WithContext(ctx)
-	var err error
-	if r.URL.Query().Has("begun") {
+	begun, err := flag(r, "begun")
+	if begun {
 		err = c.wait(ctx)
 	}
 	if err == nil {
@@ -181,6 +181,18 @@ type refusedError struct {
 
 func refuse(err error) error { return &refusedError{err, http.StatusBadRequest} }
 
+// flag reports whether a query has a word that takes no value. With one, such as
+// false, nobody can tell what is meant.
+func flag(r *http.Request, name string) (bool, error) {
+	values := r.URL.Query()[name]
+	for _, value := range values {
+		if value != "" {
+			return false, refuse(fmt.Errorf("%s takes no value: write ?%s, or leave it out", name, name))
+		}
+	}
+	return len(values) > 0, nil
+}
+
 // operation is what a request asks for. It answers, or returns why not.
 type operation struct {
 	event session.Event
@@ -255,7 +267,11 @@ func (c *Capability) put(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return c.change(w, r, &session.Patch{Put: []map[string]any{object}, Replace: r.URL.Query().Has("all")})
+	all, err := flag(r, "all")
+	if err != nil {
+		return err
+	}
+	return c.change(w, r, &session.Patch{Put: []map[string]any{object}, Replace: all})
 }
 
 func (c *Capability) destroy(w http.ResponseWriter, r *http.Request) error {

@@ -161,7 +161,7 @@ func Shareable(header http.Header) bool {
 }
 
 // MakePrivate forbids shared caches to store a response that is about one
-// session: one with session headers, or one from which we have taken a Set-Cookie,
+// session: one that changes it, or one from which we have taken a Set-Cookie,
 // or to which we have added one. Many applications say public without meaning it.
 func MakePrivate(header http.Header) {
 	var said []string
