@@ -52,7 +52,7 @@ func expressApp(t *testing.T) (site string, log *logFile) {
 	}
 	site = `session {
 		subject passport.user
-		request_headers id version data expires new_id
+		request_headers id user version data expires new_id
 	}
 `
 	for i, name := range []string{"5", "4", "koa", "fastify"} {

@@ -28,6 +28,7 @@ async function startAPI (t, data) {
       res.end(JSON.stringify(body))
     }
     assert.strictEqual(req.headers.host, 'localhost')
+    if (operation === req.url) return answer(401, { error: 'over' })
     if (api.fail) return answer(api.fail, { error: 'as told' })
     if (api.data === undefined && req.method !== 'PUT' && req.method !== 'PATCH') return answer(404, { error: 'none' })
     if (api.data === undefined) Object.assign(api, { data: {}, id: NEW_ID })
@@ -39,7 +40,7 @@ async function startAPI (t, data) {
       res.writeHead(204)
       return res.end()
     }
-    const head = { id: api.id, version: ++api.version, created: 1, expires: 2 }
+    const head = { id: api.id, version: ++api.version, created: 1, expires: 2, user: api.user, signed_in: api.signedIn }
     answer(200, req.method === 'GET' ? Object.assign(head, { data: api.data }) : head)
   })
   const socket = path.join(dir, 's ocket')
@@ -292,4 +293,39 @@ test('keys with the name of a method are data', async (t) => {
   })
   const answer = await ask(server, nobody())
   assert.deepStrictEqual([answer.status, answer.said], [200, { set: { save: {}, resetMaxAge: 'x' } }])
+})
+
+test('whose request is over goes on by another one of the session, unless the user signed in since', async (t) => {
+  const api = await startAPI(t, { n: 1 })
+  const middleware = session(quiet)
+  const open = (capability, more) => {
+    const header = { 'x-session-api': api.header['x-session-api'].replace(/[^/]*$/, capability) }
+    const req = { headers: came({ n: 1 }, Object.assign(header, more)), method: 'GET', url: '/', socket: new (require('events').EventEmitter)() }
+    return new Promise((resolve) => middleware(req, {}, () => resolve(req)))
+  }
+  const over = await open('Capability_that-is-over')
+  const other = await open('Capability_of-a-test')
+  const signedIn = await open('Capability_that-is-over', { 'x-session-user': 'alice' })
+  t.after(() => [over, other, signedIn].forEach((req) => req.socket.emit('close')))
+  const failure = (method, req = over) => new Promise((resolve) => req.session[method]((err) => resolve(err && err.message)))
+  const since = Math.floor(Date.now() / 1000)
+
+  for (const known of [{}, { user: 'alice', signedIn: since - 60 }]) {
+    Object.assign(api, known)
+    api.data.n++
+    assert.strictEqual(await failure('reload'), undefined)
+    assert.strictEqual(over.session.n, api.data.n)
+  }
+
+  // Somebody who had the cookie before is not who has signed in.
+  api.signedIn = since + 1
+  api.data.secret = 'of the user'
+  assert.match(await failure('reload'), /answers GET \/ with 401/)
+  assert.strictEqual(over.session.secret, undefined)
+  over.session.n = 4
+  assert.match(await failure('save'), /answers PATCH \/ with 401/)
+  assert.strictEqual(api.data.n, 3)
+
+  assert.strictEqual(await failure('reload', signedIn), undefined)
+  assert.strictEqual(signedIn.session.secret, 'of the user')
 })

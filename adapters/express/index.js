@@ -127,6 +127,8 @@ class Exchange {
     this.expires = req.headers['x-session-expires']
     this.api = req.headers['x-session-api'] // the URL of the session API, if there is one
     this.work = undefined // a promise while the API is asked
+    this.signedIn = req.headers['x-session-user'] !== undefined // for sure: the header may not be wanted
+    this.since = Math.floor(Date.now() / 1000) // when the request came, as the API has times
     this.told = false // the head of the response says something about the session
 
     this.session = undefined // what req.session is, while that is our accessor
@@ -286,7 +288,7 @@ class Exchange {
     let answer = await ask(this.api, method, this.told ? path + '?begun' : path, body)
     if (answer.status === 401) {
       for (const other of this.store.exchanges) {
-        if (other !== this && other.api && other.id === this.id && other.id !== undefined) {
+        if (other !== this && other.api && other.id === this.id && other.id !== undefined && await this.mayGoOnBy(other)) {
           answer = await ask(other.api, method, path, body)
           if (answer.status !== 401) break
         }
@@ -295,6 +297,14 @@ class Exchange {
     if (answer.status < 300) return answer.body || {}
     if (answer.status === 404) return undefined
     throw new Error(`${NAME}: ${this.req.method} ${pathname(this.req)}: the session API answers ${method} ${path || '/'} with ${answer.status}: ${answer.body && answer.body.error}`)
+  }
+
+  // mayGoOnBy reports whether another request of the session may be asked in place of
+  // this one: not if the user has signed in since, or may have, which gives the
+  // session a new secret: this one may be of somebody who knows the old one only.
+  async mayGoOnBy (other) {
+    const { status, body } = await ask(other.api, 'GET', '?keys=')
+    return status === 200 && (body.user === undefined || this.signedIn || body.signed_in < this.since)
   }
 
   // queue asks the API one thing after the other.
