@@ -286,17 +286,25 @@ class Exchange {
   async ask (method, path, body) {
     if (this.told) this.res.flushHeaders() // else Caddy would wait for it
     let answer = await ask(this.api, method, this.told ? path + '?begun' : path, body)
-    if (answer.status === 401) {
-      for (const other of this.store.exchanges) {
-        if (other !== this && other.api && other.id === this.id && other.id !== undefined && await this.mayGoOnBy(other)) {
-          answer = await ask(other.api, method, path, body)
-          if (answer.status !== 401) break
-        }
-      }
-    }
+    if (answer.status === 401) answer = await this.askByAnother(method, path, body) || answer
     if (answer.status < 300) return answer.body || {}
     if (answer.status === 404) return undefined
     throw new Error(`${NAME}: ${this.req.method} ${pathname(this.req)}: the session API answers ${method} ${path || '/'} with ${answer.status}: ${answer.body && answer.body.error}`)
+  }
+
+  // askByAnother asks by another request of the session that is open. Between two
+  // polls there is none: then it waits a second at most.
+  async askByAnother (method, path, body) {
+    const polls = this.res && this.res.writableFinished
+    for (let tries = polls && this.id !== undefined ? 20 : 1; tries > 0; tries--) {
+      for (const other of this.store.exchanges) {
+        if (other !== this && other.api && other.id === this.id && other.id !== undefined && await this.mayGoOnBy(other)) {
+          const answer = await ask(other.api, method, path, body)
+          if (answer.status !== 401) return answer
+        }
+      }
+      if (tries > 1) await new Promise((resolve) => setTimeout(resolve, 50))
+    }
   }
 
   // mayGoOnBy reports whether another request of the session may be asked in place of
