@@ -203,4 +203,7 @@ func (s *Store) reopen() {
 	s.mu.Unlock()
 }
 
-var _ session.Store = (*Store)(nil)
+var (
+	_ session.Store  = (*Store)(nil)
+	_ session.Opener = (*Store)(nil)
+)

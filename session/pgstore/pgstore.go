@@ -241,4 +241,7 @@ func microseconds(d time.Duration) int64 {
 	return max(int64((d+time.Microsecond-1)/time.Microsecond), 1)
 }
 
-var _ session.Store = (*Store)(nil)
+var (
+	_ session.Store  = (*Store)(nil)
+	_ session.Opener = (*Store)(nil)
+)

@@ -333,4 +333,7 @@ func milliseconds(d time.Duration) int64 {
 	return max(ms, 1)
 }
 
-var _ session.Store = (*Store)(nil)
+var (
+	_ session.Store  = (*Store)(nil)
+	_ session.Opener = (*Store)(nil)
+)

@@ -59,10 +59,12 @@ func New(opts Options) (*Store, error) {
 	return &Store{timeout: cfg.timeout, addr: cfg.addr, link: newLink(cfg)}, nil
 }
 
-// Connect begins to connect, so that the log tells of trouble, such as a wrong
-// password, before anybody needs a session. It neither waits nor fails.
-func (s *Store) Connect() {
+// Open implements session.Opener. It begins to connect, so that the log tells of
+// trouble, such as a wrong password, before anybody needs a session. It neither waits
+// nor fails.
+func (s *Store) Open(context.Context) error {
 	go func() { _ = s.link.breaker.Ready(context.Background()) }()
+	return nil
 }
 
 // document is a session in the database. Its value is head and body together, so that
@@ -276,4 +278,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-var _ session.Store = (*Store)(nil)
+var (
+	_ session.Store  = (*Store)(nil)
+	_ session.Opener = (*Store)(nil)
+)
