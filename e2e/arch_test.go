@@ -35,7 +35,7 @@ func TestDependencies(t *testing.T) {
 		"/api":                   {[]string{"/session", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":              {[]string{"/session", "/cookiejar", "/sessionapp", "/internal/finding"}, []string{redis, bbolt, otter, "testing"}},
 		"/internal/settings":     {nil, []string{redis, bbolt, otter, "go.uber.org/", "testing"}},
-		"/internal/breaker":      {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
+		"/internal/breaker":      {nil, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/internal/framed":       {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/percent":      {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/internal/response":     {nil, []string{redis, bbolt, otter, "testing"}},
@@ -51,7 +51,7 @@ func TestDependencies(t *testing.T) {
 		"/session/memstore":      {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/session/boltstore":     {[]string{"/session", "/session/nearcache"}, []string{caddy, redis, otter, "testing"}},
 		"/session/redisstore":    {[]string{"/session", "/session/nearcache", "/internal/finding"}, []string{caddy, bbolt, otter, "testing"}},
-		"/session/pgstore":       {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "testing"}},
+		"/session/pgstore":       {[]string{"/session", "/internal/breaker"}, []string{caddy, redis, bbolt, otter, "testing"}},
 		"/session/nearcache":     {[]string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
 		"/session/storetest":     {[]string{"/session"}, []string{caddy, redis, bbolt, otter}},
 

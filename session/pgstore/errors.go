@@ -1,20 +1,12 @@
 package pgstore
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/caddy-session/caddy-session/session"
-)
-
-var (
-	errClosed = errors.New("the store is closed")
-
-	errNoAnswer = fmt.Errorf("the server does not answer: %w", context.DeadlineExceeded)
 )
 
 // Codes of errors, https://www.postgresql.org/docs/current/errcodes-appendix.html

@@ -3,11 +3,8 @@ package pgstore
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
 
+	"github.com/caddy-session/caddy-session/internal/breaker"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -22,50 +20,36 @@ import (
 // the connection.
 const minConnectTimeout = time.Second
 
-// How long to wait before the next attempt to reach a server: at least half of
-// it, the rest at random, so that many Caddys don't come back as one.
-const (
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = time.Second
-)
-
 // resetInterval is how often at most all connections are given up because the
 // server is read-only: it may be meant to be.
 const resetInterval = time.Second
 
-// link holds the pool of connections, which is made at the first call, and is the
-// circuit breaker: when a call has no answer, or its connection is lost, the server
-// is probed. Once it does not answer the probe within the time of a call, calls fail
-// at once until it does.
+// link holds the pool of connections, which is made at the first call, and the
+// circuit breaker: when a call has no answer, or its connection is lost, the server is
+// probed.
 type link struct {
 	cfg         config
-	ctx         context.Context // ends with close
-	stop        context.CancelFunc
+	breaker     *breaker.Breaker
 	conns       registry
-	reads, wrts health
-	running     sync.WaitGroup
+	reads, wrts breaker.Health
+	sweeping    sync.WaitGroup
 
-	mu      sync.Mutex
-	closed  bool
-	pool    *pgxpool.Pool // nil before the first call
-	err     error         // why the server is down; nil if it is up
-	known   chan struct{} // closed once the first probe has told which
-	probing bool
-	good    int       // which of the hosts has answered the last probe that was
-	probed  time.Time // when a probe has last found the server up
-	reset   time.Time // when connections were last given up
+	mu     sync.Mutex
+	closed bool
+	pool   *pgxpool.Pool // nil before the first call
+	good   int           // which of the hosts has answered the last probe that was
+	reset  time.Time     // when connections were last given up
 }
 
 func newLink(cfg config) *link {
 	log := cfg.logger.With(zap.String("address", cfg.addr))
 	l := &link{
 		cfg:   cfg,
-		known: make(chan struct{}),
-		reads: health{log: log, ill: "postgres refuses to read sessions", well: "postgres reads sessions again"},
-		wrts:  health{log: log, ill: "postgres refuses to write sessions", well: "postgres writes sessions again"},
+		reads: breaker.Health{Log: log, Ill: "postgres refuses to read sessions", Well: "postgres reads sessions again"},
+		wrts:  breaker.Health{Log: log, Ill: "postgres refuses to write sessions", Well: "postgres writes sessions again"},
 	}
 	l.cfg.logger = log
-	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.breaker = breaker.New(cfg.timeout, l.probe, l.changed)
 	l.conns.open = map[net.Conn]bool{}
 	l.cfg.pool.ConnConfig.DialFunc = l.conns.dial
 	l.cfg.pool.BeforeConnect = l.toGood
@@ -75,60 +59,59 @@ func newLink(cfg config) *link {
 // acquire returns a connection. If the server is down it fails at once; only the
 // first calls wait for that to be known.
 func (l *link) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	l.mu.Lock()
-	if l.pool == nil && !l.closed {
-		pool, err := pgxpool.NewWithConfig(l.ctx, l.cfg.pool)
-		if err != nil {
-			l.mu.Unlock()
-			return nil, err
-		}
-		l.pool = pool
-		l.probe()
-		l.running.Go(l.sweepAgainAndAgain)
+	pool, err := l.open()
+	if err != nil {
+		return nil, err
 	}
-	l.mu.Unlock()
-	select {
-	case <-l.known:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("connecting: %w", ctx.Err())
-	}
-	l.mu.Lock()
-	pool, err, closed := l.pool, l.err, l.closed
-	l.mu.Unlock()
-	switch {
-	case closed:
-		return nil, errClosed
-	case err != nil:
-		return nil, fmt.Errorf("the server is down: %w", err)
+	if err := l.breaker.Ready(ctx); err != nil {
+		return nil, err
 	}
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		l.suspect()
+		l.breaker.Suspect()
 		return nil, oneLine{err}
 	}
 	return conn, nil
 }
 
+// open makes the pool, if that has not been done.
+func (l *link) open() (*pgxpool.Pool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, breaker.ErrClosed
+	}
+	if l.pool == nil {
+		pool, err := pgxpool.NewWithConfig(l.breaker.Context(), l.cfg.pool)
+		if err != nil {
+			return nil, err
+		}
+		l.pool = pool
+		l.sweeping.Go(l.sweepAgainAndAgain)
+	}
+	return l.pool, nil
+}
+
 // learn notes the outcome of what was asked on a connection.
-func (l *link) learn(kind *health, err error) {
+func (l *link) learn(kind *breaker.Health, err error) {
 	if err == nil {
-		kind.worked()
+		kind.Worked()
 		return
 	}
 	code, ok := answered(err)
 	switch {
 	case !ok:
-		l.suspect()
+		l.breaker.Suspect()
 		l.forget(0) // the others may be lost as well
 	case code == codeReadOnly:
-		kind.failed(err)
+		kind.Failed(oneLine{err})
 		l.forget(resetInterval) // what the host's name means may have changed
-		l.suspect()             // or another host has taken over
+		l.breaker.Suspect()     // or another host has taken over
 	case code == codeNoTable:
-		kind.failed(err)
-		l.suspect() // which makes it
+		kind.Failed(oneLine{err})
+		l.breaker.Suspect() // which makes it
 	default:
-		kind.failed(err)
+		kind.Failed(oneLine{err})
 	}
 }
 
@@ -146,58 +129,26 @@ func (l *link) forget(interval time.Duration) {
 	}
 }
 
-// suspect probes the server, unless that was done a moment ago.
-func (l *link) suspect() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Since(l.probed) >= minBackoff {
-		l.probe()
+// probe asks whether there is a host that takes writes. If not, it leaves no
+// connection.
+func (l *link) probe(ctx context.Context) error {
+	if err := l.try(ctx); err != nil {
+		l.conns.closeAll(true)
+		return oneLine{err}
 	}
-}
-
-// probe begins to probe the server until it answers, if that is not under way. The
-// mutex is locked.
-func (l *link) probe() {
-	if l.probing || l.closed {
-		return
-	}
-	l.probing = true
-	l.running.Go(func() {
-		for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
-			done := make(chan error, 1)
-			go func() { done <- l.try() }()
-			var err error
-			select {
-			case err = <-done:
-			case <-time.After(l.cfg.timeout):
-				l.down(errNoAnswer)
-				err = <-done
-			}
-			if err == nil {
-				l.up()
-				return
-			}
-			l.down(err)
-			l.conns.closeAll(true)
-			select {
-			case <-time.After(delay/2 + rand.N(delay/2)):
-			case <-l.ctx.Done():
-				return
-			}
-		}
-	})
+	return nil
 }
 
 // try connects to one host after the other, beginning with the one that has worked
 // last, and makes the tables if they are missing.
-func (l *link) try() error {
+func (l *link) try(ctx context.Context) error {
 	var errs []error
 	l.mu.Lock()
 	good := l.good
 	l.mu.Unlock()
 	for i := range l.cfg.hosts {
 		n := (good + i) % len(l.cfg.hosts)
-		err := l.tryHost(n)
+		err := l.tryHost(ctx, n)
 		if err == nil {
 			l.mu.Lock()
 			l.good = n
@@ -209,8 +160,8 @@ func (l *link) try() error {
 	return errors.Join(errs...)
 }
 
-func (l *link) tryHost(n int) error {
-	ctx, cancel := context.WithTimeout(context.WithValue(l.ctx, probeKey{}, true), l.cfg.pool.ConnConfig.ConnectTimeout)
+func (l *link) tryHost(ctx context.Context, n int) error {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, probeKey{}, true), l.cfg.pool.ConnConfig.ConnectTimeout)
 	defer cancel()
 	config := l.cfg.pool.ConnConfig.Copy()
 	direct(config, l.cfg.hosts[n])
@@ -236,38 +187,17 @@ func direct(config *pgx.ConnConfig, host pgconn.FallbackConfig) {
 	config.Host, config.Port, config.TLSConfig, config.Fallbacks = host.Host, host.Port, host.TLSConfig, nil
 }
 
-// down notes that the server can't be used.
-func (l *link) down(err error) {
-	l.mu.Lock()
-	first := l.err == nil && !l.closed
-	l.err = oneLine{err}
-	select {
-	case <-l.known:
-	default:
-		close(l.known)
-	}
-	l.mu.Unlock()
-	if first {
-		l.cfg.logger.Warn("postgres is down", zap.Error(oneLine{err}))
-		l.conns.refuse(true)
-		l.conns.closeAll(false)
-		l.forget(0)
-	}
-}
-
-func (l *link) up() {
-	l.conns.refuse(false)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil && !l.closed {
+// changed notes why the server can't be used, nil if it can again.
+func (l *link) changed(err error) {
+	if err == nil {
+		l.conns.refuse(false)
 		l.cfg.logger.Info("postgres is back")
+		return
 	}
-	l.err, l.probing, l.probed = nil, false, time.Now()
-	select {
-	case <-l.known:
-	default:
-		close(l.known)
-	}
+	l.cfg.logger.Warn("postgres is down", zap.Error(err))
+	l.conns.refuse(true)
+	l.conns.closeAll(false)
+	l.forget(0)
 }
 
 // close is final. Calls that are under way have the time of a call to finish.
@@ -275,16 +205,11 @@ func (l *link) close() {
 	l.mu.Lock()
 	closed, pool := l.closed, l.pool
 	l.closed = true
-	select {
-	case <-l.known:
-	default:
-		close(l.known)
-	}
 	l.mu.Unlock()
 	if closed {
 		return
 	}
-	l.stop()
+	l.breaker.Close()
 	l.conns.refuse(true)
 	impatient := time.AfterFunc(l.cfg.timeout, func() { l.conns.closeAll(true) })
 	if pool != nil {
@@ -292,7 +217,7 @@ func (l *link) close() {
 	}
 	impatient.Stop()
 	l.conns.closeAll(true)
-	l.running.Wait()
+	l.sweeping.Wait()
 }
 
 // probeKey marks the context of a probe, which connects to a server that is down.
@@ -367,24 +292,4 @@ func (c *tracked) Close() error {
 	delete(c.registry.open, c)
 	c.registry.mu.Unlock()
 	return c.Conn.Close()
-}
-
-// health logs when something begins to be refused and when it works again, rather
-// than each call.
-type health struct {
-	log       *zap.Logger
-	ill, well string // what to log
-	bad       atomic.Bool
-}
-
-func (h *health) failed(err error) {
-	if h.bad.CompareAndSwap(false, true) {
-		h.log.Warn(h.ill, zap.Error(oneLine{err}))
-	}
-}
-
-func (h *health) worked() {
-	if h.bad.Load() && h.bad.CompareAndSwap(true, false) {
-		h.log.Info(h.well)
-	}
 }

@@ -33,7 +33,7 @@ func (s *Store) Listen(ctx context.Context, heard func(id string)) error {
 	call.end()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.link.ctx, cancel)()
+	defer context.AfterFunc(s.link.breaker.Context(), cancel)()
 	if err := s.listen(ctx, heard); err != nil {
 		return fmt.Errorf("listening to postgres %s: %w", s.addr, oneLine{err})
 	}

@@ -22,15 +22,16 @@ const (
 
 // sweepAgainAndAgain removes what has expired until the link is closed.
 func (l *link) sweepAgainAndAgain() {
+	ctx := l.breaker.Context()
 	for {
 		select {
 		case <-time.After(sweepInterval/2 + rand.N(sweepInterval)):
-		case <-l.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
-		for l.isUp() {
+		for l.breaker.Ready(ctx) == nil {
 			more, err := l.sweep()
-			if err != nil && l.ctx.Err() == nil {
+			if err != nil && ctx.Err() == nil {
 				l.cfg.logger.Warn("postgres could not remove what has expired", zap.Error(oneLine{err}))
 			}
 			if !more || err != nil {
@@ -40,17 +41,11 @@ func (l *link) sweepAgainAndAgain() {
 	}
 }
 
-func (l *link) isUp() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err == nil && !l.closed
-}
-
 // sweep removes a slice of what has expired, and reports whether there is more. It
 // does nothing while another Caddy does it, and leaves out what somebody else has
 // locked.
 func (l *link) sweep() (more bool, err error) {
-	ctx, cancel := context.WithTimeout(l.ctx, sweepTimeout)
+	ctx, cancel := context.WithTimeout(l.breaker.Context(), sweepTimeout)
 	defer cancel()
 	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		sql := statementsFor(l.cfg.table)

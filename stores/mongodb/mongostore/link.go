@@ -20,7 +20,7 @@ import (
 type link struct {
 	cfg         config
 	breaker     *breaker.Breaker
-	reads, wrts health
+	reads, wrts breaker.Health
 	use         atomic.Pointer[collections] // nil before the first probe
 
 	mu      sync.Mutex
@@ -39,8 +39,8 @@ func newLink(cfg config) *link {
 	cfg.logger = cfg.logger.With(zap.String("address", cfg.addr))
 	l := &link{
 		cfg:   cfg,
-		reads: health{log: cfg.logger, ill: "mongodb refuses to read sessions", well: "mongodb reads sessions again"},
-		wrts:  health{log: cfg.logger, ill: "mongodb refuses to write sessions", well: "mongodb writes sessions again"},
+		reads: breaker.Health{Log: cfg.logger, Ill: "mongodb refuses to read sessions", Well: "mongodb reads sessions again"},
+		wrts:  breaker.Health{Log: cfg.logger, Ill: "mongodb refuses to write sessions", Well: "mongodb writes sessions again"},
 	}
 	l.breaker = breaker.New(cfg.timeout, l.probe, func(err error) {
 		if err != nil {
@@ -141,12 +141,12 @@ func (l *link) makeIndexes(ctx context.Context, c *collections) {
 }
 
 // learn notes the outcome of a call.
-func (l *link) learn(kind *health, err error) {
+func (l *link) learn(kind *breaker.Health, err error) {
 	switch {
 	case err == nil:
-		kind.worked()
+		kind.Worked()
 	case answered(err):
-		kind.failed(err)
+		kind.Failed(err)
 	default:
 		l.breaker.Suspect()
 	}
@@ -166,25 +166,5 @@ func (l *link) close() {
 		ctx, cancel := context.WithTimeout(context.Background(), l.cfg.timeout)
 		defer cancel()
 		_ = c.client.Disconnect(ctx)
-	}
-}
-
-// health logs when something begins to be refused and when it works again, rather
-// than each call.
-type health struct {
-	log       *zap.Logger
-	ill, well string // what to log
-	bad       atomic.Bool
-}
-
-func (h *health) failed(err error) {
-	if h.bad.CompareAndSwap(false, true) {
-		h.log.Warn(h.ill, zap.Error(err))
-	}
-}
-
-func (h *health) worked() {
-	if h.bad.Load() && h.bad.CompareAndSwap(true, false) {
-		h.log.Info(h.well)
 	}
 }

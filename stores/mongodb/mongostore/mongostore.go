@@ -24,6 +24,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/caddy-session/caddy-session/internal/breaker"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -239,7 +240,7 @@ func (s *Store) write(ctx context.Context, f func(context.Context, *collections)
 // call runs f with the time of one call. That ends when the time is up and at nothing
 // else: the driver gives up a connection when the context of a call ends, and a visitor
 // who hangs up must not cost one.
-func (s *Store) call(ctx context.Context, kind *health, f func(context.Context, *collections) error) error {
+func (s *Store) call(ctx context.Context, kind *breaker.Health, f func(context.Context, *collections) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
