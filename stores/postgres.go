@@ -1,10 +1,6 @@
 package stores
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -100,45 +96,30 @@ var postgresBlock = settings.NewBlock("store postgres { }", func(s *Postgres, d 
 })
 
 // Provision resolves placeholders.
-func (s *Postgres) Provision(caddy.Context) error {
-	o, err := s.resolve(settings.Resolve)
-	if err != nil {
+func (s *Postgres) Provision(caddy.Context) (err error) {
+	if s.options, err = s.resolve(settings.Resolve); err != nil {
 		return err
 	}
-	identity, err := json.Marshal(o)
-	if err != nil {
+	// With the password: a new one is another store.
+	if s.key, err = settings.Identity("postgres", s.options); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(identity) // with the password: a new one is another store
-	s.key = "postgres " + hex.EncodeToString(sum[:])
-	s.options = o
-	_, err = pgstore.New(o) // makes no connection
+	_, err = pgstore.New(s.options) // makes no connection
 	return err
 }
 
 // resolve returns the options, every text as replace has it.
-func (s *Postgres) resolve(replace func(name, text string) (string, error)) (o pgstore.Options, err error) {
-	o = pgstore.Options{Timeout: time.Duration(s.Timeout), Connections: s.Connections}
-	for _, text := range []struct {
-		name, from string
-		to         *string
-	}{{"url", s.URL, &o.URL}, {"password", s.Password, &o.Password}, {"table", s.Table, &o.Table}} {
-		if *text.to, err = replace(text.name, text.from); err != nil {
-			return o, err
-		}
-	}
-	return o, nil
+func (s *Postgres) resolve(replace settings.Replacer) (pgstore.Options, error) {
+	o := pgstore.Options{URL: s.URL, Password: s.Password, Table: s.Table, Timeout: time.Duration(s.Timeout), Connections: s.Connections}
+	err := replace.ReplaceAll(map[string]*string{"url": &o.URL, "password": &o.Password, "table": &o.Table})
+	return o, err
 }
 
 // check reports mistakes that show without resolving placeholders, so that the
 // Caddyfile's error can say where.
 func (s *Postgres) check() error {
-	dynamic := false
-	o, _ := s.resolve(func(_, text string) (string, error) {
-		dynamic = dynamic || strings.Contains(text, "{")
-		return text, nil
-	})
-	if dynamic {
+	o, static := settings.Static(s.resolve)
+	if !static {
 		return nil
 	}
 	_, err := pgstore.New(o)

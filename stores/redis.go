@@ -1,18 +1,13 @@
 package stores
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -279,21 +274,18 @@ func (s *Redis) Provision(caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	material := sha256.New()
+	var pems [][]byte
 	if s.TLS != nil {
-		config, err := s.TLS.config(func(pem []byte) { material.Write(pem) })
+		config, err := s.TLS.config(func(pem []byte) { pems = append(pems, pem) })
 		if err != nil {
 			return fmt.Errorf("tls: %w", err)
 		}
 		o.TLS = config
 	}
 	// A renewed certificate or password is another store.
-	identity, err := json.Marshal([]any{o.Addresses, o.Sentinel, o.Username, o.Password, o.DB, s.TLS, o.KeyPrefix, o.Timeout, o.Wait, o.ClientName, s.NearCache, s.DecodedCache})
-	if err != nil {
+	if s.key, err = settings.Identity("redis", o.Addresses, o.Sentinel, o.Username, o.Password, o.DB, s.TLS, pems, o.KeyPrefix, o.Timeout, o.Wait, o.ClientName, s.NearCache, s.DecodedCache); err != nil {
 		return err
 	}
-	material.Write(identity)
-	s.key = "redis " + hex.EncodeToString(material.Sum(nil))
 	s.options = o
 	if err := s.checkCaches(); err != nil {
 		return err
@@ -302,7 +294,7 @@ func (s *Redis) Provision(caddy.Context) error {
 }
 
 // resolve returns the options without TLS, every text as replace has it.
-func (s *Redis) resolve(replace func(name, text string) (string, error)) (redisstore.Options, error) {
+func (s *Redis) resolve(replace settings.Replacer) (redisstore.Options, error) {
 	o := redisstore.Options{
 		Addresses: slices.Clone(s.Addresses), DB: s.DB, Timeout: time.Duration(s.Timeout),
 		Username: s.Username, Password: s.Password, KeyPrefix: s.KeyPrefix, ClientName: s.ClientName,
@@ -323,14 +315,8 @@ func (s *Redis) resolve(replace func(name, text string) (string, error)) (rediss
 	if s.Wait != nil {
 		o.Wait = redisstore.Wait{Replicas: s.Wait.Replicas, Timeout: time.Duration(s.Wait.Timeout)}
 	}
-	for _, name := range slices.Sorted(maps.Keys(texts)) {
-		text, err := replace(name, *texts[name])
-		if err != nil {
-			return o, err
-		}
-		*texts[name] = text
-	}
-	return o, nil
+	err := replace.ReplaceAll(texts)
+	return o, err
 }
 
 // check reports mistakes that show without resolving placeholders or reading
@@ -339,12 +325,8 @@ func (s *Redis) check() error {
 	if err := s.checkCaches(); err != nil {
 		return err
 	}
-	dynamic := false
-	o, _ := s.resolve(func(_, text string) (string, error) {
-		dynamic = dynamic || strings.Contains(text, "{")
-		return text, nil
-	})
-	if dynamic {
+	o, static := settings.Static(s.resolve)
+	if !static {
 		return nil
 	}
 	if s.TLS != nil {

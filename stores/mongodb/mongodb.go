@@ -3,10 +3,6 @@
 package mongodb
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -88,45 +84,30 @@ var block = settings.NewBlock("store mongodb { }", func(s *MongoDB, d *caddyfile
 })
 
 // Provision resolves placeholders.
-func (s *MongoDB) Provision(caddy.Context) error {
-	o, err := s.resolve(settings.Resolve)
-	if err != nil {
+func (s *MongoDB) Provision(caddy.Context) (err error) {
+	if s.options, err = s.resolve(settings.Resolve); err != nil {
 		return err
 	}
-	identity, err := json.Marshal(o)
-	if err != nil {
+	// With the password: a new one is another store.
+	if s.key, err = settings.Identity("mongodb", s.options); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(identity) // with the password: a new one is another store
-	s.key = "mongodb " + hex.EncodeToString(sum[:])
-	s.options = o
-	_, err = mongostore.New(o) // makes no connection
+	_, err = mongostore.New(s.options) // makes no connection
 	return err
 }
 
 // resolve returns the options, every text as replace has it.
-func (s *MongoDB) resolve(replace func(name, text string) (string, error)) (o mongostore.Options, err error) {
-	o = mongostore.Options{Timeout: time.Duration(s.Timeout)}
-	for _, text := range []struct {
-		name, from string
-		to         *string
-	}{{"url", s.URL, &o.URL}, {"password", s.Password, &o.Password}, {"collection", s.Collection, &o.Collection}} {
-		if *text.to, err = replace(text.name, text.from); err != nil {
-			return o, err
-		}
-	}
-	return o, nil
+func (s *MongoDB) resolve(replace settings.Replacer) (mongostore.Options, error) {
+	o := mongostore.Options{URL: s.URL, Password: s.Password, Collection: s.Collection, Timeout: time.Duration(s.Timeout)}
+	err := replace.ReplaceAll(map[string]*string{"url": &o.URL, "password": &o.Password, "collection": &o.Collection})
+	return o, err
 }
 
 // check reports mistakes that show without resolving placeholders, so that the
 // Caddyfile's error can say where.
 func (s *MongoDB) check() error {
-	dynamic := false
-	o, _ := s.resolve(func(_, text string) (string, error) {
-		dynamic = dynamic || strings.Contains(text, "{")
-		return text, nil
-	})
-	if dynamic {
+	o, static := settings.Static(s.resolve)
+	if !static {
 		return nil
 	}
 	_, err := mongostore.New(o)
