@@ -7,20 +7,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // TestExpress runs the adapter's own tests, with the vectors.
 func TestExpress(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short leaves out what needs Node")
-	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("not installed: node")
-		}
-		t.Skip("not installed: node")
-	}
+	node := need.Program(t, "node")
 	expressFiles(t, "express/*.js", "vectors.json")
 	files, _ := expressFiles(t, "express/*.test.js")
 	output, err := exec.Command(node, append([]string{"--test"}, files...)...).CombinedOutput()

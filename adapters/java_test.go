@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // javaCannot are the vectors that an application in Java can't ask for, since
@@ -20,9 +22,7 @@ var javaCannot = []string{"null at the top", "null takes the place of a value", 
 // TestJava compiles the adapter for both names of the servlet API, and runs its
 // tests and the vectors with each.
 func TestJava(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short leaves out what needs Java")
-	}
+	need.Program(t, "javac")
 	// go test runs again what has opened a file that has changed.
 	for _, name := range []string{"CaddySessionFilter.java", "FilterTest.java", "build.sh"} {
 		if _, err := os.ReadFile(filepath.Join("java", name)); err != nil {
@@ -34,17 +34,7 @@ func TestJava(t *testing.T) {
 		"javax":   "/usr/share/java/tomcat9-servlet-api.jar",
 	} {
 		t.Run(variant, func(t *testing.T) {
-			for _, name := range []string{"javac", api} {
-				_, err := exec.LookPath(name)
-				if filepath.IsAbs(name) {
-					_, err = os.Stat(name)
-				}
-				if err != nil && os.Getenv("CI") != "" {
-					t.Fatal("not installed: " + name)
-				} else if err != nil {
-					t.Skip("not installed: " + name)
-				}
-			}
+			need.File(t, api, api)
 			classes := t.TempDir()
 			if output, err := exec.Command("java/build.sh", variant, api, classes, "java/FilterTest.java").CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, output)

@@ -7,21 +7,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // TestPython runs the adapter's own tests, with the vectors, by the Python that
 // Debian's packages are for.
 func TestPython(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short leaves out what needs Python")
-	}
-	python, err := exec.LookPath("/usr/bin/python3")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("not installed: python3")
-		}
-		t.Skip("not installed: python3")
-	}
+	python := need.Program(t, "/usr/bin/python3")
 	// go test runs again what has opened a file that has changed.
 	for _, file := range []string{"python/caddy_session.py", "python/proxy.py", "vectors.json"} {
 		if _, err := os.ReadFile(file); err != nil {

@@ -6,24 +6,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // TestRuby runs the adapter's own tests, with the vectors: each framework in a
 // process of its own.
 func TestRuby(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short leaves out what needs Ruby")
-	}
-	ruby, err := exec.LookPath("ruby")
-	if err == nil {
-		err = exec.Command(ruby, "-e", "require 'minitest'; require 'sinatra/base'; require 'rack-flash'; require 'warden'; require 'action_controller/railtie'").Run()
-	}
-	if err != nil {
-		const packages = "not installed: ruby-minitest, ruby-sinatra, ruby-rack-flash3, ruby-warden, ruby-railties"
-		if os.Getenv("CI") != "" {
-			t.Fatal(packages)
-		}
-		t.Skip(packages)
+	ruby := need.Program(t, "ruby")
+	if exec.Command(ruby, "-e", "require 'minitest'; require 'sinatra/base'; require 'rack-flash'; require 'warden'; require 'action_controller/railtie'").Run() != nil {
+		need.Missing(t, "ruby-minitest, ruby-sinatra, ruby-rack-flash3, ruby-warden, ruby-railties")
 	}
 	// go test runs again what has opened a file that has changed.
 	for _, file := range []string{"ruby/lib/rack/session/caddy.rb", "ruby/test/helper.rb", "vectors.json"} {

@@ -18,15 +18,14 @@ import (
 	"time"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // TestParsers sends random Cookie headers to cookie parsers that applications
 // have. Whatever a client sends, none finds a cookie of a managed name that is
 // not from the jar, and none finds a session cookie with a value.
 func TestParsers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs programs")
-	}
+	need.Long(t, "parsers of other languages")
 	const seed, number = 1, 100_000
 	v := newVisitor(t, cookiejar.Rules{
 		Keep: []string{"JSESSIONID", "PHPSESSID", "app_*"}, Drop: []string{"_ga*"}, Keys: []string{testKey},
@@ -137,14 +136,14 @@ type parserProgram struct {
 func parserPrograms(t *testing.T) []parserProgram {
 	var classes []string
 	for _, name := range []string{"tomcat9-coyote", "tomcat9-util", "tomcat9-juli", "tomcat9-servlet-api", "jetty9-server", "jetty9-http", "jetty9-util"} {
-		classes = append(classes, installed(t, "/usr/share/java/"+name+".jar"))
+		classes = append(classes, need.File(t, "/usr/share/java/"+name+".jar", name))
 	}
-	modules := filepath.Dir(installed(t, "/usr/share/nodejs/cookie"))
-	installed(t, "javac") // to run source
-	java := exec.Command(installed(t, "java"), "-Dorg.eclipse.jetty.util.log.class=org.eclipse.jetty.util.log.JavaUtilLog",
+	modules := filepath.Dir(need.File(t, "/usr/share/nodejs/cookie", "node-cookie"))
+	need.Program(t, "javac") // to run source
+	java := exec.Command(need.Program(t, "java"), "-Dorg.eclipse.jetty.util.log.class=org.eclipse.jetty.util.log.JavaUtilLog",
 		"-cp", strings.Join(classes, ":"), "testdata/parsers/Parsers.java")
-	python := exec.Command(installed(t, "python3"), "testdata/parsers/parsers.py")
-	node := exec.Command(installed(t, "node"), "testdata/parsers/parsers.js")
+	python := exec.Command(need.Program(t, "python3"), "testdata/parsers/parsers.py")
+	node := exec.Command(need.Program(t, "node"), "testdata/parsers/parsers.js")
 	node.Env = append(os.Environ(), "NODE_PATH="+modules)
 	return []parserProgram{
 		lineProgram(java, "Tomcat, legacy", "Tomcat, legacy and lax", "Tomcat", "Jetty, RFC 2965", "Jetty, RFC 6265 legacy", "Jetty"),
@@ -152,25 +151,6 @@ func parserPrograms(t *testing.T) []parserProgram {
 		lineProgram(node, "Node"),
 		{[]string{"PHP"}, 10, parsePHP},
 	}
-}
-
-// installed returns the path of a program or a file. Without it, the test is
-// skipped, and in CI it fails.
-func installed(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if filepath.IsAbs(name) {
-		path = name
-		_, err = os.Stat(name)
-	}
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("CI") != "":
-		t.Fatal("not installed: " + name)
-	}
-	t.Skip("not installed: " + name)
-	return ""
 }
 
 // lineProgram is a program that reads a header from each line, and writes a line
@@ -222,7 +202,7 @@ func parsePHP(t *testing.T, headers []string) [][][]nameValue {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(t.TempDir(), "php")
-	cmd := exec.Command(installed(t, "php-cgi"), "-n", "-q", "-b", socket)
+	cmd := exec.Command(need.Program(t, "php-cgi"), "-n", "-q", "-b", socket)
 	cmd.Env = append(os.Environ(), "PHP_FCGI_MAX_REQUESTS=0")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

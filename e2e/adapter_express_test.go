@@ -14,15 +14,17 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // expressApp starts testdata/express, and returns what serves its four
 // applications, and the file that has what they log.
 func expressApp(t *testing.T) (site string, log *logFile) {
 	t.Helper()
-	node := program(t, "node")
+	node := need.Program(t, "node")
 	if _, err := os.Stat("testdata/express/node_modules"); err != nil {
-		missing(t, "node_modules: npm ci --prefix e2e/testdata/express")
+		need.Missing(t, "node_modules: npm ci --prefix e2e/testdata/express")
 	}
 	log = newLogFile(t)
 	file, err := os.Create(log.path)
@@ -210,7 +212,7 @@ func TestExpressAdapter(t *testing.T) {
 				v.post(express+"/login", "username", "alice", "password", "secret")
 				who := v.who(express + "/who")
 				for _, transport := range []string{"websocket", "polling"} {
-					cmd := exec.Command(program(t, "node"), "testdata/express/socket.js", v.origin, express+"/socket.io", v.cookies(), transport)
+					cmd := exec.Command(need.Program(t, "node"), "testdata/express/socket.js", v.origin, express+"/socket.io", v.cookies(), transport)
 					output, err := cmd.StdoutPipe()
 					if err != nil {
 						t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // TestAdapterJava has Tomcat 10 and Tomcat 9, whose servlet APIs differ in name,
@@ -94,10 +96,10 @@ func (c *tomcat) String() string {
 func newTomcat(t *testing.T, variant string) *tomcat {
 	t.Helper()
 	c := &tomcat{t: t, variant: variant}
-	javac, java := program(t, "javac"), program(t, "java")
+	javac, java := need.Program(t, "javac"), need.Program(t, "java")
 	installed := func(path string) string {
 		if _, err := os.Stat(path); err != nil {
-			missing(t, path)
+			need.Missing(t, path)
 		}
 		return path
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // sessionPHP is the PHP adapter.
@@ -81,7 +83,7 @@ echo json_encode(['sid' => session_id(), 'id' => $_SERVER['HTTP_X_SESSION_ID'] ?
 // TestAdapterPHP has an application with PHP's own sessions, and one in another
 // language, share the session that Caddy keeps.
 func TestAdapterPHP(t *testing.T) {
-	path := program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
+	path := need.Program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
 	root := t.TempDir()
 	writeFile(t, filepath.Join(root, "index.php"), adapted, 0o644)
 	log := filepath.Join(root, "php.log")
@@ -369,10 +371,10 @@ func TestAdapterPHPDokuWiki(t *testing.T) {
 // TestAdapterPHPAdminer has Adminer, unchanged, keep its session in Caddy's. Its
 // password is there, and its tokens against forged requests.
 func TestAdapterPHPAdminer(t *testing.T) {
-	path := program(t, "php-cgi")
+	path := need.Program(t, "php-cgi")
 	const adminer = "/usr/share/adminer"
 	if _, err := os.Stat(adminer + "/adminer.php"); err != nil {
-		missing(t, "adminer")
+		need.Missing(t, "adminer")
 	}
 	root := t.TempDir()
 	// As Adminer's manual has it for SQLite, which knows no passwords.

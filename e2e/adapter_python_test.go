@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // TestAdapterPython has applications of Flask, Django and WSGI, one of them
@@ -70,9 +72,9 @@ func (a *pythonApps) String() string {
 
 func startPython(t *testing.T) *pythonApps {
 	t.Helper()
-	python := program(t, "/usr/bin/python3") // which Debian's packages are for
+	python := need.Program(t, "/usr/bin/python3") // which Debian's packages are for
 	if exec.Command(python, "-c", "import django, flask").Run() != nil {
-		missing(t, "python3-django, python3-flask")
+		need.Missing(t, "python3-django, python3-flask")
 	}
 	adapter, err := filepath.Abs("../adapters/python")
 	if err != nil {

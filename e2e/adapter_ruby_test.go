@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // TestAdapterRuby has an application of Sinatra and one of Rails use the session
@@ -39,9 +41,9 @@ func TestAdapterRuby(t *testing.T) {
 // goes to rack.errors.
 func startRuby(t *testing.T) (string, *logFile) {
 	t.Helper()
-	ruby, puma := program(t, "ruby"), program(t, "puma")
+	ruby, puma := need.Program(t, "ruby"), need.Program(t, "puma")
 	if exec.Command(ruby, "-e", "require 'sinatra/base'; require 'rack-flash'; require 'action_controller/railtie'").Run() != nil {
-		missing(t, "ruby-sinatra, ruby-rack-flash3, ruby-railties")
+		need.Missing(t, "ruby-sinatra, ruby-rack-flash3, ruby-railties")
 	}
 	log := newLogFile(t)
 	file, err := os.Create(log.path)

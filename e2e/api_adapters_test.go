@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // withAPISite returns a site that has the session API, of one that has not, and room for
@@ -49,7 +51,7 @@ func TestAPIExpress(t *testing.T) {
 			for _, transports := range []string{"websocket", "polling", "polling,websocket"} {
 				count += 2
 				ctx, cancel := context.WithTimeout(t.Context(), timeout)
-				cmd := exec.CommandContext(ctx, program(t, "node"), "testdata/express/socket.js", v.origin, express+"/socket.io", v.cookies(), transports, "count")
+				cmd := exec.CommandContext(ctx, need.Program(t, "node"), "testdata/express/socket.js", v.origin, express+"/socket.io", v.cookies(), transports, "count")
 				output, err := cmd.StdoutPipe()
 				if err != nil {
 					t.Fatal(err)
@@ -123,7 +125,7 @@ echo json_encode(['large' => strlen($_SESSION['large'] ?? '')] + $_SESSION);
 
 // What the adapter for PHP does with the API, with and without the lock.
 func TestAPIPHP(t *testing.T) {
-	path := program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
+	path := need.Program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
 	root := t.TempDir()
 	writeFile(t, filepath.Join(root, "index.php"), legacy, 0o644)
 	log := filepath.Join(root, "php.log")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 var adminer = webApp{
@@ -36,7 +38,7 @@ func adminerSignedIn(b *browser, origin string) bool {
 func startAdminer(t *testing.T) string {
 	t.Helper()
 	const root = "/usr/share/adminer"
-	installed(t, root+"/adminer.php", "adminer")
+	need.File(t, root+"/adminer.php", "adminer")
 	dir := t.TempDir()
 	// As its manual has it for databases that have no passwords.
 	writeFile(t, filepath.Join(dir, "index.php"), fmt.Sprintf(`<?php
@@ -51,6 +53,6 @@ chdir('%s');
 include '%s/adminer.php';
 `, password, dir, root), 0o600)
 	writeFile(t, filepath.Join(dir, "adminer.sqlite"), "", 0o600)
-	addr := startPHP(t, program(t, "php-cgi"), "-d", "session.save_path="+dir, "-d", "sys_temp_dir="+dir)
+	addr := startPHP(t, need.Program(t, "php-cgi"), "-d", "session.save_path="+dir, "-d", "sys_temp_dir="+dir)
 	return fmt.Sprintf("root %s\nphp_fastcgi %s", dir, addr)
 }

@@ -3,6 +3,8 @@ package e2e
 import (
 	"net"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 var jupyter = webApp{
@@ -32,7 +34,7 @@ func jupyterSignedIn(b *browser, origin string) bool {
 
 func startJupyter(t *testing.T) string {
 	t.Helper()
-	path := program(t, "jupyter-notebook")
+	path := need.Program(t, "jupyter-notebook")
 	dir, addr := t.TempDir(), freeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	startServer(t, addr, inFolder(dir, []string{"HOME=" + dir, "PATH=/usr/bin:/bin"}, path, "--allow-root", "--no-browser", "--ip=127.0.0.1", "--port="+port,

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 var mediaWiki = webApp{
@@ -32,10 +34,10 @@ var mediaWiki = webApp{
 func startMediaWiki(t *testing.T) string {
 	t.Helper()
 	const root = "/usr/share/mediawiki"
-	installed(t, root+"/index.php", "mediawiki")
+	need.File(t, root+"/index.php", "mediawiki")
 	dir := t.TempDir()
 	settings := filepath.Join(dir, "LocalSettings.php")
-	php := program(t, "php")
+	php := need.Program(t, "php")
 	ran(t, inFolder(dir, nil, php, root+"/maintenance/install.php", "--confpath="+dir, "--dbtype=sqlite", "--dbpath="+dir, "--dbname=wiki", "--scriptpath=",
 		"--server=https://localhost", "--pass="+password, "--skins=Vector", "Wiki", "Alice"))
 	// As if it had been installed at each of the addresses.
@@ -46,7 +48,7 @@ func startMediaWiki(t *testing.T) string {
 	writeFile(t, settings, strings.Replace(string(text), `$wgServer = "https://localhost"`, `$wgServer = "https://" . ($_SERVER['HTTP_HOST'] ?? 'localhost')`, 1), 0o600)
 	ran(t, inFolder(dir, []string{"MW_CONFIG_FILE=" + settings}, php, root+"/maintenance/createAndPromote.php", "Bob", password))
 	writeFile(t, dir+"/prepend.php", fmt.Sprintf("<?php define('MW_CONFIG_FILE', '%s');", settings), 0o600)
-	addr := startPHP(t, program(t, "php-cgi"), "-d", "auto_prepend_file="+dir+"/prepend.php")
+	addr := startPHP(t, need.Program(t, "php-cgi"), "-d", "auto_prepend_file="+dir+"/prepend.php")
 	return fmt.Sprintf("root %s\nphp_fastcgi %s\nfile_server", root, addr)
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 var phpMyAdmin = webApp{
@@ -39,7 +41,7 @@ func phpMyAdminSignedIn(b *browser, origin string) bool {
 func startPHPMyAdmin(t *testing.T) string {
 	t.Helper()
 	const root = "/usr/share/phpmyadmin"
-	installed(t, root+"/index.php", "phpmyadmin")
+	need.File(t, root+"/index.php", "phpmyadmin")
 	socket := startMariaDB(t)
 	dir := t.TempDir()
 	mirror(t, root, dir, "libraries")
@@ -57,6 +59,6 @@ $cfg['Servers'][1] = ['auth_type' => 'cookie', 'host' => 'localhost', 'socket' =
 `, dir, socket), 0o600)
 	// Otherwise it finds itself, and its settings, where the links lead.
 	writeFile(t, dir+"/prepend.php", fmt.Sprintf("<?php define('ROOT_PATH', '%s/');", dir), 0o600)
-	addr := startPHP(t, program(t, "php-cgi"), "-d", "session.save_path="+dir, "-d", "auto_prepend_file="+dir+"/prepend.php")
+	addr := startPHP(t, need.Program(t, "php-cgi"), "-d", "session.save_path="+dir, "-d", "auto_prepend_file="+dir+"/prepend.php")
 	return fmt.Sprintf("root %s\nphp_fastcgi %s\nfile_server", dir, addr)
 }

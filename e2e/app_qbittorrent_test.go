@@ -4,6 +4,8 @@ import (
 	"net"
 	"os"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 var qBittorrent = webApp{
@@ -29,7 +31,7 @@ func qBittorrentSignedIn(b *browser, origin string) bool {
 
 func startQBittorrent(t *testing.T) string {
 	t.Helper()
-	path := program(t, "qbittorrent-nox")
+	path := need.Program(t, "qbittorrent-nox")
 	dir, addr := t.TempDir(), freeAddr(t)
 	if err := os.MkdirAll(dir+"/qBittorrent/config", 0o700); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // redmine sets another cookie on each page: its session is in that.
@@ -39,7 +41,7 @@ func redmineSignedIn(b *browser, origin string) bool {
 func startRedmine(t *testing.T) string {
 	t.Helper()
 	const root = "/usr/share/redmine"
-	installed(t, root+"/config.ru", "redmine")
+	need.File(t, root+"/config.ru", "redmine")
 	dir := t.TempDir()
 	for _, name := range []string{"config", "files", "log", "tmp"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
@@ -56,6 +58,6 @@ func startRedmine(t *testing.T) string {
 	ran(t, inFolder(dir, environment, "/usr/bin/rake", "--rakefile", root+"/Rakefile", "db:migrate", "redmine:load_default_data"))
 	ran(t, inFolder(dir, environment, root+"/bin/rails", "runner", dir+"/setup.rb"))
 	addr := freeAddr(t)
-	startServer(t, addr, inFolder(dir, environment, program(t, "puma"), "-b", "tcp://"+addr, "-e", "production", "--dir", root))
+	startServer(t, addr, inFolder(dir, environment, need.Program(t, "puma"), "-b", "tcp://"+addr, "-e", "production", "--dir", root))
 	return "reverse_proxy " + addr
 }

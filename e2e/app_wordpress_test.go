@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 var wordPress = webApp{
@@ -42,7 +44,7 @@ func wordPressSignedIn(b *browser, origin string) bool {
 func startWordPress(t *testing.T) string {
 	t.Helper()
 	const root = "/usr/share/wordpress"
-	installed(t, root+"/wp-load.php", "wordpress")
+	need.File(t, root+"/wp-load.php", "wordpress")
 	socket := startMariaDB(t)
 	dir := t.TempDir()
 	mirror(t, root, dir, "wp-config.php")
@@ -73,8 +75,8 @@ require ABSPATH . 'wp-load.php';
 require ABSPATH . 'wp-admin/includes/upgrade.php';
 wp_install('A blog', 'alice', 'alice@example.com', false, '', '%s');
 `, password), 0o600)
-	ran(t, inFolder(dir, nil, program(t, "php"), "-d", "auto_prepend_file="+dir+"/prepend.php", "-d", "sendmail_path=true", dir+"/install.php"))
-	addr := startPHP(t, program(t, "php-cgi"), "-d", "auto_prepend_file="+dir+"/prepend.php")
+	ran(t, inFolder(dir, nil, need.Program(t, "php"), "-d", "auto_prepend_file="+dir+"/prepend.php", "-d", "sendmail_path=true", dir+"/install.php"))
+	addr := startPHP(t, need.Program(t, "php-cgi"), "-d", "auto_prepend_file="+dir+"/prepend.php")
 	return fmt.Sprintf("root %s\nphp_fastcgi %s\nfile_server", dir, addr)
 }
 
@@ -82,7 +84,7 @@ wp_install('A blog', 'alice', 'alice@example.com', false, '', '%s');
 // socket. The user root has the password that all users of applications have.
 func startMariaDB(t *testing.T) (socket string) {
 	t.Helper()
-	install, server := program(t, "mariadb-install-db"), program(t, "mariadbd")
+	install, server := need.Program(t, "mariadb-install-db"), need.Program(t, "mariadbd")
 	dir := t.TempDir()
 	socket = dir + "/s"
 	options := []string{"--no-defaults", "--datadir=" + dir + "/data"}

@@ -250,17 +250,6 @@ func documentedOutcomes(t *testing.T, a webApp) map[string]string {
 	return nil
 }
 
-// installed ends the test unless a file of a Debian package is there.
-func installed(t *testing.T, file, pkg string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skipf("-short leaves out what needs %s", pkg)
-	}
-	if _, err := os.Stat(file); err != nil {
-		missing(t, pkg)
-	}
-}
-
 // mirror makes a directory of links to what is in another one, but what is named.
 func mirror(t *testing.T, from, to string, except ...string) {
 	t.Helper()

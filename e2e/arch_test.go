@@ -60,8 +60,9 @@ func TestDependencies(t *testing.T) {
 
 		// What tests need.
 		"/internal/busy":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
-		"/session/redisstore/redistest": {nil, []string{caddy, bbolt, otter}},
-		"/session/pgstore/pgtest":       {[]string{"/session/redisstore/redistest"}, []string{caddy, redis, bbolt, otter}},
+		"/internal/need":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
+		"/session/redisstore/redistest": {[]string{"/internal/need"}, []string{caddy, bbolt, otter}},
+		"/session/pgstore/pgtest":       {[]string{"/session/redisstore/redistest", "/internal/need"}, []string{caddy, redis, bbolt, otter}},
 		"/adapters":                     {},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},

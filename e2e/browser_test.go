@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // browser is a page of a headless Chromium, driven by the Chrome DevTools
@@ -48,7 +50,7 @@ func browse(t *testing.T, flags ...string) *browser {
 // browseIn starts a browser with a profile that it may have had before.
 func browseIn(t *testing.T, profile string, flags ...string) *browser {
 	t.Helper()
-	path := program(t, "chromium", "chromium-browser", "google-chrome")
+	path := need.Program(t, "chromium", "chromium-browser", "google-chrome")
 	toRead, toWrite, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // What docs/operations.md says of the command, to the letter: two clients sign in, the
@@ -265,8 +267,8 @@ func runConsole(t *testing.T, o *operated, block, id string) {
 			if id != "" {
 				line = idPattern.ReplaceAllString(line, id)
 			}
-			program(t, "curl")
-			cmd := exec.Command(program(t, "bash"), "-c", strings.Replace(line, "curl", "curl --silent --show-error", 1))
+			need.Program(t, "curl")
+			cmd := exec.Command(need.Program(t, "bash"), "-c", strings.Replace(line, "curl", "curl --silent --show-error", 1))
 			out, err := cmd.Output()
 			if err != nil {
 				t.Fatalf("%s: %v", line, err)

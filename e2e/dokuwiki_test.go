@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-session/caddy-session/internal/need"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
@@ -20,9 +21,9 @@ const wikiRoot = "/usr/share/dokuwiki"
 // Each script runs these lines of PHP first.
 func dokuwiki(t *testing.T, lines ...string) string {
 	t.Helper()
-	path := program(t, "php-cgi")
+	path := need.Program(t, "php-cgi")
 	if _, err := os.Stat(wikiRoot + "/doku.php"); err != nil {
-		missing(t, "dokuwiki")
+		need.Missing(t, "dokuwiki")
 	}
 	dir := t.TempDir()
 	for _, name := range []string{"conf", "sessions", "data/pages", "data/attic", "data/media", "data/media_attic", "data/media_meta",

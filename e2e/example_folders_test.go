@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-session/caddy-session/internal/need"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
@@ -69,7 +70,7 @@ func (e *example) run(name, text string) *server {
 // Between two blocks it does what the README says there.
 func (e *example) read(between ...func()) {
 	e.t.Helper()
-	program(e.t, "curl")
+	need.Program(e.t, "curl")
 	blocks := regexp.MustCompile("(?sm)^```console\n(.*?)^```$").FindAllStringSubmatch(e.file("README.md"), -1)
 	if blocks == nil || len(blocks) <= len(between) {
 		e.t.Fatalf("the README has %d blocks to type", len(blocks))
@@ -85,7 +86,7 @@ func (e *example) read(between ...func()) {
 		}
 		for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
 			line, want, _ := strings.Cut(part, "\n")
-			cmd := exec.Command(program(e.t, "bash"), "-c", strings.NewReplacer(e.ports...).Replace(line))
+			cmd := exec.Command(need.Program(e.t, "bash"), "-c", strings.NewReplacer(e.ports...).Replace(line))
 			cmd.Dir = dir
 			out, err := cmd.Output()
 			got := strings.NewReplacer(back...).Replace(string(out))
@@ -97,20 +98,20 @@ func (e *example) read(between ...func()) {
 }
 
 func TestExamplePHP(t *testing.T) {
-	addr := startPHP(t, program(t, "php-cgi"), "-n", "-d", "auto_prepend_file="+sessionPHP(t))
+	addr := startPHP(t, need.Program(t, "php-cgi"), "-n", "-d", "auto_prepend_file="+sessionPHP(t))
 	e := openExample(t, "php", "127.0.0.1:9000", addr)
 	e.serve("Caddyfile")
 	e.read()
 }
 
 func TestExampleExpress(t *testing.T) {
-	node := program(t, "node")
+	node := need.Program(t, "node")
 	modules, err := filepath.Abs("testdata/express/node_modules")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(modules); err != nil {
-		missing(t, "node_modules: npm ci --prefix e2e/testdata/express")
+		need.Missing(t, "node_modules: npm ci --prefix e2e/testdata/express")
 	}
 	addr := freeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)

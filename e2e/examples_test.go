@@ -18,6 +18,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // Documentation that is not run rots.
@@ -185,7 +187,7 @@ func TestDocsPHP(t *testing.T) {
 // servePHP runs a script behind php_fastcgi, with the functions of a prelude.
 func servePHP(t *testing.T, script, prelude string) *server {
 	t.Helper()
-	php := program(t, "php-cgi")
+	php := need.Program(t, "php-cgi")
 	dir := t.TempDir()
 	writeFile(t, dir+"/index.php", script, 0o600)
 	writeFile(t, dir+"/prelude.inc", "<?php "+prelude, 0o600)
@@ -246,7 +248,7 @@ func TestDocsTrapsPHP(t *testing.T) {
 
 // What the manual says of JavaScript.
 func TestDocsTrapsJavaScript(t *testing.T) {
-	node := program(t, "node")
+	node := need.Program(t, "node")
 	var line string
 	for _, block := range snippets(t, "js") {
 		if strings.HasPrefix(block, "const ascii") {

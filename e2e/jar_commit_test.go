@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddy-session/caddy-session/internal/need"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
@@ -373,7 +374,7 @@ route {
 }
 
 func TestJarPHP(t *testing.T) {
-	path := program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
+	path := need.Program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
 	root := t.TempDir()
 	writeFile(t, root+"/index.php", `<?php
 session_start();

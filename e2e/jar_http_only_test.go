@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // django starts an application of Django as Debian ships it, which has the admin
@@ -15,8 +17,8 @@ func django(t *testing.T) string {
 	t.Helper()
 	// Not the python3 of the PATH: Debian's packages are for Debian's.
 	const python = "/usr/bin/python3"
-	if program(t, python); exec.Command(python, "-c", "import django").Run() != nil {
-		missing(t, "python3-django")
+	if need.Program(t, python); exec.Command(python, "-c", "import django").Run() != nil {
+		need.Missing(t, "python3-django")
 	}
 	dir, addr := t.TempDir(), freeAddr(t)
 	// Its own modules come with Debian's package.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // What reaches an application of the path that a client sends, byte for byte,
@@ -82,7 +84,7 @@ func TestJarPathPHP(t *testing.T) {
 	root := t.TempDir()
 	writeFile(t, filepath.Join(root, "index.php"), "<?php echo $_SERVER['SCRIPT_NAME'], ' ', $_SERVER['PATH_INFO'] ?? '';", 0o600)
 	s := serve(t, storeOption("memory"), fmt.Sprintf("session {\n\tcookies {\n\t\tkeep JSESSIONID\n\t}\n}\nroot %s\nphp_fastcgi %s",
-		root, startPHP(t, program(t, "php-cgi"), "-n")))
+		root, startPHP(t, need.Program(t, "php-cgi"), "-n")))
 	for _, target := range []string{"/index.php/a;v=1;jsessionid=X", "/index.php;jsessionid=X/a;v=1", "/index.php%3Bjsessionid=X/a;v=1"} {
 		if r := s.get(target, ""); r.body != "/index.php /a;v=1" {
 			t.Errorf("%s: %q", target, r.body)
@@ -94,18 +96,18 @@ func TestJarPathPHP(t *testing.T) {
 // Jetty, and returns their addresses.
 func servletContainers(t *testing.T) map[string]string {
 	t.Helper()
-	program(t, "javac") // to run source
+	need.Program(t, "javac") // to run source
 	var classes []string
 	for _, name := range []string{"tomcat9-catalina", "tomcat9-coyote", "tomcat9-util", "tomcat9-util-scan", "tomcat9-juli", "tomcat9-api",
 		"tomcat9-annotations-api", "tomcat9-jni", "tomcat9-jaspic-api", "tomcat9-servlet-api",
 		"jetty9-server", "jetty9-servlet", "jetty9-security", "jetty9-http", "jetty9-io", "jetty9-util", "jetty9-util-ajax"} {
 		class := "/usr/share/java/" + name + ".jar"
 		if _, err := os.Stat(class); err != nil {
-			missing(t, class)
+			need.Missing(t, class)
 		}
 		classes = append(classes, class)
 	}
-	cmd := exec.Command(program(t, "java"), "-Dorg.eclipse.jetty.util.log.class=org.eclipse.jetty.util.log.JavaUtilLog",
+	cmd := exec.Command(need.Program(t, "java"), "-Dorg.eclipse.jetty.util.log.class=org.eclipse.jetty.util.log.JavaUtilLog",
 		"-cp", strings.Join(classes, ":"), "testdata/containers/Containers.java", t.TempDir())
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // The applications of examples/one-session, in the order of their ports.
@@ -49,16 +51,16 @@ func TestExampleOneSession(t *testing.T) {
 func startShops(t *testing.T) (addrs []string) {
 	t.Helper()
 	for _, name := range []string{"php-cgi", "puma", "javac"} {
-		program(t, name)
+		need.Program(t, name)
 	}
 	for library, command := range map[string][]string{
-		"python3-flask": {program(t, "/usr/bin/python3"), "-c", "import flask"},
-		"ruby-sinatra":  {program(t, "ruby"), "-e", "require 'sinatra/base'"},
-		"node_modules: npm ci --prefix e2e/testdata/express": {program(t, "node"), "-e", "require('./testdata/express/node_modules/express')"},
+		"python3-flask": {need.Program(t, "/usr/bin/python3"), "-c", "import flask"},
+		"ruby-sinatra":  {need.Program(t, "ruby"), "-e", "require 'sinatra/base'"},
+		"node_modules: npm ci --prefix e2e/testdata/express": {need.Program(t, "node"), "-e", "require('./testdata/express/node_modules/express')"},
 		"libtomcat10-java": {"ls", "/usr/share/java/tomcat10-coyote.jar"},
 	} {
 		if exec.Command(command[0], command[1:]...).Run() != nil {
-			missing(t, library)
+			need.Missing(t, library)
 		}
 	}
 	// go test runs again what has opened a file that has changed.

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,31 +14,6 @@ import (
 	"github.com/caddy-session/caddy-session/session/pgstore/pgtest"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
-
-// program returns the path of the first of the programs that is installed. In
-// CI there has to be one. With -short the test is skipped: that needs Go alone.
-func program(t testing.TB, names ...string) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skipf("-short leaves out what needs %s", names[0])
-	}
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	missing(t, strings.Join(names, ", "))
-	return ""
-}
-
-// missing ends a test that needs what is not installed: in CI it fails.
-func missing(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal("not installed: " + what)
-	}
-	t.Skip("not installed: " + what)
-}
 
 // storeOption is the global option for one store; arg may end in a block.
 func storeOption(arg string) string { return "session {\n\tstore " + arg + "\n}" }

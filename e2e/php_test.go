@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // script is an application as it is written for plain PHP: it links nothing.
@@ -57,7 +59,7 @@ echo json_encode($data, JSON_UNESCAPED_UNICODE), "\n";
 // the directory of its scripts, all of which are the one above.
 func php(t *testing.T) (addr, root string) {
 	t.Helper()
-	path := program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
+	path := need.Program(t, "php-cgi", "php-cgi8.4", "php-cgi8.2")
 	root = t.TempDir()
 	for _, name := range []string{"index", "in", "count", "set", "form", "long", "out", "bad"} {
 		if err := os.WriteFile(filepath.Join(root, name+".php"), []byte(script), 0o644); err != nil {

@@ -11,12 +11,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // Prometheus itself reads our metrics and our alert rules and answers the
 // queries of the dashboard.
 func TestPrometheus(t *testing.T) {
-	prometheus := program(t, "prometheus")
+	prometheus := need.Program(t, "prometheus")
 	a := app(t, scripted)
 	o := serveOperated(t, probed, "session\nreverse_proxy "+a.host())
 

@@ -14,13 +14,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // radicale starts Radicale as Debian ships it, which takes its user from the header
 // X-Remote-User, and returns its address.
 func radicale(t *testing.T) string {
 	t.Helper()
-	path := program(t, "radicale")
+	path := need.Program(t, "radicale")
 	dir, addr := t.TempDir(), freeAddr(t)
 	config := filepath.Join(dir, "config")
 	writeFile(t, config, fmt.Sprintf("[server]\nhosts = %s\n[auth]\ntype = http_x_remote_user\n[storage]\nfilesystem_folder = %s/data\n", addr, dir), 0o600)

@@ -13,13 +13,15 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // The documentation as a website: it builds, no link in it is broken, and its pages
 // can be read on a telephone and on a desk, in light and in dark, without scripts, and
 // by those who hear them.
 func TestWebsite(t *testing.T) {
-	program(t, "mkdocs")
+	need.Program(t, "mkdocs")
 	if out, err := exec.Command("../website/build.sh").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

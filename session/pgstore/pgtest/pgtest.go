@@ -20,6 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/caddy-session/caddy-session/internal/need"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
 
@@ -74,15 +75,13 @@ func Close() {
 // fails. With -short it is skipped in any case.
 func Shared(t testing.TB) *Server {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("-short leaves out what needs PostgreSQL")
-	}
+	need.Long(t, "PostgreSQL")
 	mu.Lock()
 	defer mu.Unlock()
 	if shared == nil {
 		s, err := initialize(t)
-		if err != nil && os.Getenv("CI") == "" && s == nil {
-			t.Skip(err)
+		if s == nil {
+			need.Missing(t, err.Error())
 		}
 		if err != nil {
 			t.Fatal(err)

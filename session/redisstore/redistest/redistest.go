@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-session/caddy-session/internal/need"
 )
 
 // startTimeout is how long a server may take until it answers.
@@ -73,15 +75,7 @@ func configure(t testing.TB, port int, args ...string) *Server {
 // prepare makes a server without a configuration.
 func prepare(t testing.TB, port int) *Server {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("-short leaves out what needs redis-server")
-	}
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Program(t, "redis-server")
 	// Not t.TempDir: the path of a unix socket must be short.
 	dir, err := os.MkdirTemp("", "redis")
 	if err != nil {
