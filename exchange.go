@@ -222,8 +222,9 @@ func mayBeCached(r *http.Request) bool {
 }
 
 // askAnew takes away what would let the application answer that the browser's copy
-// of a page, or the part that it has, is still good, where the browser has that from other kept cookies than
-// the application gets: after an operator has ended the session, for example.
+// of a page, or the part that it has, is still good, where the browser has that from
+// other kept cookies than the application gets: after an operator has ended the
+// session, for example.
 func (x *exchange) askAnew() {
 	header := x.request.Header
 	if x.cookies == nil || len(header["If-None-Match"])+len(header["If-Modified-Since"])+len(header["If-Range"]) == 0 ||

@@ -1,10 +1,10 @@
 // Package caddysession puts server-side sessions in front of applications that
 // have none. It is the handler for Caddy (module.go, compile.go): what must not
 // pass (strip.go), what the handlers of one request share (visit.go), a request
-// with a session and its response (exchange.go), which may have to wait for others (lock.go), and one without
-// (unmatched.go), what stays open (streams.go), what the rest of a site does with the session
-// (matcher.go, placeholder.go, actions.go), what is
-// refused (debugerrors.go), spans (tracing.go), and the Caddyfile (caddyfile.go).
+// with a session and its response (exchange.go), which may have to wait for others
+// (lock.go), and one without (unmatched.go), what stays open (streams.go), what the
+// rest of a site does with the session (matcher.go, placeholder.go, actions.go), what
+// is refused (debugerrors.go), spans (tracing.go), and the Caddyfile (caddyfile.go).
 //
 // What all sites share is in package [sessionapp], the stores that can be
 // configured are in package [github.com/caddy-session/caddy-session/stores], the
