@@ -30,7 +30,7 @@ func TestDependencies(t *testing.T) {
 		"": {[]string{"/session", "/cookiejar", "/sessionapp", "/stores", "/operator", "/api", "/internal/settings", "/internal/response", "/internal/cancel",
 			"/internal/caching", "/internal/appcookies", "/internal/logging", "/internal/origin", "/internal/placeholders", "/internal/finding"},
 			[]string{redis, bbolt, otter, "testing"}},
-		"/sessionapp":            {[]string{"/session", "/session/nearcache", "/api", "/internal/settings", "/internal/placeholders", "/internal/logging", "/internal/finding"}, []string{redis, bbolt, otter, "testing"}},
+		"/sessionapp":            {[]string{"/session", "/session/movestore", "/session/nearcache", "/api", "/internal/settings", "/internal/placeholders", "/internal/logging", "/internal/finding"}, []string{redis, bbolt, otter, "testing"}},
 		"/stores":                {[]string{"/session", "/session/memstore", "/session/boltstore", "/session/redisstore", "/session/pgstore", "/sessionapp", "/internal/settings"}, []string{redis, bbolt, otter, "testing"}},
 		"/api":                   {[]string{"/session", "/internal/logging"}, []string{redis, bbolt, otter, "testing"}},
 		"/operator":              {[]string{"/session", "/cookiejar", "/sessionapp", "/internal/finding"}, []string{redis, bbolt, otter, "testing"}},
@@ -52,6 +52,7 @@ func TestDependencies(t *testing.T) {
 		"/session/boltstore":     {[]string{"/session", "/session/nearcache"}, []string{caddy, redis, otter, "testing"}},
 		"/session/redisstore":    {[]string{"/session", "/session/nearcache", "/internal/finding"}, []string{caddy, bbolt, otter, "testing"}},
 		"/session/pgstore":       {[]string{"/session", "/internal/breaker"}, []string{caddy, redis, bbolt, otter, "testing"}},
+		"/session/movestore":     {[]string{"/session"}, []string{caddy, redis, bbolt, otter, "go.uber.org/", "testing"}},
 		"/session/nearcache":     {[]string{"/session"}, []string{caddy, redis, bbolt, "testing"}},
 		"/session/storetest":     {[]string{"/session"}, []string{caddy, redis, bbolt, otter}},
 

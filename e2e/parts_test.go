@@ -20,9 +20,9 @@ func storeOption(arg string) string { return "session {\n\tstore " + arg + "\n}"
 
 // inRedis is the global option for a server, with more time than a busy machine
 // needs: for tests that are about something else.
-func inRedis(r *redistest.Server) string {
-	return storeOption("redis " + r.Addr + " {\n\t\ttimeout 5s\n\t}")
-}
+func inRedis(r *redistest.Server) string { return storeOption(redisStore(r)) }
+
+func redisStore(r *redistest.Server) string { return "redis " + r.Addr + " {\n\t\ttimeout 5s\n\t}" }
 
 // eachStore runs a test with the global option for each kind of store.
 func eachStore(t *testing.T, run func(t *testing.T, option string)) {
@@ -36,11 +36,11 @@ func eachStore(t *testing.T, run func(t *testing.T, option string)) {
 
 // inPostgres is inRedis for PostgreSQL, with a table of the test's own.
 func inPostgres(t testing.TB) string {
-	return inTable(pgtest.Shared(t), "t_"+strings.ToLower(rand.Text()))
+	return storeOption(postgresStore(pgtest.Shared(t), "t_"+strings.ToLower(rand.Text())))
 }
 
-func inTable(server *pgtest.Server, table string) string {
-	return storeOption("postgres " + server.URL("postgres", pgtest.Password) + " {\n\t\ttable " + table + "\n\t\ttimeout 5s\n\t}")
+func postgresStore(server *pgtest.Server, table string) string {
+	return "postgres " + server.URL("postgres", pgtest.Password) + " {\n\t\ttable " + table + "\n\t\ttimeout 5s\n\t}"
 }
 
 // redisDo runs one command in a redis-server and returns its answer.

@@ -14,7 +14,7 @@ import (
 func TestPostgresTellsOtherNodes(t *testing.T) {
 	a := streamApp(t)
 	server := pgtest.Shared(t)
-	s := serve(t, inTable(server, "told"), "session\nreverse_proxy "+a.host())
+	s := serve(t, storeOption(postgresStore(server, "told")), "session\nreverse_proxy "+a.host())
 	store, err := pgstore.New(pgstore.Options{URL: server.URL("postgres", pgtest.Password), Table: "told", Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)

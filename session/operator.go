@@ -88,6 +88,16 @@ func EpochOf(e Entry) (uint64, error) {
 	return r.epoch, nil
 }
 
+// IndexOf returns the index key and the deadline of a stored value, "" if it belongs
+// into no index.
+func IndexOf(value []byte) (key string, deadline time.Time) {
+	r, _, _, err := decodeRecord(value)
+	if err != nil {
+		return "", time.Time{}
+	}
+	return r.indexKey(), r.deadline
+}
+
 // List returns a page of all sessions: pass "" first, then next until it is "".
 // limit is a hint. Sessions that can't be read are left out, and one may come
 // twice.

@@ -8,6 +8,7 @@ package sessionapp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"github.com/caddy-session/caddy-session/internal/logging"
 	"github.com/caddy-session/caddy-session/internal/settings"
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/movestore"
 )
 
 func init() {
@@ -39,6 +41,10 @@ type App struct {
 	// machine.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=session.stores inline_key=module"`
 
+	// Where sessions were kept before. Each is moved from there to the store when it
+	// is used. Default: nowhere.
+	ReadFromRaw json.RawMessage `json:"read_from,omitempty" caddy:"namespace=session.stores inline_key=module"`
+
 	// Where applications reach the session API of their requests, for sites that
 	// have it. Default: nowhere.
 	API *api.Listener `json:"api,omitempty"`
@@ -46,7 +52,11 @@ type App struct {
 	api       *api.Server // nil without API
 	stopAPI   func()
 	store     *sharedStore
-	poolKey   string
+	readFrom  *sharedStore     // nil without ReadFromRaw
+	stores    []*sharedStore   // the one, or both
+	moving    *movestore.Store // of the two, nil without
+	sessions  session.Store    // all that there are
+	poolKeys  []string
 	events    *caddyevents.App
 	emissions chan emission
 	done      chan struct{} // closed by Cleanup
@@ -85,6 +95,9 @@ func (App) CaddyModule() caddy.ModuleInfo {
 //		store <name> [<args...>] {
 //			...
 //		}
+//		read_from <name> [<args...>] {
+//			...
+//		}
 //		api <address> {
 //			advertise <host:port>
 //			tls <certificate> <key>
@@ -115,28 +128,33 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 var globalBlock = settings.NewBlock("the global option session { }", func(a *App, d *caddyfile.Dispenser) settings.Words {
 	return settings.Words{
-		"store": func() error {
-			var names []string
-			for _, module := range caddy.GetModules("session.stores") {
-				names = append(names, module.ID.Name())
-			}
-			if !d.NextArg() {
-				return d.Err("store needs a name: " + strings.Join(names, ", "))
-			}
-			name := d.Val()
-			if !slices.Contains(names, name) {
-				return d.Err(settings.Unknown("store", name, names) + "; others are built into Caddy, or written, as " + ownStores + " says")
-			}
-			module, err := caddyfile.UnmarshalModule(d, "session.stores."+name)
-			if err != nil {
-				return err
-			}
-			a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
-			return nil
-		},
-		"api": func() error { return a.parseAPI(d) },
+		"store":     func() error { return parseStore(d, &a.StoreRaw) },
+		"read_from": func() error { return parseStore(d, &a.ReadFromRaw) },
+		"api":       func() error { return a.parseAPI(d) },
 	}
 })
+
+// parseStore reads the name of a store and what its module takes.
+func parseStore(d *caddyfile.Dispenser, to *json.RawMessage) error {
+	setting := d.Val()
+	var names []string
+	for _, module := range caddy.GetModules("session.stores") {
+		names = append(names, module.ID.Name())
+	}
+	if !d.NextArg() {
+		return d.Errf("%s needs a name: %s", setting, strings.Join(names, ", "))
+	}
+	name := d.Val()
+	if !slices.Contains(names, name) {
+		return d.Err(settings.Unknown("store", name, names) + "; others are built into Caddy, or written, as " + ownStores + " says")
+	}
+	module, err := caddyfile.UnmarshalModule(d, "session.stores."+name)
+	if err != nil {
+		return err
+	}
+	*to = caddyconfig.JSONModuleObject(module, "module", name, nil)
+	return nil
+}
 
 func (a *App) parseAPI(d *caddyfile.Dispenser) error {
 	a.API = new(api.Listener)
@@ -182,7 +200,8 @@ var pool = caddy.NewUsagePool()
 
 // sharedStore makes a store a member of the pool.
 type sharedStore struct {
-	session.Store // timed
+	session.Store // timed, and a source
+	source        *movestore.Source
 	measured      *measured
 	name          string   // its module's
 	streams       *Streams // of its sessions
@@ -190,7 +209,8 @@ type sharedStore struct {
 
 func newSharedStore(store session.Store, name string, log *zap.Logger) *sharedStore {
 	timed := measure(store, name)
-	return &sharedStore{Store: timed, measured: timed, name: name, streams: newStreams(timed, log)}
+	source := movestore.NewSource(timed)
+	return &sharedStore{Store: source, source: source, measured: timed, name: name, streams: newStreams(source, log)}
 }
 
 func (s *sharedStore) Destruct() error {
@@ -198,31 +218,29 @@ func (s *sharedStore) Destruct() error {
 	return s.Close()
 }
 
-// Provision gets the store, from the configuration before if it is the same.
+// Provision gets the stores.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger, a.lost = ctx, ctx.Logger(), new(logging.Repeated)
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"module":"embedded"}`)
 	}
-	mod, err := ctx.LoadModule(a, "StoreRaw")
-	if err != nil {
-		return fmt.Errorf("loading store (those that are not here: %s): %w", ownStores, err)
+	var err error
+	if a.store, err = a.open("store", "StoreRaw"); err != nil {
+		return err
 	}
-	module := mod.(StoreModule)
-	key := module.StoreKey()
-	shared, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		log := zap.New(currentLog{}).Named("session")
-		store, err := module.NewStore(log)
-		if err != nil {
-			return nil, err
+	a.sessions = a.store.Store
+	a.stores = []*sharedStore{a.store}
+	if a.ReadFromRaw != nil {
+		if a.readFrom, err = a.open("read_from", "ReadFromRaw"); err != nil {
+			return err
 		}
-		return newSharedStore(store, mod.(caddy.Module).CaddyModule().ID.Name(), log), nil
-	})
-	if err != nil {
-		return fmt.Errorf("making store: %w", err)
+		if a.readFrom == a.store {
+			return fmt.Errorf("read_from is the store %s itself: name the one that sessions were kept in before", a.store.name)
+		}
+		a.moving = movestore.New(a.store.measured, a.readFrom.source)
+		a.sessions = a.moving
+		a.stores = append(a.stores, a.readFrom)
 	}
-	a.poolKey = key
-	a.store = shared.(*sharedStore)
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("loading the events app: %w", err)
@@ -235,14 +253,37 @@ func (a *App) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	a.operator = session.NewOperator(a.store.Store, a.observer(a.logger))
-	return registerMetrics(ctx.GetMetricsRegistry(), a.store)
+	a.operator = session.NewOperator(a.sessions, a.observer(a.logger))
+	return registerMetrics(ctx.GetMetricsRegistry(), a.stores)
+}
+
+// open returns the store of a field, from the configuration before if it is the same.
+func (a *App) open(setting, field string) (*sharedStore, error) {
+	mod, err := a.ctx.LoadModule(a, field)
+	if err != nil {
+		return nil, fmt.Errorf("loading %s (stores that are not here: %s): %w", setting, ownStores, err)
+	}
+	module := mod.(StoreModule)
+	key := module.StoreKey()
+	shared, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		log := zap.New(currentLog{}).Named("session")
+		store, err := module.NewStore(log)
+		if err != nil {
+			return nil, err
+		}
+		return newSharedStore(store, mod.(caddy.Module).CaddyModule().ID.Name(), log), nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making %s: %w", setting, err)
+	}
+	a.poolKeys = append(a.poolKeys, key)
+	return shared.(*sharedStore), nil
 }
 
 // NewManager returns the engine of a site, on the shared store.
 func (a *App) NewManager(policy session.Policy, protocol *session.Protocol, log *zap.Logger) (*session.Manager, error) {
 	a.idles[policy.Idle] = struct{}{}
-	return session.NewManager(a.store.Store, policy, protocol, a.observer(log))
+	return session.NewManager(a.sessions, policy, protocol, a.observer(log))
 }
 
 func (a *App) observer(log *zap.Logger) session.Observer {
@@ -262,9 +303,24 @@ func (a *App) Streams() *Streams { return a.store.streams }
 // `session.stores.redis`.
 func (a *App) StoreName() string { return a.store.name }
 
-// StoreStatus tells how the store is doing. It may have to ask, which takes a
-// second at most.
-func (a *App) StoreStatus() StoreStatus { return a.store.status() }
+// StoreStatus tells how the store is doing, and the one that is read from: both have to
+// be up, and sessions of both count. It may have to ask, which takes a second at most
+// for each.
+func (a *App) StoreStatus() StoreStatus {
+	status := a.store.status()
+	if a.readFrom == nil {
+		return status
+	}
+	from := a.readFrom.status()
+	status.Up = status.Up && from.Up
+	status.Streams += from.Streams
+	if status.Sessions == nil || from.Sessions == nil {
+		status.Sessions = nil
+	} else {
+		*status.Sessions += *from.Sessions
+	}
+	return status
+}
 
 // Idle returns the idle limit of all sites, 0 if they differ.
 func (a *App) Idle() time.Duration {
@@ -289,8 +345,15 @@ func (a *App) Start() error {
 			return err
 		}
 	}
-	if opener, ok := session.As[session.Opener](a.store.Store); ok {
-		return opener.Open(context.Background())
+	for _, store := range a.stores {
+		if opener, ok := session.As[session.Opener](store.Store); ok {
+			if err := opener.Open(context.Background()); err != nil {
+				return err
+			}
+		}
+	}
+	if a.moving != nil {
+		return a.moving.Open(context.Background())
 	}
 	return nil
 }
@@ -317,7 +380,10 @@ func (a *App) Cleanup() error {
 	if a.stopAPI != nil { // not in Stop: requests may go on until here
 		a.stopAPI()
 	}
-	if a.poolKey == "" {
+	if a.moving != nil {
+		a.moving.Close()
+	}
+	if a.poolKeys == nil {
 		return nil
 	}
 	// Caddy starts nothing to validate a configuration. That it was made and is
@@ -325,13 +391,17 @@ func (a *App) Cleanup() error {
 	if cause := context.Cause(a.ctx); cause != nil && cause.Error() == "validation complete" {
 		if checking.report != nil {
 			found, err := a.findings()
-			checking.report(append(found, a.inspectStore()...), err)
+			checking.report(append(found, a.inspectStores()...), err)
 		} else if err := a.checkSites(); err != nil {
 			a.logger.Error("this configuration will not start", zap.Error(err))
 		}
 	}
-	_, err := pool.Delete(a.poolKey)
-	return err
+	var errs []error
+	for _, key := range a.poolKeys {
+		_, err := pool.Delete(key)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // currentLog writes to the log of the configuration that is running now: a

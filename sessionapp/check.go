@@ -37,19 +37,22 @@ var noSession = finding.Finding{
 	Remedy:  "write session into the site whose application is to have them, before its reverse_proxy or php_fastcgi",
 }
 
-// inspectStore asks the store whether it is fit for sessions, if it can tell.
-func (a *App) inspectStore() []finding.Finding {
-	store, ok := session.As[interface {
-		Inspect(context.Context) ([]finding.Finding, error)
-	}](a.store.Store)
-	if !ok {
-		return nil
-	}
-	found, err := store.Inspect(context.Background())
-	if err != nil {
-		return []finding.Finding{{
-			Problem: "the store can't be asked: " + err.Error(),
-			Remedy:  "see whether it runs, and can be reached from here"}}
+// inspectStores asks the stores whether they are fit for sessions, those that can tell.
+func (a *App) inspectStores() (found []finding.Finding) {
+	for _, shared := range a.stores {
+		store, ok := session.As[interface {
+			Inspect(context.Context) ([]finding.Finding, error)
+		}](shared.Store)
+		if !ok {
+			continue
+		}
+		of, err := store.Inspect(context.Background())
+		if err != nil {
+			of = []finding.Finding{{
+				Problem: "the store " + shared.name + " can't be asked: " + err.Error(),
+				Remedy:  "see whether it runs, and can be reached from here"}}
+		}
+		found = append(found, of...)
 	}
 	return found
 }

@@ -153,11 +153,11 @@ var (
 	}, func() float64 { return float64(api.Waiting()) })
 )
 
-// registerMetrics adds the collectors, and that of a store, to the registry of
+// registerMetrics adds the collectors, and that of the stores, to the registry of
 // a configuration: Caddy has a new one for each. No label is an id, a user or a
 // host.
-func registerMetrics(registry prometheus.Registerer, store *sharedStore) error {
-	collectors := []prometheus.Collector{operations, recordBytes, buildInfo, waitingLocks, (*storeGauges)(store)}
+func registerMetrics(registry prometheus.Registerer, stores []*sharedStore) error {
+	collectors := []prometheus.Collector{operations, recordBytes, buildInfo, waitingLocks, storeGauges(stores)}
 	for _, c := range EventCounters {
 		collectors = append(collectors, c.vector)
 	}
@@ -197,8 +197,9 @@ func (s *sharedStore) status() StoreStatus {
 	return status
 }
 
-// storeGauges collects what a store knows about itself.
-type storeGauges sharedStore
+// storeGauges collects what stores know about themselves: of two with one name, the
+// first.
+type storeGauges []*sharedStore
 
 func gauge(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc("caddy_session_"+name, help, []string{"store"}, nil)
@@ -213,18 +214,26 @@ var (
 )
 
 // Describe implements prometheus.Collector.
-func (*storeGauges) Describe(ch chan<- *prometheus.Desc) {
+func (storeGauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{storeUp, liveCount, nearHits, nearMisses, openStreams} {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (g *storeGauges) Collect(ch chan<- prometheus.Metric) {
-	send := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64) {
-		ch <- prometheus.MustNewConstMetric(desc, kind, value, g.name)
+func (g storeGauges) Collect(ch chan<- prometheus.Metric) {
+	for i, store := range g {
+		if i == 0 || store.name != g[0].name {
+			store.collect(ch)
+		}
 	}
-	status := (*sharedStore)(g).status()
+}
+
+func (s *sharedStore) collect(ch chan<- prometheus.Metric) {
+	send := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64) {
+		ch <- prometheus.MustNewConstMetric(desc, kind, value, s.name)
+	}
+	status := s.status()
 	up := 0.0
 	if status.Up {
 		up = 1
@@ -240,4 +249,4 @@ func (g *storeGauges) Collect(ch chan<- prometheus.Metric) {
 	send(openStreams, prometheus.GaugeValue, float64(status.Streams))
 }
 
-var _ prometheus.Collector = (*storeGauges)(nil)
+var _ prometheus.Collector = storeGauges(nil)

@@ -65,7 +65,7 @@ func gather(t *testing.T, store *sharedStore) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	for range 2 {
-		if err := registerMetrics(registry, store); err != nil {
+		if err := registerMetrics(registry, []*sharedStore{store}); err != nil {
 			t.Fatal(err)
 		}
 	}
