@@ -1,17 +1,9 @@
 package api
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,45 +11,15 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-session/caddy-session/internal/selfsigned"
 	"github.com/caddy-session/caddy-session/session"
 )
 
-// selfSigned makes a certificate for localhost, which is its own authority.
-func selfSigned(t *testing.T) (certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certFile, keyFile
-}
-
 // With TLS, only TLS is spoken, and with client_auth only to who has a certificate.
 func TestTLS(t *testing.T) {
-	cert, key := selfSigned(t)
-	otherCert, otherKey := selfSigned(t)
+	cert, key, roots := selfsigned.Localhost(t)
+	otherCert, otherKey, _ := selfsigned.Localhost(t)
 	_, capability := testCapability(t, `{"a":1}`)
-	roots := x509.NewCertPool()
-	text, err := os.ReadFile(cert)
-	if err != nil || !roots.AppendCertsFromPEM(text) {
-		t.Fatal(err)
-	}
 	for _, tt := range []struct {
 		what  string
 		ca    string    // of clients
@@ -123,8 +85,8 @@ func TestTLS(t *testing.T) {
 
 // What can't work is said when Caddy loads the configuration.
 func TestTLSSettings(t *testing.T) {
-	cert, key := selfSigned(t)
-	_, otherKey := selfSigned(t)
+	cert, key, _ := selfsigned.Localhost(t)
+	_, otherKey, _ := selfsigned.Localhost(t)
 	for want, l := range map[string]Listener{
 		"":                              {Listen: "10.0.0.5:2021", Advertise: "localhost:2021", TLS: &TLS{Certificate: cert, Key: key}},
 		"certificate for 10.0.0.5":      {Listen: "10.0.0.5:2021", TLS: &TLS{Certificate: cert, Key: key}},

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/selfsigned"
 )
 
 // webApp is an application as its users run it, unchanged. Nothing in it knows
@@ -78,7 +80,7 @@ func serveWebApp(t *testing.T, a webApp) *webAppServer {
 	t.Helper()
 	site := a.start(t)
 	s := &webAppServer{operated: serveOperated(t, storeOption("memory"), "respond OK")}
-	cert, key, _ := certificate(t)
+	cert, key, _ := selfsigned.Localhost(t)
 	var sites strings.Builder
 	for _, policy := range webAppPolicies(a) {
 		_, port, _ := net.SplitHostPort(freeAddr(t))

@@ -62,6 +62,7 @@ func TestDependencies(t *testing.T) {
 		// What tests need.
 		"/internal/busy":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
 		"/internal/need":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
+		"/internal/selfsigned":          {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/"}},
 		"/session/redisstore/redistest": {[]string{"/internal/need"}, []string{caddy, bbolt, otter}},
 		"/session/pgstore/pgtest":       {[]string{"/session/redisstore/redistest", "/internal/need"}, []string{caddy, redis, bbolt, otter}},
 		"/adapters":                     {},

@@ -3,26 +3,19 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/caddy-session/caddy-session/internal/selfsigned"
 )
 
 // client speaks one version of HTTP over TLS.
@@ -38,7 +31,7 @@ type client struct {
 // with the same server: site is the inside of its block.
 func eachClient(t *testing.T, site string, run func(t *testing.T, c *client)) {
 	s := serve(t, storeOption("memory"), "respond OK")
-	cert, key, pool := certificate(t)
+	cert, key, pool := selfsigned.Localhost(t)
 	_, port, _ := net.SplitHostPort(freeAddr(t))
 	addr := "localhost:" + port
 	if err := s.try(storeOption("memory"), fmt.Sprintf("https://%s {\ntls %s %s\n%s\n}", addr, cert, key, site)); err != nil {
@@ -173,40 +166,4 @@ func (o oldTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 type closer struct {
 	io.Reader
 	io.Closer
-}
-
-// certificate makes one for localhost, and the pool of authorities that trusts it.
-func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		DNSNames:     []string{"localhost"},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		IsCA:         true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	for file, b := range map[string][]byte{certFile: certPEM, keyFile: keyPEM} {
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pool = x509.NewCertPool()
-	pool.AppendCertsFromPEM(certPEM)
-	return certFile, keyFile, pool
 }

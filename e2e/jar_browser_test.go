@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/selfsigned"
 )
 
 // oldApp is an application that knows nothing of sessions in front of it. It
@@ -82,7 +84,7 @@ func (o *oldApp) count(path string) int {
 func serveHTTPS(t *testing.T, site string) (origin, trust string) {
 	t.Helper()
 	s := serve(t, storeOption("memory"), "respond OK")
-	cert, key, _ := certificate(t)
+	cert, key, _ := selfsigned.Localhost(t)
 	_, port, _ := net.SplitHostPort(freeAddr(t))
 	origin = "https://localhost:" + port
 	if err := s.try(storeOption("memory"), fmt.Sprintf("%s {\ntls %s %s\n%s\n}", origin, cert, key, site)); err != nil {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-session/caddy-session/internal/selfsigned"
 )
 
 // jsonConfig is a configuration with one session handler and its app.
@@ -15,7 +17,7 @@ func jsonConfig(handler, app string) []byte {
 }
 
 func TestJSON(t *testing.T) {
-	cert, key, _ := certificate(t)
+	cert, key, _ := selfsigned.Localhost(t)
 	file := filepath.Join(t.TempDir(), "new", "sessions.db")
 	for _, test := range []struct {
 		name, handler, app string

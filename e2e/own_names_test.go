@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddy-session/caddy-session/internal/selfsigned"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -67,7 +68,7 @@ func serveBoth(t *testing.T) *twoSchemes {
 
 func (h *twoSchemes) site(t *testing.T, site string) {
 	t.Helper()
-	cert, key, pool := certificate(t)
+	cert, key, pool := selfsigned.Localhost(t)
 	h.pool = pool
 	site += "\nreverse_proxy " + app(t, h.signInApp.ServeHTTP).host()
 	if err := h.try(storeOption("memory"), fmt.Sprintf("%s {\n%s\n}\n%s {\ntls %s %s\n%s\n}", h.plain, site, h.secure, cert, key, site)); err != nil {

@@ -19,35 +19,17 @@ import (
 	"github.com/caddy-session/caddy-session/session/pgstore"
 	"github.com/caddy-session/caddy-session/session/pgstore/pgtest"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
+	"github.com/caddy-session/caddy-session/session/storetest"
 )
 
 // slack is what a call may take on top of its timeout.
 const slack = 100 * time.Millisecond
 
-// calls are all that a store can be asked.
-func calls(s *pgstore.Store, id string) map[string]func(context.Context) error {
-	filed := entry(1, "")
-	filed.IndexKey, filed.Deadline = "alice", time.Now().Add(time.Hour)
-	return map[string]func(context.Context) error{
-		"Get":         func(ctx context.Context) error { _, err := s.Get(ctx, id); return err },
-		"create":      func(ctx context.Context) error { return s.Put(ctx, newID(), 0, entry(1, "")) },
-		"create+file": func(ctx context.Context) error { return s.Put(ctx, newID(), 0, filed) },
-		"update":      func(ctx context.Context) error { return s.Put(ctx, id, 1, entry(2, "")) },
-		"Touch":       func(ctx context.Context) error { return s.Touch(ctx, id, 1, time.Hour) },
-		"Delete":      func(ctx context.Context) error { return s.Delete(ctx, newID(), 0) },
-		"DeleteMany":  func(ctx context.Context) error { return s.DeleteMany(ctx, "alice", []string{newID()}) },
-		"Indexed":     func(ctx context.Context) error { _, _, err := s.Indexed(ctx, "alice", "", 10); return err },
-		"Unindex":     func(ctx context.Context) error { return s.Unindex(ctx, "alice", newID()) },
-		"List":        func(ctx context.Context) error { _, _, err := s.List(ctx, "", 10); return err },
-		"Notify":      func(ctx context.Context) error { return s.Notify(ctx, id) },
-	}
-}
-
 // failing asserts that every call fails, within a time, and says where.
 func failing(t *testing.T, s *pgstore.Store, within time.Duration, addr string) {
 	t.Helper()
 	var all sync.WaitGroup
-	for name, call := range calls(s, newID()) {
+	for name, call := range storetest.Calls(s, newID()) {
 		all.Go(func() {
 			start := time.Now()
 			err := call(context.Background())

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-session/caddy-session/session/redisstore"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
+	"github.com/caddy-session/caddy-session/session/storetest"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 )
@@ -43,7 +44,7 @@ func TestWithoutHello(t *testing.T) {
 	if err := s.Put(t.Context(), id, 0, entry(1, "")); err != nil {
 		t.Fatal(err)
 	}
-	for name, call := range calls(s, id) {
+	for name, call := range storetest.Calls(s, id) {
 		if err := call(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -15,29 +15,13 @@ import (
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/redisstore"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
+	"github.com/caddy-session/caddy-session/session/storetest"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 )
 
 // slack is what a call may take on top of its timeout.
 const slack = 100 * time.Millisecond
-
-// calls are all that a store can be asked.
-func calls(s *redisstore.Store, id string) map[string]func(context.Context) error {
-	filed := entry(1, "")
-	filed.IndexKey, filed.Deadline = "alice", time.Now().Add(time.Hour)
-	return map[string]func(context.Context) error{
-		"Get":         func(ctx context.Context) error { _, err := s.Get(ctx, id); return err },
-		"create":      func(ctx context.Context) error { return s.Put(ctx, newID(), 0, entry(1, "")) },
-		"create+file": func(ctx context.Context) error { return s.Put(ctx, newID(), 0, filed) },
-		"update":      func(ctx context.Context) error { return s.Put(ctx, id, 1, entry(1, "")) },
-		"Touch":       func(ctx context.Context) error { return s.Touch(ctx, id, 1, time.Hour) },
-		"Delete":      func(ctx context.Context) error { return s.Delete(ctx, newID(), 0) },
-		"Indexed":     func(ctx context.Context) error { _, _, err := s.Indexed(ctx, "alice", "", 10); return err },
-		"Unindex":     func(ctx context.Context) error { return s.Unindex(ctx, "alice", newID()) },
-		"List":        func(ctx context.Context) error { _, _, err := s.List(ctx, "", 10); return err },
-	}
-}
 
 func TestDownAtStart(t *testing.T) {
 	server := redistest.Start(t)
@@ -46,7 +30,7 @@ func TestDownAtStart(t *testing.T) {
 	s := open(t, redisstore.Options{Addresses: []string{server.Addr}, Logger: zap.New(core)})
 
 	for range 3 {
-		for name, call := range calls(s, newID()) {
+		for name, call := range storetest.Calls(s, newID()) {
 			start := time.Now()
 			err := call(t.Context())
 			if took := time.Since(start); busy.Exceeds(took, slack) {
@@ -124,7 +108,7 @@ func frozen(t *testing.T, timeout time.Duration, workers int) {
 	server.Pause()
 	for range workers {
 		wg.Go(func() {
-			for name, call := range calls(s, newID()) {
+			for name, call := range storetest.Calls(s, newID()) {
 				start := time.Now()
 				err := call(t.Context())
 				if took := time.Since(start); busy.Exceeds(took, timeout+slack) {
@@ -189,7 +173,7 @@ func TestDeadlines(t *testing.T) {
 	eventually(t, "the store works", func() bool { return works(s) })
 	server.Pause()
 	defer server.Resume()
-	for name, call := range calls(s, newID()) {
+	for name, call := range storetest.Calls(s, newID()) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		start := time.Now()
 		err := call(ctx)
@@ -234,7 +218,7 @@ func TestClose(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Errorf("the second Close: %v", err)
 		}
-		for name, call := range calls(s, newID()) {
+		for name, call := range storetest.Calls(s, newID()) {
 			if err := call(t.Context()); err == nil || errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrConflict) {
 				t.Errorf("%s after Close: got error %v", name, err)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/redisstore"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
+	"github.com/caddy-session/caddy-session/session/storetest"
 )
 
 // proxy stands before a server and counts round trips: how often the client
@@ -102,7 +103,7 @@ func TestRoundTrips(t *testing.T) {
 	for range 50 {
 		s.Get(t.Context(), id)
 	}
-	for _, call := range calls(s, newID()) {
+	for _, call := range storetest.Calls(s, newID()) {
 		call(t.Context())
 	}
 	s.Delete(t.Context(), id, 7)

@@ -105,7 +105,7 @@ func TestDocumentedACL(t *testing.T) {
 		id := newID()
 		do(t, c, "SET", "session:"+id, string(entry(1, "").Value), "EX", "60")
 		failed := false
-		for _, call := range calls(s, id) {
+		for _, call := range storetest.Calls(s, id) {
 			failed = failed || call(t.Context()) != nil
 		}
 		// These three are reached on one way only.

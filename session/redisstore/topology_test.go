@@ -222,7 +222,7 @@ func TestBreaker(t *testing.T) {
 		})
 		start := time.Now()
 		for range 100 {
-			for name, call := range calls(s, newID()) {
+			for name, call := range storetest.Calls(s, newID()) {
 				if err := call(t.Context()); err == nil || !strings.Contains(err.Error(), "is down") {
 					t.Errorf("%s: error %v", name, err)
 				}

@@ -236,17 +236,8 @@ func testClosed(t *env) {
 // callAll calls every method, each of which has to fail.
 func (t *env) callAll(ctx context.Context, id string) {
 	t.Helper()
-	_, err := t.Get(ctx, id)
-	t.broken("Get", err)
-	t.broken("Put to create", t.Put(ctx, newID(), 0, indexed(1, "key", hour)))
-	t.broken("Put to update", t.Put(ctx, id, 1, entry(2, "", hour)))
-	t.broken("Touch", t.Touch(ctx, id, 1, hour))
-	t.broken("Delete", t.Delete(ctx, id, 1))
-	t.broken("Delete of anything", t.Delete(ctx, id, 0))
-	t.broken("DeleteMany", t.DeleteMany(ctx, "key", []string{id}))
-	t.broken("Unindex", t.Unindex(ctx, "key", id))
-	_, _, err = t.Indexed(ctx, "key", "", 10)
-	t.broken("Indexed", err)
-	_, _, err = t.List(ctx, "", 10)
-	t.broken("List", err)
+	for name, call := range Calls(t.Store, id) {
+		t.broken(name, call(ctx))
+	}
+	t.broken("Delete at a version", t.Delete(ctx, id, 1))
 }
