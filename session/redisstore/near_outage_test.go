@@ -133,28 +133,12 @@ type hole struct {
 
 func newHole(t *testing.T, server string) *hole {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	h := &hole{addr: ln.Addr().String()}
-	go func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			back, err := net.Dial("tcp", server)
-			if err != nil {
-				client.Close()
-				return
-			}
-			tracks := new(atomic.Bool)
-			go h.copy(back, client, tracks)
-			go h.copy(client, back, tracks)
-		}
-	}()
+	h := new(hole)
+	h.addr = relay(t, server, func(client, server net.Conn) {
+		tracks := new(atomic.Bool)
+		go h.copy(server, client, tracks)
+		go h.copy(client, server, tracks)
+	})
 	return h
 }
 

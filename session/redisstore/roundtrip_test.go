@@ -30,12 +30,23 @@ type proxy struct {
 
 func newProxy(t *testing.T, server string) *proxy {
 	t.Helper()
+	p := new(proxy)
+	p.addr = relay(t, server, func(client, server net.Conn) {
+		go p.copy(server, client, true)
+		go p.copy(client, server, false)
+	})
+	return p
+}
+
+// relay accepts connections until the test ends, opens one to a server for each, and
+// has both copied. It returns its address.
+func relay(t *testing.T, server string, connect func(client, server net.Conn)) (addr string) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	p := &proxy{addr: ln.Addr().String()}
 	go func() {
 		for {
 			client, err := ln.Accept()
@@ -47,11 +58,10 @@ func newProxy(t *testing.T, server string) *proxy {
 				client.Close()
 				return
 			}
-			go p.copy(back, client, true)
-			go p.copy(client, back, false)
+			connect(client, back)
 		}
 	}()
-	return p
+	return ln.Addr().String()
 }
 
 func (p *proxy) copy(dst io.WriteCloser, src io.ReadCloser, fromClient bool) {
