@@ -75,28 +75,38 @@ func mediaWikiUser(b *browser, origin, user string) bool {
 func TestMediaWikiInBrowserCaches(t *testing.T) {
 	s := serveWebApp(t, mediaWiki)
 	b := browse(t, s.trust, "--disable-features=BackForwardCache") // which has pages as they were, whatever caches say
-	// Often enough, since MediaWiki has cookies that last for ten seconds.
-	pages := []string{"Main_Page", "Special:Version", "Main_Page", "Special:Version", "Main_Page"}
-	shown, asked := [2][]string{}, [2][]string{}
+	var shown [2][]string
 	for i, origin := range []string{s.origins[0], s.origins[2]} { // bare, keep *
 		b.anew()
-		note := func(step string) {
-			t.Helper()
-			user := "nobody"
-			if b.has("#pt-userpage") {
-				user = b.script("document.querySelector('#pt-userpage').innerText.trim()")
+		user := func() string {
+			if !b.has("#pt-userpage") {
+				return "nobody"
 			}
-			shown[i] = append(shown[i], step+": "+user)
-			// 300: asked for, and not modified.
-			asked[i] = append(asked[i], step+": "+user+", "+
-				b.script("(e => !e.transferSize ? 'cached' : e.transferSize <= 300 ? 'not modified' : 'fetched')(performance.getEntriesByType('navigation')[0])"))
+			return b.script("document.querySelector('#pt-userpage').innerText.trim()")
 		}
+		note := func(step string) { shown[i] = append(shown[i], step+": "+user()) }
 		follow := func(pages ...string) {
 			t.Helper()
 			for _, page := range pages {
 				b.open(origin + "/index.php?title=" + page)
 				note(page)
 			}
+		}
+		// read goes to and fro until the main page comes out of the browser's cache. That
+		// may take a while: MediaWiki has cookies that last for ten seconds, and jobs that
+		// change the page's time.
+		read := func(who string) {
+			t.Helper()
+			follow("Main_Page", "Special:Version", "Main_Page")
+			eventually(t, "the browser's cache is in use", func() bool {
+				b.open(origin + "/index.php?title=Special:Version")
+				b.open(origin + "/index.php?title=Main_Page")
+				if got := user(); got != who {
+					t.Fatalf("the page is that of %s, who is signed in is %s", got, who)
+				}
+				// 300: asked for, and not modified.
+				return b.script("(e => e.transferSize > 0 && e.transferSize <= 300)(performance.getEntriesByType('navigation')[0])") == "true"
+			})
 		}
 		signIn := func(user string) {
 			t.Helper()
@@ -109,30 +119,21 @@ func TestMediaWikiInBrowserCaches(t *testing.T) {
 		b.open(origin + "/index.php?title=Main_Page")
 		note("first")
 		signIn("Alice")
-		follow(pages...)
-		follow("Main_Page&uselang=en") // which nobody else opens until they go back to it
+		read("Alice")
+		follow("Special:Version", "Main_Page&uselang=en") // which nobody else opens until they go back to it
 		if !mediaWikiSignOut(b) {
 			t.Fatal("no sign-out")
 		}
 		note("signed out")
-		follow(pages...)
-		for range 8 {
+		read("nobody")
+		for alice := false; !alice; note("back") {
 			b.back()
-			note("back")
+			alice = b.script("location.search.includes('uselang')") == "true"
 		}
 		signIn("Bob")
-		follow(pages...)
+		read("Bob")
 	}
-	for i, front := range []string{"bare", "keep *"} {
-		text := strings.Join(asked[i], "\n")
-		t.Logf("%s:\n%s", front, text)
-		for _, want := range []string{"Main_Page: Alice, not modified", "Main_Page: nobody, not modified", "Main_Page: Bob, not modified"} {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s: the browser's cache is not in use: no %s", front, want)
-			}
-		}
-	}
-	if !slices.Equal(shown[0], shown[1]) {
+	if !slices.Equal(slices.Compact(shown[0]), slices.Compact(shown[1])) { // they need not go back as far
 		t.Errorf("bare:\n%s\nkeep *:\n%s", strings.Join(shown[0], "\n"), strings.Join(shown[1], "\n"))
 	}
 	if !slices.Contains(shown[0], "signed out: nobody") || !slices.Contains(shown[0], "signed in: Bob") {
