@@ -318,8 +318,8 @@ class Visit:
         if self.api and sum(len(value) for _, value in headers) > _LONG:
             self._commit(after, lasts)
             headers = self._headers(after, lasts, refresh)
-        gone = self._ended == 'destroy' and not after
-        self._said = bool(headers), None if gone or not headers and self.id is None else self.next_id or self.id, after
+        none = self._ended == 'destroy' and not after or self.id is None and not headers
+        self._said = bool(headers), None if none else self.next_id or self.id, after
         return headers
 
     def save(self, after, lasts=lambda data: 0):
@@ -419,7 +419,8 @@ class Visit:
     # What the session API does.
 
     def _ask(self, method, path='', body=None, match=None):
-        if self._begun and self._said and self._said[0]:  # else this could come first
+        told = self._said and self._said[0]
+        if self._begun and (told or self.id is None or method == 'POST'):  # what must not come before the head, or needs it
             path += '&begun' if '?' in path else '?begun'
         return _ask(self.api, method, path, body, match)
 
@@ -449,7 +450,7 @@ class Visit:
         if self.id is None:
             answer, _ = self._ask('PUT', body=after)
             return self._became(answer, after)
-        for tries in range(10, 0, -1):
+        for tries in range(50, 0, -1):  # in each, somebody else is done
             now, tag = self._ask('GET')
             try:
                 answer, _ = self._ask('PUT', '?all', _rebase(self._known(), after, now['data']), tag)

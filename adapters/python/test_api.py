@@ -224,6 +224,30 @@ class TestStream(APITest):
         self.quietly(self.stream, proxy, nothing, save, save, save)
         self.assertEqual(proxy.asked, [('PATCH', '', {'n': n}) for n in (1, 2, 3)])
 
+    def test_save_before_the_first_byte(self):
+        """Of a stream: it comes before the head, unless that says something, and then with the end."""
+        for early in (False, True):
+            proxy = self.proxy({'n': 0})
+
+            visit = caddy_session.Visit(proxy.environ())
+            session = caddy_session.Session(visit)
+
+            def stream():
+                session['n'] = 2
+                session.save()
+                self.assertEqual(proxy.data['n'], 0 if early else 2)
+                yield b'.'
+                session['m'] = 1
+
+            # As Flask and Django do, the head is decided before the stream begins.
+            session['n'] = int(early)
+            head = visit.headers(dict(session))
+            chunks = caddy_session._until(stream(), visit, lambda: visit.finish(lambda: dict(session)))
+            next(chunks)
+            proxy.obey(head)
+            self.quietly(list, chunks)
+            self.assertEqual(proxy.data, {'n': 2, 'm': 1})
+
     def test_before_the_end(self):
         """For Caddy the response may be complete before it is closed."""
         proxy = self.proxy({'a': 1})
@@ -263,6 +287,7 @@ class TestStream(APITest):
         with self.assertLogs('caddy_session', 'ERROR') as logs:
             self.stream(proxy, nothing, lambda session: session.update(a=1, b=2), nothing)
         self.assertEqual((len(logs.output), proxy.id), (2, None))
+        self.assertEqual(proxy.asked, [('PATCH', '?begun', {'a': 1, 'b': 2})])
         for key, line in zip('ab', logs.output):
             self.assertRegex(line, r"session\['%s'\] .* with 409: it is too late for a cookie" % key)
 
@@ -287,6 +312,7 @@ class TestStream(APITest):
 
             self.quietly(self.stream, proxy, nothing, late, nothing)
             self.assertEqual(proxy.data, {'a': 1, 'b': 2})
+            self.assertRegex(proxy.asked[0][1], r'[?&]begun$')
 
     def test_end_in_a_stream(self):
         proxy = self.proxy({'a': 1})

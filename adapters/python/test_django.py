@@ -716,8 +716,12 @@ class TestAPI(DjangoTest):
             async def stream():
                 yield b'one'
                 session['late'] = 1
+                await session.asave()
+                self.assertEqual(proxy.data['late'], 1)
                 yield b'two'
+                session['last'] = 1
 
+            session['early'] = 1
             return StreamingHttpResponse(stream()) if django.VERSION >= (4, 2) else HttpResponse()
 
         views['view'] = view
@@ -728,7 +732,7 @@ class TestAPI(DjangoTest):
             proxy.obey(response.items())
             if response.streaming:
                 self.assertEqual([chunk async for chunk in response], [b'one', b'two'])
-                self.assertEqual(proxy.data['late'], 1)
+                self.assertEqual(proxy.data, {'early': 1, 'late': 1, 'last': 1})
 
         asyncio.run(visit())
 

@@ -276,6 +276,13 @@ class TestAPI(FlaskTest):
         self.assertEqual([request[:2] for request in proxy.asked], [('PATCH', '?begun')])
         self.assertEqual(proxy.data, {'early': 1, 'nested': {'late': 1}, '_python': {'pair': {' t': [1, 2]}}})
 
+    def test_late_change_of_a_permanent_session(self):
+        """The time goes on with the next request, since it takes another cookie."""
+        proxy = self.proxy({'_permanent': True})
+        self.stream(proxy, lambda session: (session.update(late=1), session.save()))
+        self.assertIn('max-age', proxy.sent['Control'])
+        self.assertEqual(proxy.asked, [('PATCH', '?begun', {'late': 1})])
+
     def test_save_in_a_stream(self):
         proxy = self.proxy({'n': 0})
 
