@@ -34,7 +34,8 @@ What is promised:
 - A change after the response has begun can't be saved: an error in the log of
   the logger ``caddy_session`` names the key.
 - With ``api`` in the site, it can be, and so can data that no header holds: Caddy
-  is asked. ``save`` then saves at once. A SessionAPIError says what could not be.
+  is asked. ``save`` then saves at once, and ``reload`` reads what others have
+  changed. A SessionAPIError says what could not be done.
 - Without Caddy in front, the session is empty and is not kept; a warning says so
   once a process. With ``required``, a RuntimeError says so on each request.
 
@@ -326,12 +327,28 @@ class Visit:
         """Has the API make the session what after is, plain JSON, or None for the
         data that it has. Without an API the head of the response is to say it.
         """
-        # When the head has been decided but is not out, what it says would come later.
-        if not self.api or self.concluding or self._said and self._said[0] and not self._begun:
-            return
-        self._commit(after, lasts)
-        if self._said:
-            self._said = self._said[0], self.id, after
+        if self.api and not self.concluding and not self._waits():
+            self._commit(after, lasts)
+            if self._said:
+                self._said = self._said[0], self.id, after
+
+    def reload(self):
+        """Returns the session's data as they are now, as JSON, to go on from. Without
+        an API they are what Caddy was told last.
+        """
+        if self._waits():
+            return self.text if self._said[2] is None else _dumps(self._said[2])
+        if self.api and self.id is not None and not self._ended:
+            answer, _ = self._ask('GET')
+            self._became(answer, answer['data'])
+            if self._said:
+                self._said = self._said[0], self.id, answer['data']
+        return self.text
+
+    def _waits(self):
+        """Reports whether the head has been decided, with something to say, and is not
+        out: what the API does now, it would do again."""
+        return bool(self._said and self._said[0] and not self._begun)
 
     def begin(self):
         """Goes on from what the head of the response says. Call it when that is out."""
@@ -419,8 +436,7 @@ class Visit:
     # What the session API does.
 
     def _ask(self, method, path='', body=None, match=None):
-        told = self._said and self._said[0]
-        if self._begun and (told or self.id is None or method == 'POST'):  # what must not come before the head, or needs it
+        if self._begun and (self._said and self._said[0] or self.id is None or method == 'POST'):  # what must not come before the head, or needs it
             path += '&begun' if '?' in path else '?begun'
         return _ask(self.api, method, path, body, match)
 
@@ -545,6 +561,11 @@ class Session(MutableMapping):
         saved when the response begins, as ever."""
         self._visit.save(self._loaded if self._loaded is None else self._visit.plain(self._loaded))
 
+    def reload(self):
+        """Goes to the data that Caddy has now, with the session API. Without it, back
+        to those that came with the request."""
+        self._loaded = _loads(self._visit.reload())
+
     def clear(self):
         """Drops all data. The session gets another id."""
         self._visit.clear()
@@ -660,13 +681,14 @@ def _flask():
     class FlaskSession(sessions.SecureCookieSession):
         """``flask.session``. ``sid`` is the session's id, which is no secret, or None."""
 
-        def __init__(self, data, visit, had_tags, save):
+        def __init__(self, data, had_tags, visit, interface, app):
             super().__init__(data)
             self.accessed = False
             self.new = visit.new
             self.visit = visit
             self.had_tags = had_tags
-            self._save = save
+            self._interface = interface
+            self._app = app
 
         @property
         def sid(self):
@@ -675,7 +697,14 @@ def _flask():
         def save(self):
             """Saves now what has changed, with the session API. Without it, that is
             saved when the response begins, as ever."""
-            self._save(self)
+            self.visit.save(self.visit.plain(self._interface._encode(self)), self._interface._lasts(self._app))
+
+        def reload(self):
+            """Goes to the data that Caddy has now, with the session API. Without it,
+            back to those that came with the request."""
+            data, self.had_tags = self._interface._decode(self.visit.reload())
+            super().clear()
+            self.update(data)
 
         def clear(self):
             """Drops all data. The session gets another id."""
@@ -701,12 +730,16 @@ def _flask():
 
         def open_session(self, app, request):
             visit = Visit(request.environ, self.required, app.json.dumps)
-            data = _loads(visit.text)
+            return self.session_class(*self._decode(visit.text), visit, self, app)
+
+        def _decode(self, text):
+            """Returns the data of a session, and whether any were tagged."""
+            data = _loads(text)
             tagged = data.pop('_python', None)
             for key, value in (tagged or {}).items():
                 # If others have stored the key since, theirs is newer.
                 data.setdefault(key, self.serializer.loads(json.dumps(value)))
-            return self.session_class(data, visit, tagged is not None, lambda session: self._save(app, session))
+            return data, tagged is not None
 
         def _needs_tag(self, value):
             if type(value) in (dict, list):
@@ -730,9 +763,6 @@ def _flask():
 
         def _lasts(self, app):
             return lambda data: max(1, int(app.permanent_session_lifetime.total_seconds())) if data.get('_permanent') else 0
-
-        def _save(self, app, session):
-            session.visit.save(session.visit.plain(self._encode(session)), self._lasts(app))
 
         def save_session(self, app, session, response):
             def finish():
@@ -799,6 +829,12 @@ def _django():
 
         def load(self):
             return {} if self.visit is None else self.serializer().loads(self.visit.text.encode())
+
+        def reload(self):
+            """Goes to the data that Caddy has now, with the session API. Without it,
+            back to those that came with the request. It is no method of Django's."""
+            self._session_cache = self.serializer().loads(self._visit().reload().encode())
+            self.accessed = True
 
         def exists(self, session_key):
             return self.visit is not None and session_key is not None and session_key == self.visit.id
@@ -878,6 +914,9 @@ def _django():
 
         async def acycle_key(self):
             await self._aside(self.cycle_key)
+
+        async def areload(self):
+            await self._aside(self.reload)
 
         @classmethod
         async def aclear_expired(cls):

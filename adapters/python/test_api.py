@@ -172,6 +172,61 @@ class TestSave(APITest):
         self.assertEqual((proxy.data, proxy.sent), ({'a': 1}, {}))
 
 
+class TestReload(APITest):
+    def test_reload(self):
+        """What others have changed is there, and not undone."""
+        proxy = self.proxy({'a': 1, 'b': 1})
+
+        def change(session):
+            session['lost'] = 1
+            proxy._change(patch={'a': 2, 'b': None})
+            session.reload()
+            self.assertEqual(dict(session), {'a': 2})
+            session['c'] = 3
+
+        request(change, proxy)
+        self.assertEqual((proxy.sent, proxy.data), ({'Set': {'c': 3}}, {'a': 2, 'c': 3}))
+
+    def test_in_a_stream(self):
+        for before in ({'a': 1}, None):
+            proxy = self.proxy(before)
+
+            def late(session):
+                proxy._change(patch={'theirs': 1})
+                session.reload()
+                self.assertEqual(dict(session), {'a': 2, 'theirs': 1})
+                session['b'] = 3
+
+            self.quietly(self.stream, proxy, lambda session: session.update(a=2), late, nothing)
+            self.assertEqual(proxy.data, {'a': 2, 'b': 3, 'theirs': 1})
+
+    def test_before_the_first_byte(self):
+        """Of a stream, what the head says is as good as saved."""
+        for n in (0, 1):
+            proxy = self.proxy({'n': 0})
+            visit = caddy_session.Visit(proxy.environ())
+            session = caddy_session.Session(visit)
+            session['n'] = n
+            head = visit.headers(dict(session))
+            proxy._change(patch={'theirs': 1})
+            session.reload()
+            self.assertEqual(dict(session), {'n': 1} if n else {'n': 0, 'theirs': 1})
+            proxy.obey(head)
+            self.quietly(visit.finish, lambda: dict(session))
+            self.assertEqual(proxy.data, {'n': n, 'theirs': 1})
+
+    def test_after_directives(self):
+        for change, want in ((lambda s: s.clear(), {}), (lambda s: s.destroy(), {}), (lambda s: s.renew(), {'a': 1})):
+            proxy = self.proxy({'a': 1})
+            request(lambda session: (change(session), session.update(b=2), session.reload(), self.assertEqual(dict(session), want)), proxy)
+
+    def test_without_api(self):
+        proxy = Proxy({'a': 1})
+        request(lambda session: (session.update(a=2), session.reload(), self.assertEqual(dict(session), {'a': 1})), proxy)
+        self.assertEqual(proxy.sent, {})
+        request(lambda session: (session.update(a=2), session.reload(), self.assertEqual(dict(session), {})), Proxy())
+
+
 class TestLarge(APITest):
     def test_large(self):
         """1 MiB is read and written, and paid for by who asks only."""

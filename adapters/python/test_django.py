@@ -633,6 +633,20 @@ class TestAPI(DjangoTest):
         self.stream(proxy, save, save)
         self.assertEqual(len(proxy.asked), 2)
 
+    def test_reload(self):
+        proxy = self.proxy({'a': 1, 'gone': 1})
+
+        def change(session):
+            session['gone'] = 2
+            proxy._change(patch={'gone': None, 'b': 2})
+            session.reload()
+            self.assertEqual(dict(session.items()), {'a': 1, 'b': 2})
+
+        self.change(proxy, change)
+        self.assertEqual((proxy.sent, proxy.data), ({}, {'a': 1, 'b': 2}))
+        with self.assertRaisesRegex(RuntimeError, 'belongs to no request'):
+            caddy_session.SessionStore().reload()
+
     def test_late_flush(self):
         proxy = self.proxy({'a': 1})
 
@@ -707,10 +721,11 @@ class TestAPI(DjangoTest):
                 session['b'] = 2
                 await session.asave()
                 self.assertEqual(proxy.data['b'], 2)
+                await session.areload()
                 await session.aflush()
                 await session.acreate()
                 await session.acycle_key()
-            self.assertEqual(len(waits), 3)
+            self.assertEqual(len(waits), 4)
             self.assertIs(loop, asyncio.get_running_loop())
 
             async def stream():

@@ -276,6 +276,17 @@ class TestAPI(FlaskTest):
         self.assertEqual([request[:2] for request in proxy.asked], [('PATCH', '?begun')])
         self.assertEqual(proxy.data, {'early': 1, 'nested': {'late': 1}, '_python': {'pair': {' t': [1, 2]}}})
 
+    def test_reload(self):
+        proxy = self.proxy({'a': 1, 'gone': 1})
+
+        def change(session):
+            proxy._change(patch={'gone': None, '_python': {'pair': {' t': [1, 2]}}})
+            session.reload()
+            self.assertEqual(dict(session), {'a': 1, 'pair': (1, 2)})
+
+        self.change(proxy, change)
+        self.assertEqual((proxy.sent, proxy.data['_python']), ({}, {'pair': {' t': [1, 2]}}))
+
     def test_late_change_of_a_permanent_session(self):
         """The time goes on with the next request, since it takes another cookie."""
         proxy = self.proxy({'_permanent': True})
