@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -193,9 +194,10 @@ func TestAPIPHP(t *testing.T) {
 
 // What the adapter for Flask, Django and WSGI does with the API.
 func TestAPIPython(t *testing.T) {
-	apps := startPython(t)
+	cert, key, _ := certificate(t)
+	apps := startPython(t, "SSL_CERT_FILE="+cert)
 	a := askingApp(t)
-	s := serve(t, apiSocket(t), withAPISite(fmt.Sprintf(`session {
+	site := withAPISite(fmt.Sprintf(`session {
 			request_headers id version data expires new_id
 		}
 		handle_path /flask/* {
@@ -209,7 +211,8 @@ func TestAPIPython(t *testing.T) {
 		}
 		handle {
 			reverse_proxy %s
-		}`, apps.flask, apps.django, apps.wsgi, a.host())))
+		}`, apps.flask, apps.django, apps.wsgi, a.host()))
+	s := serve(t, apiSocket(t), site)
 	large := strings.Repeat("0123456789abcdef", 1<<16)
 	cookie := a.begin(s, `{"large":"`+large+`"}`)
 	s.get("/flask/set?key=a", cookie)
@@ -280,5 +283,13 @@ func TestAPIPython(t *testing.T) {
 	}
 	if n := strings.Count(apps.String(), "session['too-late'] was changed after the response had begun: the change is lost: the session API answers PATCH / with 409"); n != 2 {
 		t.Errorf("the log has %d lines of what is lost: %s", n, apps)
+	}
+
+	addr := freeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	remote := serve(t, withAPI(fmt.Sprintf("%s {\n\tadvertise localhost:%s\n\ttls %s %s\n}", addr, port, cert, key)), site)
+	cookie = remote.get("/flask/do/grow/"+mebibyte, "").cookie()
+	if large, _ := remote.data("/django/", cookie)["large"].(string); fmt.Sprint(len(large)) != mebibyte {
+		t.Errorf("by TLS, large: %d bytes", len(large))
 	}
 }
