@@ -192,6 +192,9 @@ class TestSession(DjangoTest):
             self.change(proxy, lambda session: (session['a'], session.delete()))
         self.assertEqual((proxy.sent, error.mock_calls), ({'Control': 'destroy'}, []))
         proxy = Proxy({'a': 1})
+        self.change(proxy, lambda session: (session.update({'a': 2}), session.save(), session.delete()), status=503)
+        self.assertEqual(proxy.sent, {'Control': 'destroy'})
+        proxy = Proxy({'a': 1})
         with self.assertLogs('django', 'WARNING'):
             self.change(proxy, lambda session: (session.delete(), session.update({'b': 1})), status=400)
 
