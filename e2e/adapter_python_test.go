@@ -70,7 +70,8 @@ func (a *pythonApps) String() string {
 	return a.log.String()
 }
 
-func startPython(t *testing.T) *pythonApps {
+// startPython starts them, with more in their environment.
+func startPython(t *testing.T, more ...string) *pythonApps {
 	t.Helper()
 	python := need.Program(t, "/usr/bin/python3") // which Debian's packages are for
 	if exec.Command(python, "-c", "import django, flask").Run() != nil {
@@ -95,6 +96,7 @@ func startPython(t *testing.T) *pythonApps {
 	cmd := exec.Command(python, arguments...)
 	// Other versions of the frameworks may be in the PYTHONPATH that is there.
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+adapter+":"+os.Getenv("PYTHONPATH"))
+	cmd.Env = append(cmd.Env, more...)
 	cmd.Stderr = a
 	cmd.WaitDelay = timeout
 	stdin, err := cmd.StdinPipe()

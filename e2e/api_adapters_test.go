@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -191,11 +192,12 @@ func TestAPIPHP(t *testing.T) {
 	}
 }
 
-// Flask and Django read 1 MiB, which another application has put there.
+// What the adapter for Flask, Django and WSGI does with the API.
 func TestAPIPython(t *testing.T) {
-	apps := startPython(t)
+	cert, key, _ := certificate(t)
+	apps := startPython(t, "SSL_CERT_FILE="+cert)
 	a := askingApp(t)
-	s := serve(t, apiSocket(t), withAPISite(fmt.Sprintf(`session {
+	site := withAPISite(fmt.Sprintf(`session {
 			request_headers id version data expires new_id
 		}
 		handle_path /flask/* {
@@ -204,15 +206,90 @@ func TestAPIPython(t *testing.T) {
 		handle /django/* {
 			reverse_proxy %s
 		}
+		handle_path /wsgi/* {
+			reverse_proxy %s
+		}
 		handle {
 			reverse_proxy %s
-		}`, apps.flask, apps.django, a.host())))
+		}`, apps.flask, apps.django, apps.wsgi, a.host()))
+	s := serve(t, apiSocket(t), site)
 	large := strings.Repeat("0123456789abcdef", 1<<16)
 	cookie := a.begin(s, `{"large":"`+large+`"}`)
 	s.get("/flask/set?key=a", cookie)
-	for _, path := range []string{"/flask/", "/django/"} {
+	for _, path := range []string{"/flask/", "/django/", "/wsgi/"} {
 		if data := s.data(path, cookie); data["large"] != large || data["flask-a"] != 1.0 {
 			t.Errorf("%s: %d keys, flask-a %v", path, len(data), data["flask-a"])
 		}
+	}
+	s.get("/flask/do/grow/1", cookie)
+	done := func(target string) {
+		t.Helper()
+		if r := s.get(target, cookie); r.StatusCode != http.StatusOK {
+			t.Errorf("%s: %q", target, r.raw)
+		}
+	}
+	for _, app := range []string{"/flask", "/django", "/wsgi"} {
+		t.Run(app[1:], func(t *testing.T) {
+			// Another request sees what is saved before the one that saves it is over.
+			for _, what := range []string{"/do/save/", "/stream/"} {
+				key := strings.ReplaceAll(app+what, "/", "")
+				var all sync.WaitGroup
+				all.Go(func() { done(app + what + key) })
+				eventually(t, what+" has saved", func() bool { return s.data(app+"/", cookie)[key] == 1.0 })
+				s.get(app+"/do/release/"+key, "")
+				all.Wait()
+				want := map[string]float64{"/do/save/": 1, "/stream/": 2}[what]
+				if data := s.data(app+"/", cookie); data[key] != want {
+					t.Errorf("%s: %v, want %v", what, data[key], want)
+				}
+			}
+
+			// Twenty requests have read the same object before one of them puts it.
+			var all sync.WaitGroup
+			for i := range 20 {
+				all.Go(func() { done(fmt.Sprintf("%s/do/put/%s-%d", app, app[1:], i)) })
+			}
+			all.Wait()
+			cart, _ := s.data(app+"/", cookie)["cart"].(map[string]any)
+			for i := range 20 {
+				if value, ok := cart[fmt.Sprintf("%s-%d", app[1:], i)]; !ok || value != nil {
+					t.Errorf("of the objects put, %d is lost: %v", i, cart)
+				}
+			}
+
+			done(app + "/do/grow/" + mebibyte)
+			if large, _ := s.data(app+"/", cookie)["large"].(string); fmt.Sprint(len(large)) != mebibyte {
+				t.Errorf("large: %d bytes", len(large))
+			}
+			done(app + "/do/grow/1")
+		})
+	}
+	if text := apps.String(); strings.Contains(text, "was changed") || strings.Contains(text, "Traceback") {
+		t.Errorf("the applications' log: %s", text)
+	}
+
+	// What is flushed is gone before the response.
+	var all sync.WaitGroup
+	all.Go(func() { done("/django/flush/flushed") })
+	eventually(t, "the session is flushed", func() bool { return len(s.data("/django/", cookie)) == 0 })
+	s.get("/django/do/release/flushed", "")
+	all.Wait()
+
+	// For a session that begins after the first byte, there is no cookie.
+	for _, app := range []string{"flask", "django"} {
+		if r := s.get("/"+app+"/late", ""); r.body != "first last" || r.cookie() != "" {
+			t.Errorf("%s: %q", app, r.raw)
+		}
+	}
+	if n := strings.Count(apps.String(), "session['too-late'] was changed after the response had begun: the change is lost: the session API answers PATCH / with 409"); n != 2 {
+		t.Errorf("the log has %d lines of what is lost: %s", n, apps)
+	}
+
+	addr := freeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	remote := serve(t, withAPI(fmt.Sprintf("%s {\n\tadvertise localhost:%s\n\ttls %s %s\n}", addr, port, cert, key)), site)
+	cookie = remote.get("/flask/do/grow/"+mebibyte, "").cookie()
+	if large, _ := remote.data("/django/", cookie)["large"].(string); fmt.Sprint(len(large)) != mebibyte {
+		t.Errorf("by TLS, large: %d bytes", len(large))
 	}
 }

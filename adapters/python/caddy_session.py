@@ -33,6 +33,9 @@ What is promised:
 - A value that can't be stored raises a TypeError that names where it is.
 - A change after the response has begun can't be saved: an error in the log of
   the logger ``caddy_session`` names the key.
+- With ``api`` in the site, it can be, and so can data that no header holds: Caddy
+  is asked. ``save`` then saves at once, and ``reload`` reads what others have
+  changed. A SessionAPIError says what could not be done.
 - Without Caddy in front, the session is empty and is not kept; a warning says so
   once a process. With ``required``, a RuntimeError says so on each request.
 
@@ -132,6 +135,21 @@ def _patch(before, after):
     return patch, put
 
 
+def _rebase(before, after, now):
+    """Returns what has become of before in now, with the changes from before to
+    after."""
+    now = {key: value for key, value in now.items() if key not in before or key in after}
+    for key, value in after.items():
+        old = before.get(key, _patch)  # which no JSON is
+        if _same(old, value):
+            continue
+        if isinstance(old, dict) and isinstance(value, dict):
+            there = now.get(key)
+            value = _rebase(old, value, there if isinstance(there, dict) else {})
+        now[key] = value
+    return now
+
+
 class _UnixConnection(http.client.HTTPConnection):
     """A connection to a Unix socket."""
 
@@ -145,27 +163,54 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _fetch(url):
-    """Returns the session's data, which the session API has behind url, as JSON.
+class SessionAPIError(RuntimeError):
+    """What the session API could not do. ``status`` is that of its answer (see
+    docs/api.md, "Errors"), or None if none came."""
+
+    def __init__(self, what, status=None):
+        super().__init__(what)
+        self.status = status
+
+
+def _ask(url, method, path='', body=None, match=None):
+    """Sends the session API behind url a request, and returns the answer, {} if it
+    is empty, and its entity tag. body is JSON.
 
     Errors do not have the URL in them, which is a secret.
     """
-    parts = re.fullmatch(r'http(\+unix)?://([^/]+)(/[\w-]+)', url)
+    parts = re.fullmatch(r'http(s|\+unix)?://([^/]+)(/[\w-]+)', url)
     if not parts:
-        raise RuntimeError('X-Session-Api is no URL of a session API')
-    unix, host, path = parts.groups()
-    connection = _UnixConnection(unquote(host), 30) if unix else http.client.HTTPConnection(host, timeout=30)
+        raise SessionAPIError('X-Session-Api is no URL of a session API')
+    scheme, host, base = parts.groups()
+    if scheme == '+unix':
+        connection = _UnixConnection(unquote(host), 30)
+    else:
+        connection = (http.client.HTTPSConnection if scheme else http.client.HTTPConnection)(host, timeout=30)
+    headers = {} if match is None else {'If-Match': match}
+    if body is not None:
+        headers['Content-Type'] = 'application/json'
+        body = _dumps(body).encode()
     try:
-        connection.request('GET', path)
+        try:
+            connection.request(method, base + path, body, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it may have answered without reading all
         answer = connection.getresponse()
-        body = json.loads(answer.read())
+        text = answer.read()
+        body = json.loads(text) if text else {}
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise RuntimeError('the session API does not answer: %s' % error) from None
+        raise SessionAPIError('the session API does not answer: %s' % (error or type(error).__name__)) from None
     finally:
         connection.close()
-    if answer.status != 200:
-        raise RuntimeError('the session API answers GET with %d: %s' % (answer.status, body.get('error')))
-    return _dumps(body['data'])
+    if answer.status >= 300:
+        what = 'the session API answers %s %s with %d: %s' % (method, path.partition('?')[0] or '/', answer.status, body.get('error'))
+        raise SessionAPIError(what, answer.status)
+    return body, answer.headers['ETag']
+
+
+# What is longer in headers is told by the API, where there is one: servers that
+# applications run in have limits.
+_LONG = 8192
 
 
 class Visit:
@@ -174,23 +219,32 @@ class Visit:
 
     environ is a WSGI environment, or whatever else has the request's headers
     under their names in CGI. dumps makes JSON of session data.
+
+    Where there is a session API, methods may raise a SessionAPIError. What it was
+    to do is then left to the head of the response, unless that is out.
     """
 
     _warned = False
 
     def __init__(self, environ, required=False, dumps=json.dumps):
         self.id = environ.get('HTTP_X_SESSION_ID')
+        self.new = self.id is None
         self.new_id = environ.get('HTTP_X_SESSION_NEW_ID')
         self.expires = environ.get('HTTP_X_SESSION_EXPIRES')
         self.begins = False  # even without data
-        self._data = environ.get('HTTP_X_SESSION_DATA')
+        self.destroyed = False
+        self.concluding = False  # what is saved goes with the head
         self.version = environ.get('HTTP_X_SESSION_VERSION')
-        self._api = environ.get('HTTP_X_SESSION_API')
+        self._data = environ.get('HTTP_X_SESSION_DATA')
         self._dumps = dumps
+        self._before = None  # the data that Caddy has, as plain JSON, if they are not _data
         self._ended = None  # 'clear' or 'destroy'
         self._controls = {}
-        self._sent = None
+        self._said = None  # what the head says: whether anything, the id and the data
+        self._begun = False  # the head is out
+        self._unsayable = None  # the last error of what was changed too late
         self.absent = self.id is None and self.new_id is None
+        self.api = None if self.absent else environ.get('HTTP_X_SESSION_API')
         if not self.absent:
             return
         reason = (
@@ -208,8 +262,10 @@ class Visit:
         """The session's data as JSON."""
         if self.id is None or self._ended:
             return '{}'
-        if self._data is None and self._api is not None:
-            self._data = _fetch(self._api)  # which headers do not hold
+        if self._before is not None:
+            return _dumps(self._before)
+        if self._data is None and self.api is not None:
+            self._data = _dumps(_ask(self.api, 'GET')[0]['data'])  # which headers do not hold
         if self._data is None:
             raise RuntimeError(
                 'the request has X-Session-Id but no X-Session-Data: the site\'s session directive has forward lines, '
@@ -220,27 +276,33 @@ class Visit:
     @property
     def version_or_text(self):
         """What changes with the data, without fetching them."""
-        return self.version if self._data is None and self._api and self.version else self.text
+        return self.version if self._data is None and self.api and self.version else self.text
+
+    @property
+    def next_id(self):
+        """The id that the session has once it is saved."""
+        return self.new_id if self.id is None or self._ended else self.id
 
     @property
     def left(self):
         """How many seconds the session lasts unless it is used again, or None."""
         return int(self.expires) - int(time.time()) if self.expires and not self._ended else None
 
-    @property
-    def destroyed(self):
-        return self._ended == 'destroy'
-
-    def clear(self):
+    def clear(self, now=False):
         """Asks for another session in place of this one, without its data."""
         self._ended = self._ended or self.id and 'clear'
+        self._direct_all(now)
 
-    def destroy(self):
+    def destroy(self, now=False):
         self._ended = self.id and 'destroy'
+        self.destroyed = bool(self._ended)
+        self.begins = False
+        self._direct_all(now)
 
     def ask(self, control):
         """Adds a directive of X-Session-Control, in place of one of the same name."""
         self._controls[control.partition('=')[0]] = control
+        self._direct_all(False)
 
     def plain(self, data):
         return _plain(data, self._dumps)
@@ -253,42 +315,200 @@ class Visit:
         for, 0 for none. Caddy is told with every change, and with refresh also
         when a tenth of that time has passed.
         """
-        self._sent = after
-        if self.absent:
-            return []
-        if self.destroyed and not after:
-            return [('X-Session-Control', 'destroy')]
-        before = {} if after is None and not refresh else _loads(self.text)
+        headers = [] if self.absent else self._headers(after, lasts, refresh)
+        if self.api and sum(len(value) for _, value in headers) > _LONG:
+            self._commit(after, lasts)
+            headers = self._headers(after, lasts, refresh)
+        none = self._ended == 'destroy' and not after or self.id is None and not headers
+        self._said = bool(headers), None if none else self.next_id or self.id, after
+        return headers
+
+    def save(self, after, lasts=lambda data: 0):
+        """Has the API make the session what after is, plain JSON, or None for the
+        data that it has. Without an API the head of the response is to say it.
+        """
+        if self.api and not self.concluding and not self._waits():
+            self._commit(after, lasts)
+            if self._said:
+                self._said = self._said[0], self.id, after
+
+    def reload(self):
+        """Returns the session's data as they are now, as JSON, to go on from. Without
+        an API they are what Caddy was told last.
+        """
+        if self._waits():
+            return self.text if self._said[2] is None else _dumps(self._said[2])
+        if self.api and self.id is not None and not self._ended:
+            answer, _ = self._ask('GET')
+            self._became(answer, answer['data'])
+            if self._said:
+                self._said = self._said[0], self.id, answer['data']
+        return self.text
+
+    def _waits(self):
+        """Reports whether the head has been decided, with something to say, and is not
+        out: what the API does now, it would do again."""
+        return bool(self._said and self._said[0] and not self._begun)
+
+    def begin(self):
+        """Goes on from what the head of the response says. Call it when that is out."""
+        if self._begun:
+            return
+        self._begun = True
+        if self._said:
+            told, self.id, after = self._said
+            if self._ended or after is not None:
+                self._before = after or {}
+            self._ended = None
+            self._controls.clear()
+
+    def finish(self, encode):
+        """Saves by the API what has changed since the head of the response, or logs
+        that it is lost. encode returns the data.
+        """
+        self.begin()
+        try:
+            after = self.plain(encode())
+        except TypeError as error:
+            if str(error) != self._unsayable:
+                self._unsayable = str(error)
+                _log.error('%s was changed after the response had begun: the change is lost', error)
+            return
+        patch, put = _patch(self._known(), after)
+        if not patch and not put:
+            return
+        why = ''
+        if self.api:
+            try:
+                return self._commit(after)
+            except SessionAPIError as error:
+                why = ': %s' % error
+        self._before = after
+        for key in (*patch, *put):
+            _log.error('session[%r] was changed after the response had begun: the change is lost%s', key, why)
+
+    def _known(self):
+        """Returns the data that Caddy has, as plain JSON."""
+        if self._ended:
+            return {}
+        if self._before is None:
+            self._before = _loads(self.text)
+        return self._before
+
+    def _asked(self, after=None):
+        """Returns the directives that were asked for."""
+        if self._ended == 'destroy' and not after:
+            return ['destroy']
+        return ['clear'] * bool(self._ended) + list(self._controls.values())
+
+    def _changes(self, after, lasts, refresh=False):
+        """Returns what makes the session what after is: directives, a merge patch,
+        None if there is nothing to say, and what has to be put as a whole."""
+        directives = self._asked(after)
+        if directives == ['destroy']:
+            return directives, None, {}
+        before = {} if after is None and not refresh else self._known()
         after = before if after is None else after
         patch, put = _patch(before, after)
         if self.id is None and not (self.begins or patch or put):
-            return []
-        controls = ['clear'] if self._ended else []
-        controls += self._controls.values()
+            return [], None, {}
         seconds = lasts(after)
-        if seconds:
+        if self._begun:
+            pass  # it takes another cookie
+        elif seconds:
             if patch or put or refresh and self.left is not None and self.left < 0.9 * seconds:
-                controls.append('max-age=%d' % seconds)
+                directives.append('max-age=%d' % seconds)
         elif self.id is not None and lasts(before):
-            controls.append('max-age=0')
+            directives.append('max-age=0')
+        return directives, patch if patch or self.id is None and not put else None, put
+
+    def _headers(self, after, lasts, refresh):
+        directives, patch, put = self._changes(after, lasts, refresh)
         headers = []
-        if controls:
-            headers.append(('X-Session-Control', ', '.join(controls)))
+        if directives:
+            headers.append(('X-Session-Control', ', '.join(directives)))
         if put:
             headers.append(('X-Session-Put', _dumps(put)))
-        if patch or self.id is None and not put:
+        if patch is not None:
             headers.append(('X-Session-Set', _dumps(patch)))
         return headers
 
-    def closed(self, data):
-        """Logs what has changed in data since headers, which is lost."""
+    # What the session API does.
+
+    def _ask(self, method, path='', body=None, match=None):
+        if self._begun and (self._said and self._said[0] or self.id is None or method == 'POST'):  # what must not come before the head, or needs it
+            path += '&begun' if '?' in path else '?begun'
+        return _ask(self.api, method, path, body, match)
+
+    def _became(self, answer, data):
+        self.id, self.expires = answer['id'], str(answer['expires'])
+        self._before = data
+
+    def _commit(self, after, lasts=lambda data: 0):
+        directives, patch, put = self._changes(after, lasts)
+        last = []  # what a session that begins has to exist for
+        for directive in directives:
+            if directive in ('destroy', 'clear', 'renew'):
+                self._direct(directive)
+            else:
+                last.append(directive)
+        if put:
+            self._put(after)
+        elif patch is not None:
+            answer, _ = self._ask('PATCH', body=patch)
+            self._became(answer, after or {})
+        for directive in last:
+            self._direct(directive)
+
+    def _put(self, after):
+        """Makes the session what after is where no merge patch can say it. What
+        others have changed meanwhile stays."""
+        if self.id is None:
+            answer, _ = self._ask('PUT', body=after)
+            return self._became(answer, after)
+        for tries in range(50, 0, -1):  # in each, somebody else is done
+            now, tag = self._ask('GET')
+            try:
+                answer, _ = self._ask('PUT', '?all', _rebase(self._known(), after, now['data']), tag)
+                return self._became(answer, after)
+            except SessionAPIError as error:
+                if error.status != 412 or tries == 1:
+                    raise
+
+    def _direct(self, directive):
+        """Has the API do what a directive of X-Session-Control does."""
+        name, _, value = directive.partition('=')
         try:
-            patch, put = _patch(_loads(self.text) if self._sent is None else self._sent, self.plain(data))
-            lost = ['session[%r]' % key for key in (*patch, *put)]
-        except TypeError as error:
-            lost = [str(error)]
-        for what in lost:
-            _log.error('%s was changed after the response had begun: the change is lost', what)
+            if name == 'destroy':
+                answer, _ = self._ask('DELETE')
+            elif name == 'revoke-others':
+                answer, _ = self._ask('DELETE', '/sessions')
+            else:
+                answer, _ = self._ask('POST', '/' + name + ('?seconds=' + value if value else ''))
+        except SessionAPIError as error:
+            if error.status != 404:
+                raise
+            answer = {}  # there is no session, or nobody is signed in
+        self._controls.pop(name, None)
+        if name in ('destroy', 'clear'):
+            self.id, self._before, self._ended = None, None, None
+        if 'id' in answer:
+            self._became(answer, {} if name == 'clear' else self._before)
+
+    def _direct_all(self, now):
+        """Has the API do what was asked for, if that is to be now, or the head is out."""
+        try:
+            if self.api and (self._begun or now and not self._said):
+                for directive in self._asked():
+                    self._direct(directive)
+        except SessionAPIError as error:
+            if self._begun or error.status != 410:  # the head says what is to become of a session that has ended
+                raise
+        finally:
+            if self._begun:  # nothing else will do it
+                self.destroyed = self.destroyed and self.id is None
+                self._ended = None
+                self._controls.clear()
 
 
 # WSGI
@@ -319,7 +539,7 @@ class Session(MutableMapping):
     @property
     def new(self):
         """Whether there was no session when the request came."""
-        return self._visit.id is None
+        return self._visit.new
 
     def __getitem__(self, key):
         return self._data[key]
@@ -335,6 +555,16 @@ class Session(MutableMapping):
 
     def __len__(self):
         return len(self._data)
+
+    def save(self):
+        """Saves now what has changed, with the session API. Without it, that is
+        saved when the response begins, as ever."""
+        self._visit.save(self._loaded if self._loaded is None else self._visit.plain(self._loaded))
+
+    def reload(self):
+        """Goes to the data that Caddy has now, with the session API. Without it, back
+        to those that came with the request."""
+        self._loaded = _loads(self._visit.reload())
 
     def clear(self):
         """Drops all data. The session gets another id."""
@@ -365,7 +595,7 @@ class WSGIMiddleware:
     """Gives a WSGI application its session, as ``environ['caddy.session']``.
 
     The session is sent with the first bytes of the body, so a generator may
-    change it until then.
+    change it until then; with the session API, until it ends.
     """
 
     def __init__(self, application, required=False):
@@ -399,6 +629,7 @@ class _Response:
             status, headers = self._head
             headers += self._visit.headers(used if used is None else self._visit.plain(used))
             self._write = self._start(status, headers)
+            self._visit.begin()
 
     def _written(self, data):
         self._begin()
@@ -413,6 +644,8 @@ class _Response:
                 self._begin()
                 return chunk
         self._begin()
+        if self._visit.api:  # as long as there is one: for Caddy, the response may be complete when it is closed
+            self._finish()
         raise StopIteration
 
     def close(self):
@@ -420,8 +653,23 @@ class _Response:
             if hasattr(self._body, 'close'):
                 self._body.close()
         finally:
-            if self._write and self._session._loaded is not None:
-                self._visit.closed(self._session._loaded)
+            self._finish()
+
+    def _finish(self):
+        if self._write and self._session._loaded is not None:
+            self._visit.finish(lambda: self._session._loaded)
+
+
+# What Flask and Django share
+
+
+def _until(chunks, visit, finish):
+    """Yields chunks, and calls finish before who gets them knows that there are no more."""
+    for chunk in chunks:
+        yield chunk
+        if chunk:
+            visit.begin()
+    finish()
 
 
 # Flask
@@ -433,16 +681,30 @@ def _flask():
     class FlaskSession(sessions.SecureCookieSession):
         """``flask.session``. ``sid`` is the session's id, which is no secret, or None."""
 
-        def __init__(self, data, visit, had_tags):
+        def __init__(self, data, had_tags, visit, interface, app):
             super().__init__(data)
             self.accessed = False
-            self.new = visit.id is None
+            self.new = visit.new
             self.visit = visit
             self.had_tags = had_tags
+            self._interface = interface
+            self._app = app
 
         @property
         def sid(self):
             return self.visit.id
+
+        def save(self):
+            """Saves now what has changed, with the session API. Without it, that is
+            saved when the response begins, as ever."""
+            self.visit.save(self.visit.plain(self._interface._encode(self)), self._interface._lasts(self._app))
+
+        def reload(self):
+            """Goes to the data that Caddy has now, with the session API. Without it,
+            back to those that came with the request."""
+            data, self.had_tags = self._interface._decode(self.visit.reload())
+            super().clear()
+            self.update(data)
 
         def clear(self):
             """Drops all data. The session gets another id."""
@@ -468,12 +730,16 @@ def _flask():
 
         def open_session(self, app, request):
             visit = Visit(request.environ, self.required, app.json.dumps)
-            data = _loads(visit.text)
+            return self.session_class(*self._decode(visit.text), visit, self, app)
+
+        def _decode(self, text):
+            """Returns the data of a session, and whether any were tagged."""
+            data = _loads(text)
             tagged = data.pop('_python', None)
             for key, value in (tagged or {}).items():
                 # If others have stored the key since, theirs is newer.
                 data.setdefault(key, self.serializer.loads(json.dumps(value)))
-            return self.session_class(data, visit, tagged is not None)
+            return data, tagged is not None
 
         def _needs_tag(self, value):
             if type(value) in (dict, list):
@@ -495,17 +761,24 @@ def _flask():
                 data['_python'] = tagged
             return data
 
+        def _lasts(self, app):
+            return lambda data: max(1, int(app.permanent_session_lifetime.total_seconds())) if data.get('_permanent') else 0
+
         def save_session(self, app, session, response):
-            def lasts(data):
-                return max(1, int(app.permanent_session_lifetime.total_seconds())) if data.get('_permanent') else 0
+            def finish():
+                visit.finish(lambda: self._encode(session))
 
             visit = session.visit
             after = visit.plain(self._encode(session))
-            for name, value in visit.headers(after, lasts, app.config['SESSION_REFRESH_EACH_REQUEST']):
+            for name, value in visit.headers(after, self._lasts(app), app.config['SESSION_REFRESH_EACH_REQUEST']):
                 response.headers.add(name, value)
             if session.accessed:
                 response.vary.add('Cookie')
-            response.call_on_close(lambda: visit.closed(self._encode(session)))
+            if visit.api and response.is_streamed and not response.direct_passthrough:
+                chunks = response.response
+                response.response = _until(chunks, visit, finish)
+                response.call_on_close(getattr(chunks, 'close', bool))
+            response.call_on_close(finish)
 
         def regenerate(self, session):
             """Gives the browser's cookie another secret, as Flask-Session's method of
@@ -519,6 +792,7 @@ def _flask():
 
 
 def _django():
+    from asgiref.sync import sync_to_async
     from django.conf import settings
     from django.contrib.sessions.backends.base import SessionBase, UpdateError
     from django.contrib.sessions.exceptions import SessionInterrupted
@@ -556,11 +830,17 @@ def _django():
         def load(self):
             return {} if self.visit is None else self.serializer().loads(self.visit.text.encode())
 
+        def reload(self):
+            """Goes to the data that Caddy has now, with the session API. Without it,
+            back to those that came with the request. It is no method of Django's."""
+            self._session_cache = self.serializer().loads(self._visit().reload().encode())
+            self.accessed = True
+
         def exists(self, session_key):
             return self.visit is not None and session_key is not None and session_key == self.visit.id
 
         def create(self):
-            self._visit().clear()
+            self._visit().clear(now=True)
             self._session_key = None
             self.save(must_create=True)
             self.modified = True
@@ -571,20 +851,22 @@ def _django():
                 raise UpdateError
             self._saved = visit.plain(self._get_session(no_load=must_create))
             visit.begins = True
+            self._interrupted(visit.save, self._saved, self._lasts)
             if self._session_key is None:
-                self._session_key = visit.new_id
+                self._session_key = visit.next_id
 
         def delete(self, session_key=None):
             if session_key is None or session_key == self.session_key:
                 if self.visit is not None:
-                    self.visit.destroy()
+                    self.visit.destroy(now=True)
+                    self._saved = None
             else:
                 raise RuntimeError('only the session of the request can be deleted')
 
         def flush(self):
-            self.clear()
             if self.visit is not None:
-                self.visit.clear()
+                self.visit.clear(now=True)
+            self.clear()
             self._saved = self._session_key = None
 
         def cycle_key(self):
@@ -593,7 +875,7 @@ def _django():
                 return
             self.visit.ask('renew')
             if self._session_key is None:
-                self._session_key = self.visit.new_id
+                self._session_key = self.visit.next_id
                 self.visit.begins = True
             self.modified = True
 
@@ -605,28 +887,36 @@ def _django():
         def clear_expired(cls):
             """Does nothing: Caddy removes what has expired."""
 
-        # Nothing here waits for anything.
+        # Only the session API is waited for.
+
+        async def _aside(self, method, *arguments):
+            if self.visit is None or self.visit.api is None:
+                return method(*arguments)
+            return await sync_to_async(method)(*arguments)
 
         async def aload(self):
-            return self.load()
+            return await self._aside(self.load)
 
         async def aexists(self, session_key):
             return self.exists(session_key)
 
         async def acreate(self):
-            self.create()
+            await self._aside(self.create)
 
         async def asave(self, must_create=False):
-            self.save(must_create)
+            await self._aside(self.save, must_create)
 
         async def adelete(self, session_key=None):
-            self.delete(session_key)
+            await self._aside(self.delete, session_key)
 
         async def aflush(self):
-            self.flush()
+            await self._aside(self.flush)
 
         async def acycle_key(self):
-            self.cycle_key()
+            await self._aside(self.cycle_key)
+
+        async def areload(self):
+            await self._aside(self.reload)
 
         @classmethod
         async def aclear_expired(cls):
@@ -644,11 +934,32 @@ def _django():
             return 0
 
         def _headers(self):
-            return self._visit().headers(self._saved, self._lasts, settings.SESSION_SAVE_EVERY_REQUEST)
+            return self._interrupted(self._visit().headers, self._saved, self._lasts, settings.SESSION_SAVE_EVERY_REQUEST)
 
-        def _closed(self):
-            if hasattr(self, '_session_cache'):
-                self.visit.closed(self._session_cache)
+        def _interrupted(self, method, *arguments):
+            """Calls what fails as Django's engines do if the session has ended meanwhile."""
+            try:
+                return method(*arguments)
+            except SessionAPIError as error:
+                if error.status == 410:
+                    raise UpdateError from error
+                raise
+
+        def _finish(self):
+            if hasattr(self, '_session_cache') and not self.visit.destroyed:
+                self.visit.finish(lambda: self._session_cache)
+
+        def _until(self, chunks):
+            """Does for a stream what _until does, asynchronous or not."""
+
+            async def asynchronous():
+                async for chunk in chunks:
+                    yield chunk
+                    if chunk:
+                        self.visit.begin()
+                await sync_to_async(self._finish)()
+
+            return asynchronous() if hasattr(chunks, '__aiter__') else _until(chunks, self.visit, self._finish)
 
     class SessionMiddleware(DjangoSessionMiddleware):
         """Takes the place of Django's middleware of the same name.
@@ -682,22 +993,28 @@ def _django():
             if session.accessed:
                 patch_vary_headers(response, ('Cookie',))
             unused = not session.accessed or session.is_empty() or session.visit.destroyed and not session.modified
-            if not unused and response.status_code < 500:
-                try:
+            session.visit.concluding = True
+            try:
+                if not unused and response.status_code < 500:
                     session.save()
-                except UpdateError:
-                    raise SessionInterrupted('The request\'s session was deleted before the request completed.') from None
-            for name, value in session._headers():
+                headers = session._headers()
+            except UpdateError:
+                raise SessionInterrupted('The request\'s session was deleted before the request completed.') from None
+            finally:
+                session.visit.concluding = False
+            for name, value in headers:
                 # Django's caches would have the change done again, to others.
                 patch_cache_control(response, private=True)
                 if name == 'X-Session-Control' and name in response:
                     value = '%s, %s' % (response[name], value)
                 response[name] = value
             if response.status_code < 500 and not session.visit.destroyed:
+                if session.visit.api and response.streaming and not getattr(response, 'file_to_stream', None):
+                    response.streaming_content = session._until(response.streaming_content)
                 close = request.close
 
                 def closed():
-                    session._closed()
+                    session._finish()
                     close()
 
                 request.close = closed  # which Django calls when the response is closed

@@ -40,10 +40,11 @@ if not settings.configured:
 
 from django.contrib import auth, messages
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.base import UpdateError
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
@@ -79,10 +80,10 @@ class DjangoTest(unittest.TestCase):
         views['view'] = view
         client = Client(enforce_csrf_checks=True)
         response = getattr(client, method)(url, **proxy.environ(), **extra)
+        proxy.obey(response.items())
         if response.streaming:
             self.body = b''.join(response)
             response.close()
-        proxy.obey(response.items())
         self.assertNotIn('sessionid', response.cookies)
         return response
 
@@ -190,6 +191,9 @@ class TestSession(DjangoTest):
         with mock.patch('caddy_session._log.error', side_effect=AssertionError) as error:
             self.change(proxy, lambda session: (session['a'], session.delete()))
         self.assertEqual((proxy.sent, error.mock_calls), ({'Control': 'destroy'}, []))
+        proxy = Proxy({'a': 1})
+        self.change(proxy, lambda session: (session.update({'a': 2}), session.save(), session.delete()), status=503)
+        self.assertEqual(proxy.sent, {'Control': 'destroy'})
         proxy = Proxy({'a': 1})
         with self.assertLogs('django', 'WARNING'):
             self.change(proxy, lambda session: (session.delete(), session.update({'b': 1})), status=400)
@@ -524,6 +528,231 @@ class TestAsync(DjangoTest):
 
         self.async_change(proxy, fifth)
         self.assertEqual(proxy.sent, {'Control': 'destroy'})
+
+
+class TestAPI(DjangoTest):
+    def proxy(self, data=None):
+        proxy = Proxy(data)
+        proxy.serve(self)
+        return proxy
+
+    def stream(self, proxy, *steps):
+        def view(request):
+            def stream():
+                for step in steps:
+                    yield b'.'
+                    step(request.session)
+
+            request.session['early'] = 1
+            return StreamingHttpResponse(stream())
+
+        with mock.patch('caddy_session._log.error') as error:
+            self.visit(proxy, view)
+        self.assertEqual(error.mock_calls, [])
+
+    def test_save(self):
+        proxy = self.proxy({'a': 1})
+
+        def change(session):
+            session['b'] = 2
+            session.set_expiry(60)
+            session.save()
+            self.assertEqual(proxy.data, {'a': 1, 'b': 2, '_session_expiry': 60})
+            session['c'] = 3
+
+        self.change(proxy, change)
+        self.assertEqual([request[:2] for request in proxy.asked], [('PATCH', ''), ('POST', '/max-age?seconds=60')])
+        self.assertEqual((proxy.sent['Set'], proxy.data['c']), ({'c': 3}, 3))
+        self.change(proxy, lambda session: session.save())
+        self.assertEqual((proxy.asked, proxy.sent), ([], {}))
+
+    def test_save_begins(self):
+        """With create as well, before the response, under the key that the application sees."""
+        for begin in (lambda session: session.create(), lambda session: session.save()):
+            proxy = self.proxy()
+
+            def change(session):
+                begin(session)
+                self.assertIsNotNone(proxy.id)
+                self.assertEqual(session.session_key, proxy.id)
+
+            self.change(proxy, change)
+            self.assertEqual((proxy.data, proxy.sent), ({}, {}))
+
+    def test_create_in_a_session(self):
+        proxy = self.proxy({'a': 1})
+        before = proxy.id
+
+        def change(session):
+            session.create()
+            self.assertNotEqual(proxy.id, before)
+            self.assertEqual(session.session_key, proxy.id)
+
+        self.change(proxy, change)
+        self.assertEqual((proxy.data, proxy.sent), ({'a': 1}, {}))
+
+    def test_flush_and_delete(self):
+        """Nobody else has the data any more, before the response."""
+        for end, data in ((lambda session: session.flush(), {}), (lambda session: session.delete(), None)):
+            proxy = self.proxy({'a': 1})
+
+            def change(session):
+                session['b'] = 2
+                session.save()
+                end(session)
+                self.assertEqual(proxy.data, data)
+
+            self.change(proxy, change, status=503 if data is None else 200)
+            self.assertEqual((proxy.data, proxy.sent), (data, {}))
+        proxy = self.proxy({'a': 1})
+        self.change(proxy, lambda session: (session.flush(), session.update({'c': 3})))
+        self.assertEqual((proxy.data, proxy.sent), ({'c': 3}, {'Set': {'c': 3}}))
+        with self.assertLogs('django', 'WARNING'):
+            self.change(proxy, lambda session: (session.delete(), session.update({'b': 1})), status=400)
+
+    def test_cycle_key(self):
+        """It goes with the head, as the browser has no use for the new secret before, or with an explicit save."""
+        proxy = self.proxy({'a': 1})
+        self.change(proxy, lambda session: session.cycle_key())
+        self.assertEqual((proxy.asked, proxy.sent), ([], {'Control': 'renew'}))
+        self.change(proxy, lambda session: (session.cycle_key(), session.save()))
+        self.assertEqual((proxy.asked, proxy.sent), ([('POST', '/renew', None)], {}))
+
+    def test_late_change(self):
+        proxy = self.proxy({'nested': {}})
+        self.stream(proxy, lambda session: session['nested'].update(late=1), lambda session: session.update({'n': 2}))
+        self.assertEqual(proxy.sent, {'Set': {'early': 1}})
+        self.assertEqual(proxy.asked, [('PATCH', '?begun', {'nested': {'late': 1}, 'n': 2})])
+        self.assertEqual(proxy.data, {'early': 1, 'nested': {'late': 1}, 'n': 2})
+
+    def test_save_in_a_stream(self):
+        proxy = self.proxy({'n': 0})
+
+        def save(session):
+            session['n'] += 1
+            session.save()
+            self.assertEqual(proxy.data['n'], session['n'])
+
+        self.stream(proxy, save, save)
+        self.assertEqual(len(proxy.asked), 2)
+
+    def test_reload(self):
+        proxy = self.proxy({'a': 1, 'gone': 1})
+
+        def change(session):
+            session['gone'] = 2
+            proxy._change(patch={'gone': None, 'b': 2})
+            session.reload()
+            self.assertEqual(dict(session.items()), {'a': 1, 'b': 2})
+
+        self.change(proxy, change)
+        self.assertEqual((proxy.sent, proxy.data), ({}, {'a': 1, 'b': 2}))
+        with self.assertRaisesRegex(RuntimeError, 'belongs to no request'):
+            caddy_session.SessionStore().reload()
+
+    def test_late_flush(self):
+        proxy = self.proxy({'a': 1})
+
+        def late(session):
+            for ask in (session.flush, session.cycle_key, session.create):
+                with self.assertRaisesRegex(caddy_session.SessionAPIError, 'too late for a cookie'):
+                    ask()
+                self.assertEqual(session['a'], 1)
+            session.delete()
+            self.assertIsNone(proxy.id)
+            with self.assertRaises(UpdateError):
+                session.save()
+
+        self.stream(proxy, late)
+
+    def test_files_are_sent_by_the_server(self):
+        """What can be sent without Python is not wrapped."""
+        with mock.patch('caddy_session.SessionStore._until', side_effect=AssertionError):
+            self.visit(self.proxy({'a': 1}), lambda request: FileResponse(open(__file__, 'rb')))
+        with open(__file__, 'rb') as file:
+            self.assertEqual(self.body, file.read())
+
+    def test_interrupted(self):
+        """Where the session has ended meanwhile, errors are those of Django's engines."""
+        gone = 410, 'the session has ended'
+        proxy = self.proxy({'a': 1})
+        proxy.refusals = {('PATCH', ''): gone, ('POST', '/clear'): gone}
+
+        def change(session):
+            session['b'] = 1
+            with self.assertRaises(UpdateError):
+                session.save()
+
+        self.change(proxy, change)
+        with self.assertLogs('django', 'WARNING'):
+            self.change(proxy, lambda session: session.update({'large': 'x' * 10000}), status=400)
+        # To sign out is no error then, and Caddy decides with the head.
+        self.change(proxy, lambda session: session.flush())
+        self.assertEqual(proxy.sent, {'Control': 'clear'})
+
+    def test_errors(self):
+        for status in (401, 409, 412, 413, 503):
+            proxy = self.proxy({'a': 1})
+            proxy.refusals = {('PATCH', ''): (status, 'so it is')}
+            with self.assertRaisesRegex(caddy_session.SessionAPIError, 'PATCH / with %d: so it is' % status):
+                self.change(proxy, lambda session: (session.update({'b': 1}), session.save()))
+
+    def test_large(self):
+        proxy = self.proxy({'large': 'x' * (1 << 20)})
+        proxy.exposed = False
+        self.change(proxy, lambda session: session.update({'other': session['large'][::-1]}))
+        self.assertEqual((proxy.sent, proxy.data), ({}, {'large': 'x' * (1 << 20), 'other': 'x' * (1 << 20)}))
+
+    def test_asynchronous(self):
+        """Methods that wait for the API have others go on, and changes in asynchronous streams are saved."""
+        proxy = self.proxy({'a': 1})
+
+        async def view(request):
+            session = request.session
+            loop = asyncio.get_running_loop()
+            waits = []
+            ask = caddy_session._ask
+
+            def elsewhere(*arguments, **more):
+                with self.assertRaises(RuntimeError):
+                    asyncio.get_running_loop()
+                waits.append(arguments)
+                return ask(*arguments, **more)
+
+            with mock.patch('caddy_session._ask', elsewhere):
+                self.assertEqual((await session.aload())['a'], 1)
+                session['b'] = 2
+                await session.asave()
+                self.assertEqual(proxy.data['b'], 2)
+                await session.areload()
+                await session.aflush()
+                await session.acreate()
+                await session.acycle_key()
+            self.assertEqual(len(waits), 4)
+            self.assertIs(loop, asyncio.get_running_loop())
+
+            async def stream():
+                yield b'one'
+                session['late'] = 1
+                await session.asave()
+                self.assertEqual(proxy.data['late'], 1)
+                yield b'two'
+                session['last'] = 1
+
+            session['early'] = 1
+            return StreamingHttpResponse(stream()) if django.VERSION >= (4, 2) else HttpResponse()
+
+        views['view'] = view
+
+        async def visit():
+            headers = {name[5:].replace('_', '-'): value for name, value in proxy.environ().items()}
+            response = await AsyncClient().get('/async', **({'headers': headers} if django.VERSION >= (4, 2) else headers))
+            proxy.obey(response.items())
+            if response.streaming:
+                self.assertEqual([chunk async for chunk in response], [b'one', b'two'])
+                self.assertEqual(proxy.data, {'early': 1, 'late': 1, 'last': 1})
+
+        asyncio.run(visit())
 
 
 class TestWithoutCaddy(DjangoTest):

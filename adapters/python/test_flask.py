@@ -1,10 +1,12 @@
 """Tests of Flask's session interface."""
 
 import datetime
+import io
 import os
 import time
 import unittest
 import uuid
+from unittest import mock
 
 try:
     import flask
@@ -24,16 +26,19 @@ class FlaskTest(unittest.TestCase):
         self.app.testing = True
         self.app.session_interface = caddy_session.SessionInterface()
 
-    def visit(self, proxy, view):
+    def visit(self, proxy, view, read=True):
         """Has a view answer a request with the proxy's session, and returns its body."""
         self.app.view_functions['view'] = view
         if 'view' not in {rule.endpoint for rule in self.app.url_map.iter_rules()}:
             self.app.add_url_rule('/', 'view', view)
         with self.app.test_client(use_cookies=False) as client:
-            self.response = client.get('/', environ_overrides=proxy.environ(), buffered=True)
+            self.response = client.get('/', environ_overrides=proxy.environ())
             proxy.obey(self.response.headers)
+            if read:
+                self.response.get_data()
+            self.response.close()
         self.assertNotIn('Set-Cookie', self.response.headers)
-        return self.response.text if hasattr(self.response, 'text') else self.response.data.decode()
+        return self.response.get_data().decode() if read else None
 
     def change(self, proxy, change):
         def view():
@@ -220,6 +225,116 @@ class TestStreaming(FlaskTest):
         self.assertEqual(len(logs.output), 2)
         for key in ('nested', 'n'):
             self.assertIn("session['%s']" % key, ''.join(logs.output))
+
+
+class TestAPI(FlaskTest):
+    def proxy(self, data=None):
+        proxy = Proxy(data)
+        proxy.serve(self)
+        return proxy
+
+    def stream(self, proxy, *steps):
+        def view():
+            def stream():
+                for step in steps:
+                    yield '.'
+                    step(flask.session)
+
+            flask.session['early'] = 1
+            return flask.Response(flask.stream_with_context(stream()))
+
+        with mock.patch('caddy_session._log.error') as error:
+            self.visit(proxy, view)
+        self.assertEqual(error.mock_calls, [])
+
+    def test_save(self):
+        proxy = self.proxy()
+        self.app.permanent_session_lifetime = datetime.timedelta(hours=1)
+
+        def change(session):
+            session['a'] = 1
+            session['pair'] = (1, 2)
+            session.permanent = True
+            session.save()
+            self.assertEqual(proxy.data, {'a': 1, '_permanent': True, '_python': {'pair': {' t': [1, 2]}}})
+            self.assertEqual((session.sid, session.new), (proxy.id, True))
+            session['b'] = 2
+
+        self.change(proxy, change)
+        self.assertEqual([request[:2] for request in proxy.asked], [('PATCH', ''), ('POST', '/max-age?seconds=3600')])
+        self.assertEqual(proxy.sent, {'Control': 'max-age=3600', 'Set': {'b': 2}})
+
+    def test_save_without_api(self):
+        proxy = Proxy()
+        self.change(proxy, lambda session: (session.update(a=1), session.save()))
+        self.assertEqual(proxy.data, {'a': 1})
+
+    def test_late_change(self):
+        proxy = self.proxy({'nested': {}})
+        self.stream(proxy, lambda session: session['nested'].update(late=1), lambda session: session.update(pair=(1, 2)))
+        self.assertEqual(proxy.sent, {'Set': {'early': 1}})
+        self.assertEqual([request[:2] for request in proxy.asked], [('PATCH', '?begun')])
+        self.assertEqual(proxy.data, {'early': 1, 'nested': {'late': 1}, '_python': {'pair': {' t': [1, 2]}}})
+
+    def test_reload(self):
+        proxy = self.proxy({'a': 1, 'gone': 1})
+
+        def change(session):
+            proxy._change(patch={'gone': None, '_python': {'pair': {' t': [1, 2]}}})
+            session.reload()
+            self.assertEqual(dict(session), {'a': 1, 'pair': (1, 2)})
+
+        self.change(proxy, change)
+        self.assertEqual((proxy.sent, proxy.data['_python']), ({}, {'pair': {' t': [1, 2]}}))
+
+    def test_late_change_of_a_permanent_session(self):
+        """The time goes on with the next request, since it takes another cookie."""
+        proxy = self.proxy({'_permanent': True})
+        self.stream(proxy, lambda session: (session.update(late=1), session.save()))
+        self.assertIn('max-age', proxy.sent['Control'])
+        self.assertEqual(proxy.asked, [('PATCH', '?begun', {'late': 1})])
+
+    def test_save_in_a_stream(self):
+        proxy = self.proxy({'n': 0})
+
+        def save(session):
+            session['n'] += 1
+            session.save()
+            self.assertEqual(proxy.data['n'], session['n'])
+
+        self.stream(proxy, save, save)
+        self.assertEqual(proxy.asked, [('PATCH', '?begun', {'n': 1}), ('PATCH', '?begun', {'n': 2})])
+
+    def test_late_clear(self):
+        proxy = self.proxy({'a': 1})
+
+        def clear(session):
+            with self.assertRaisesRegex(caddy_session.SessionAPIError, 'too late for a cookie'):
+                session.clear()
+            self.assertEqual(session['a'], 1)
+
+        self.stream(proxy, clear)
+        self.assertEqual(proxy.data, {'a': 1, 'early': 1})
+
+    def test_closes(self):
+        """What a response has to close is closed, also where nothing is read of it."""
+        for read in (True, False):
+            body = io.BytesIO(b'body')
+            self.visit(self.proxy({'a': 1}), lambda: flask.Response(body), read)
+            self.assertTrue(body.closed)
+
+    def test_large(self):
+        proxy = self.proxy({'large': 'x' * (1 << 20)})
+        proxy.exposed = False
+        self.change(proxy, lambda session: session.update(other=session['large'][::-1]))
+        self.assertEqual((proxy.sent, proxy.data), ({}, {'large': 'x' * (1 << 20), 'other': 'x' * (1 << 20)}))
+
+    def test_errors(self):
+        proxy = self.proxy({'a': 1})
+        proxy.refusals['PATCH', ''] = 413, 'the body has more than max_data'
+        with self.assertRaisesRegex(caddy_session.SessionAPIError, 'PATCH / with 413: .*max_data'):
+            self.change(proxy, lambda session: session.update(large='x' * (1 << 20)))
+        self.assertEqual(proxy.data, {'a': 1})
 
 
 class TestWithoutCaddy(FlaskTest):

@@ -33,7 +33,8 @@ def respond(application, proxy, required=False):
     begun = []
 
     def start_response(status, headers, exc_info=None):
-        begun.append((status, headers))
+        begun.append(status)
+        proxy.obey(headers)
         return written.append
 
     written = []
@@ -43,8 +44,7 @@ def respond(application, proxy, required=False):
         written += response
     finally:
         response.close()
-    (status, headers), = begun
-    proxy.obey(headers)
+    status, = begun
     return status, b''.join(written)
 
 

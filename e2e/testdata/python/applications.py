@@ -3,6 +3,7 @@
 Arguments: a directory for Django's database, and the ports of Flask, Django and WSGI.
 """
 
+import collections
 import json
 import os
 import socketserver
@@ -22,6 +23,42 @@ import caddy_session
 
 # Where twenty requests wait until all of them have read their sessions.
 barrier = threading.Barrier(20, timeout=60)
+
+# What all three do with the session API. A request waits until its key is released.
+released = collections.defaultdict(threading.Event)
+
+
+def save(session, key):
+    session[key] = 1
+    session.save()
+    released[key].wait(60)
+
+
+def save_in_stream(session, key):
+    yield b'first'
+    session[key] = 1
+    session.save()
+    released[key].wait(60)
+    session[key] = 2
+    yield b' last'
+
+
+def put(session, key):
+    cart = session.setdefault('cart', {})
+    barrier.wait()
+    cart[key] = None  # which no merge patch can say
+    session.save()
+
+
+def grow(session, size):
+    session['large'] = 'x' * int(size)
+
+
+def release(session, key):
+    released[key].set()
+
+
+actions = {'save': save, 'put': put, 'grow': grow, 'release': release}
 
 # Flask
 
@@ -78,6 +115,17 @@ def flask_late():
     return flask.Response(flask.stream_with_context(stream()))
 
 
+@site.route('/do/<action>/<value>')
+def flask_do(action, value):
+    actions[action](flask.session._get_current_object(), value)
+    return 'done'
+
+
+@site.route('/stream/<key>')
+def flask_stream(key):
+    return flask.Response(flask.stream_with_context(save_in_stream(flask.session._get_current_object(), key)))
+
+
 # Django
 
 
@@ -114,12 +162,30 @@ def django_late(request):
     return StreamingHttpResponse(stream())
 
 
+def django_do(request, action, value):
+    actions[action](request.session, value)
+    return HttpResponse('done')
+
+
+def django_stream(request, key):
+    return StreamingHttpResponse(save_in_stream(request.session, key))
+
+
+def django_flush(request, key):
+    request.session.flush()
+    released[key].wait(60)
+    return HttpResponse('done')
+
+
 urlpatterns = [
     path('django/', django_data),
     path('django/set', django_set),
     path('django/key', django_key),
     path('django/expiry', django_expiry),
     path('django/late', django_late),
+    path('django/do/<action>/<value>', django_do),
+    path('django/stream/<key>', django_stream),
+    path('django/flush/<key>', django_flush),
 ]
 
 
@@ -198,6 +264,12 @@ def plain(environ, start_response):
         for key in set(session) - set(wanted['after']):
             del session[key]
         session.update(wanted['after'])
+    elif environ['PATH_INFO'].startswith('/do/'):
+        action, value = environ['PATH_INFO'].split('/')[2:]
+        actions[action](session, value)
+    elif environ['PATH_INFO'].startswith('/stream/'):
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return save_in_stream(session, environ['PATH_INFO'].split('/')[2])
     start_response('200 OK', [('Content-Type', 'application/json')])
     return [json.dumps(dict(session)).encode()]
 
