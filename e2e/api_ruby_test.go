@@ -51,6 +51,10 @@ func TestAPIRuby(t *testing.T) {
 			t.Errorf("%s: saved after the first byte: %v", app, data)
 		}
 	}
+	says("/rails/twice", cookie, "first last")
+	if data := s.data("/rails/", cookie); data["twice"] != 2.0 {
+		t.Errorf("what comes last does not stay: %v", data)
+	}
 
 	const n = 20
 	var all sync.WaitGroup

@@ -201,6 +201,17 @@ class PagesController < ActionController::Base
       out << ' last'
     end
   end
+
+  # Changes the same key before the head of the response and after.
+  def twice
+    headers['Last-Modified'] = Time.now.httpdate
+    session[:twice] = 1
+    self.response_body = Enumerator.new do |out|
+      out << 'first'
+      session[:twice] = 2
+      out << ' last'
+    end
+  end
 end
 
 RailsApplication.initialize!
