@@ -172,6 +172,11 @@ class APITest < Minitest::Test
       assert_equal ['DELETE', '/lock'], @api.asked.last
       @api.refuses = { 'POST /lock' => 423 }
       assert_equal 423, assert_raises(Rack::Session::Caddy::Error) { session.with_lock { flunk } }.status
+      assert_equal ['POST', '/lock?wait=5000ms'], @api.asked.last
+      @api.refuses = { 'DELETE /lock' => 404 } # a block within has given it back
+      session.with_lock { session[:n] = 0 }
+      @api.refuses = { 'DELETE /lock' => 503 }
+      assert_equal 503, assert_raises(Rack::Session::Caddy::Error) { session.with_lock {} }.status
     end
     visit(nil) { |session| session.with_lock { session[:n] = 1 } }
     assert_equal ['PATCH', '', { 'n' => 1 }], @api.asked.last

@@ -353,7 +353,7 @@ module Rack
 
         # Yields with the lock of the session, if there is one.
         def lock(wait)
-          ask('POST', "/lock?wait=#{(wait * 1000).to_i}ms") if (locked = @began_with)
+          locked = @began_with && ask('POST', "/lock?wait=#{(wait * 1000).to_i}ms")
           yield
         ensure
           unlock if locked
