@@ -23,7 +23,7 @@ func TestRuby(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"rack", "sinatra", "rails"} {
+	for _, name := range []string{"rack", "api", "sinatra", "rails"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if _, err := os.ReadFile("ruby/test/" + name + "_test.rb"); err != nil {
@@ -56,7 +56,7 @@ func TestRubyPromises(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile(`\b(?:(Rack|Sinatra|Rails)Test#(test_\w+)|(TestAdapterRuby)/([\w-]+))`).FindAllStringSubmatch(string(page), -1)
+	names := regexp.MustCompile(`\b(?:(Rack|API|Sinatra|Rails)Test#(test_\w+)|(TestAdapterRuby)/([\w-]+))`).FindAllStringSubmatch(string(page), -1)
 	if len(names) < 40 {
 		t.Errorf("the manual names %d tests", len(names))
 	}

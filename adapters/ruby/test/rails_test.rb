@@ -95,10 +95,56 @@ class RailsTest < Minitest::Test
     end
   end
 
+  class APIController < ActionController::Base
+    def save
+      session[:n] += 1
+      session.save
+      render plain: "#{session.id.public_id} #{session.exists?}"
+    end
+
+    def reset
+      reset_session
+      session[:n] = 1
+      session.save
+      render plain: "#{session.id.public_id} #{session[:n]}"
+    end
+
+    def reload
+      session[:n] = 0
+      render plain: "#{session.reload[:n]} #{session.with_lock { session[:n] += 1 }}"
+    end
+
+    def token
+      token = form_authenticity_token
+      session.save
+      render plain: token
+    end
+  end
+
+  class LiveController < ActionController::Base
+    include ActionController::Live
+
+    RECEIVED = Queue.new
+
+    def late
+      response.headers['Last-Modified'] = Time.now.httpdate # otherwise Rack::ETag reads it all
+      session[:early] = 1
+      response.stream.write('first')
+      RECEIVED.pop
+      session[:late] = 1
+      response.stream.write(' last')
+    ensure
+      response.stream.close
+    end
+  end
+
   Application.initialize!
   Application.routes.draw do
-    PagesController.action_methods.each { |action| match "/pages/#{action}", to: "rails_test/pages##{action}", via: :all }
+    { pages: PagesController, api: APIController, live: LiveController }.each do |name, controller|
+      controller.action_methods.each { |action| match "/#{name}/#{action}", to: "rails_test/#{name}##{action}", via: :all }
+    end
   end
+  ActiveSupport::Inflector.inflections { |inflect| inflect.acronym('API') }
 
   def get(action, data = {}, **more)
     answer(Application, environment(data, path: "/pages/#{action}", HTTP_HOST: 'localhost', **more))
@@ -182,5 +228,50 @@ class RailsTest < Minitest::Test
     got = get('late')
     assert_equal 'first', got.body
     assert_match(/CaddyStore: session\["late"\] was changed after the response had begun/, got.errors)
+  end
+  # Returns what the application answers, where requests have X-Session-Api.
+  def ask(path, data)
+    api = SessionAPI.new(data)
+    env = environment(data, path: path, HTTP_HOST: 'localhost', HTTP_X_SESSION_API: api.url)
+    [answer(Application, env), api]
+  ensure
+    api.close
+  end
+
+  def test_save
+    got, api = ask('/api/save', { 'n' => 1 })
+    assert_equal "#{ID} true", got.body
+    assert_equal [['PATCH', '', { 'n' => 2 }], ['POST', '/max-age?seconds=3600']], api.asked
+    got, api = ask('/api/reset', { 'user' => 'alice' })
+    assert_equal "#{NEW_ID} 1", got.body
+    assert_equal({ 'n' => 1 }, api.data)
+  end
+
+  def test_reload
+    got, api = ask('/api/reload', { 'n' => 5 })
+    assert_equal '5 6', got.body
+    assert_equal({ 'n' => 6 }, api.data)
+  end
+
+  # It is saved with the session, though Rails 7.1 keeps it aside until the end.
+  def test_save_token
+    got, api = ask('/api/token', nil)
+    assert_equal %w[_csrf_token], api.data.keys
+    assert_nil got.set
+  end
+
+  # What changes after the head. Rails 6.1 does not say that the body streams.
+  def test_live
+    api = SessionAPI.new({})
+    env = environment({}, path: '/live/late', HTTP_HOST: 'localhost', HTTP_X_SESSION_API: api.url, 'rack.errors': StringIO.new)
+    _, headers, body = Application.call(env)
+    early = headers['x-session-set'] ? JSON.parse(headers['x-session-set']) : api.data
+    assert_equal({ 'early' => 1 }, early)
+    body.each { |part| LiveController::RECEIVED << true if part == 'first' }
+    body.close
+    assert_equal 1, api.data['late']
+    assert_empty env['rack.errors'].string
+  ensure
+    api.close
   end
 end

@@ -84,6 +84,69 @@ class SinatraApplication < Sinatra::Base
   end
 end
 
+# What an application does with the session API.
+class APIApplication < Sinatra::Base
+  set :environment, :production
+  set :host_authorization, {}
+  use Rack::Session::Caddy
+
+  PENDING = Queue.new
+
+  get('/large') { session[:large] = 'x' * params[:size].to_i; 'set' }
+
+  get '/save-large' do
+    session[:large] = 'x' * params[:size].to_i
+    session.save
+    'saved'
+  end
+
+  get('/length') { session[:large].to_s.length.to_s }
+
+  # Has no response before another request asks for it.
+  get '/pending' do
+    session[:n] = 1
+    session.save
+    PENDING.pop
+    session.reload
+    session.to_hash.slice('n', 'other').to_s
+  end
+
+  get '/release' do
+    n = session[:n]
+    session[:other] = 2
+    session.save
+    PENDING << true
+    n.to_s
+  end
+
+  get '/late' do
+    session[:early] = 1
+    stream do |out|
+      out << 'first'
+      session[:late] = { nested: nil }
+      session.delete(:large)
+      out << ' last'
+    end
+  end
+
+  get '/late-begin' do
+    stream do |out|
+      out << ' ' * 100_000
+      PENDING.pop
+      session[:begun] = 1
+    end
+  end
+
+  get('/count') { session.with_lock(wait: 20) { session[:count] = session.fetch(:count, 0) + 1 }.to_s }
+
+  get '/in' do
+    session.clear
+    session[:user] = 'alice'
+    session.save
+    session.id.public_id
+  end
+end
+
 class RailsApplication < Rails::Application
   config.eager_load = false
   config.hosts.clear
@@ -138,6 +201,17 @@ class PagesController < ActionController::Base
       out << ' last'
     end
   end
+
+  # Changes the same key before the head of the response and after.
+  def twice
+    headers['Last-Modified'] = Time.now.httpdate
+    session[:twice] = 1
+    self.response_body = Enumerator.new do |out|
+      out << 'first'
+      session[:twice] = 2
+      out << ' last'
+    end
+  end
 end
 
 RailsApplication.initialize!
@@ -146,5 +220,6 @@ RailsApplication.routes.draw do
   (PagesController.action_methods - ['data']).each { |action| match action, to: "pages##{action}", via: %i[get post] }
 end
 
+map('/api') { run APIApplication }
 map('/sinatra') { run SinatraApplication }
 map('/rails') { run RailsApplication }
