@@ -1204,8 +1204,17 @@ public class CaddySessionFilter implements Filter {
      * right, a class's name, or a map of types by key or index.
      */
     private static final class Numbers {
+        /**
+         * How many digits a number may have. A longer one, which another application has put there, is
+         * the Double nearest to it: the time that it takes grows with the square of its length, and an
+         * exponent makes a long one of a short text.
+         */
+        private static final int DIGITS = 2500;
+
         static Number parse(String text) {
-            if (text.matches("-?[0-9]+")) {
+            if (text.length() > DIGITS) {
+                return nearest(text);
+            } else if (text.matches("-?[0-9]+")) {
                 BigInteger integer = new BigInteger(text);
                 if (integer.bitLength() < 32) {
                     return integer.intValue();
@@ -1214,12 +1223,22 @@ public class CaddySessionFilter implements Filter {
                 }
                 return integer;
             }
-            BigDecimal decimal = new BigDecimal(text);
+            BigDecimal decimal;
+            try {
+                decimal = new BigDecimal(text);
+            } catch (NumberFormatException e) {
+                return nearest(text); // its exponent has more than an int
+            }
             double value = decimal.doubleValue();
             if (!Double.isInfinite(value) && new BigDecimal(Double.toString(value)).compareTo(decimal) == 0) {
                 return value;
             }
             return decimal;
+        }
+
+        private static Number nearest(String text) {
+            double value = Double.parseDouble(text);
+            return Math.max(-Double.MAX_VALUE, Math.min(value, Double.MAX_VALUE));
         }
 
         static boolean known(Object value) {
@@ -1275,6 +1294,9 @@ public class CaddySessionFilter implements Filter {
         private static Number convert(Number value, String type) {
             BigDecimal decimal = new BigDecimal(value.toString());
             try {
+                if (Math.abs((long) decimal.scale()) > DIGITS) {
+                    return value;
+                }
                 switch (type) {
                     case "Long":
                         return decimal.longValueExact();
@@ -1287,9 +1309,9 @@ public class CaddySessionFilter implements Filter {
                     case "BigDecimal":
                         return decimal;
                     case "Double":
-                        return decimal.doubleValue();
+                        return Double.isInfinite(decimal.doubleValue()) ? value : (Number) decimal.doubleValue();
                     case "Float":
-                        return decimal.floatValue();
+                        return Float.isInfinite(decimal.floatValue()) ? value : (Number) decimal.floatValue();
                     default:
                         return value;
                 }
@@ -1475,6 +1497,8 @@ public class CaddySessionFilter implements Filter {
             } else if (value instanceof Number && Numbers.known(value)) {
                 if (value instanceof Double && !Double.isFinite((Double) value) || value instanceof Float && !Float.isFinite((Float) value)) {
                     throw refused(name, path, value.toString());
+                } else if (value.toString().length() > Numbers.DIGITS) {
+                    throw refused(name, path, "a number of more than " + Numbers.DIGITS + " digits");
                 }
                 return value;
             }

@@ -251,6 +251,29 @@ public class FilterTest {
                 request.getSession().removeAttribute("long")).expect("{\"long\":null,\"_java\":null}", "", "");
     }
 
+    /** Numbers and types that other applications have written cost no more than they are long. */
+    public void testNumbersWithoutEnd() throws Exception {
+        long before = System.nanoTime();
+        String digits = new String(new char[1 << 20]).replace('\0', '7');
+        for (String number : new String[] {"1e600000000", "1e-600000000", "1e999999999", "-1e999999999", "1e-999999999", "0e-999999999", "1e99999999999", "-1e99999999999", digits, digits + ".5"}) {
+            for (String type : new String[] {"BigInteger", "BigDecimal", "Long", "Short", "Byte", "Double", "Float"}) {
+                new Exchange().data("{\"n\":[" + number + "],\"_java\":{\"types\":{\"n\":{\"0\":\"" + type + "\"}}}}").run((request, response) -> {
+                    check(true, list(request.getSession().getAttribute("n")).get(0) instanceof Number);
+                    request.getSession().setAttribute("a", 1);
+                }).expect("{\"a\":1}", "", "");
+            }
+        }
+        long seconds = (System.nanoTime() - before) / 1000000000;
+        check("it takes " + seconds + " s", seconds < 60);
+        new Exchange().data("{\"f\":1e300,\"_java\":{\"types\":{\"f\":\"Float\"}}}").run((request, response) ->
+                check(1e300, request.getSession().getAttribute("f"))).expect("", "", "");
+        new Exchange().run((request, response) -> {
+            request.getSession().setAttribute("n", new BigInteger(digits.substring(0, 2500)));
+            fails(IllegalArgumentException.class, "n is a number of more than 2500 digits", () ->
+                    request.getSession().setAttribute("n", new BigInteger(digits.substring(0, 2501))));
+        }).expect("{\"n\":" + digits.substring(0, 2500) + "}", "", "");
+    }
+
     public void testTimes() throws Exception {
         long now = System.currentTimeMillis();
         new Exchange().data("{}").header("X-Session-Signed-In", "1000").header("X-Session-Expires", Long.toString(now / 1000 + 600)).run((request, response) -> {
