@@ -9,8 +9,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.TimeUnit;
 
+import caddysession.CaddySessionFilter;
 import jakarta.servlet.AsyncContext;
 import jakarta.servlet.RequestDispatcher;
 import jakarta.servlet.ServletException;
@@ -19,10 +21,11 @@ import jakarta.servlet.http.HttpServletRequest;
 import jakarta.servlet.http.HttpServletResponse;
 import jakarta.servlet.http.HttpSession;
 
-/** An application that knows nothing of Caddy. */
+/** An application that knows nothing of Caddy, but where it has its session saved at once. */
 public class Pages extends HttpServlet {
     private static final long serialVersionUID = 1;
     private static final CyclicBarrier GATE = new CyclicBarrier(20);
+    private static final SynchronousQueue<Boolean> SEEN = new SynchronousQueue<>();
 
     @Override
     protected void doGet(HttpServletRequest request, HttpServletResponse response) throws ServletException, IOException {
@@ -48,8 +51,34 @@ public class Pages extends HttpServlet {
                 }
                 session.setAttribute(key, 1);
                 cart.put(key, 1);
+                if (request.getParameter("save") != null) {
+                    cart.put("null-" + key, null); // which no merge patch can say
+                    CaddySessionFilter.save(request);
+                }
                 break;
             }
+            case "/save": // and answers when somebody has seen it
+                request.getSession().setAttribute("saved", 1);
+                CaddySessionFilter.save(request);
+                response.getWriter().print(SEEN.poll(1, TimeUnit.MINUTES));
+                break;
+            case "/seen":
+                response.getWriter().print(SEEN.offer(true, 1, TimeUnit.MINUTES));
+                break;
+            case "/begin":
+                request.getSession();
+                CaddySessionFilter.save(request);
+                if (request.getParameter("again") != null) {
+                    request.getSession().invalidate();
+                    request.getSession();
+                }
+                response.getWriter().print(request.getSession().getId());
+                break;
+            case "/end":
+                request.getSession().setAttribute("early", 1);
+                response.flushBuffer();
+                request.getSession().invalidate();
+                break;
             case "/data": {
                 HttpSession session = request.getSession(false);
                 if (session == null) {
