@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"net/http"
 	"strings"
@@ -62,6 +63,35 @@ func TestAPIJava(t *testing.T) {
 		c.page(s, "end", cookie, http.StatusOK)
 		if data := javaData(s, cookie); data != "" {
 			t.Errorf("ended: %s", data)
+		}
+	})
+
+	t.Run("moved", func(t *testing.T) {
+		cookie := c.page(s, "set?key=a", "", http.StatusOK).cookie()
+		c.page(s, "moved", cookie, http.StatusFound)
+		if data := javaData(s, cookie); data != `{"a":1,"cart":{"a":1},"moved":1}` {
+			t.Errorf("kept: %s", data)
+		}
+	})
+
+	// What a WebSocket is to the adapter.
+	t.Run("upgrade", func(t *testing.T) {
+		cookie := c.page(s, "set?key=a", "", http.StatusOK).cookie()
+		conn := s.dial()
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /jakarta/pages/upgrade HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", s.addr, cookie)
+		answer := bufio.NewReader(conn)
+		if r, err := http.ReadResponse(answer, nil); err != nil || r.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("no upgrade: %v, %+v", err, r)
+		}
+		for _, step := range "12" {
+			fmt.Fprintf(conn, "%c", step)
+			if b, err := answer.ReadByte(); err != nil || rune(b) != step {
+				t.Fatalf("step %c: %c, %v", step, b, err)
+			}
+			if data, want := javaData(s, cookie), fmt.Sprintf(`{"a":1,"cart":{"a":1},"step":"%c"}`, step); data != want {
+				t.Errorf("kept: %s, want %s", data, want)
+			}
 		}
 	})
 

@@ -232,6 +232,7 @@ public class CaddySessionFilter implements Filter {
             }
             visit.response = (HttpServletResponse) response;
             visit.closed = false;
+            visit.over = false;
             Response wrapped = new Response(visit);
             request = new Request((HttpServletRequest) request, wrapped, visit);
             response = wrapped;
@@ -241,7 +242,11 @@ public class CaddySessionFilter implements Filter {
             chain.doFilter(request, response);
             returned = true;
         } finally {
-            visit.end(!returned, !request.isAsyncStarted());
+            boolean over = !request.isAsyncStarted();
+            visit.end(!returned, over);
+            if (over) {
+                visit.leave();
+            }
         }
     }
 
@@ -301,7 +306,8 @@ public class CaddySessionFilter implements Filter {
         private boolean changed; // possibly
         private boolean failed;
         private boolean told; // Caddy, by the head of the response, which is out
-        boolean closed; // the response is over, and the container has not sent its head yet
+        boolean closed; // by a redirect or an error, whose head the container has not sent yet
+        boolean over; // the request, unless its connection goes on with another protocol
 
         Visit(HttpServletRequest request) throws ServletException {
             id = current = request.getHeader("X-Session-Id");
@@ -372,9 +378,18 @@ public class CaddySessionFilter implements Filter {
             return id != null && id.equals(current) && !ended;
         }
 
+        /** Whether it is too late for headers. Containers use the response again when it is over. */
+        private boolean tooLate() {
+            return over || response.isCommitted();
+        }
+
+        synchronized void leave() {
+            over = true;
+        }
+
         /** Fails where something can't be saved any more. */
         void refuseLate(String what) {
-            if (response.isCommitted()) {
+            if (tooLate()) {
                 throw new IllegalStateException("can't " + what + ": the response to " + uri + " has begun");
             }
         }
@@ -386,11 +401,14 @@ public class CaddySessionFilter implements Filter {
                 lose(what);
             }
             changed();
+            if (over) {
+                saveLate();
+            }
         }
 
         /** Says that a change is lost, if it came too late for headers. */
         synchronized void lose(String what) {
-            if (response.isCommitted() && proxied && late.add(what)) {
+            if (tooLate() && proxied && late.add(what)) {
                 LOG.log(Level.SEVERE, lost(what), new IllegalStateException("changed here"));
             }
         }
@@ -410,7 +428,7 @@ public class CaddySessionFilter implements Filter {
 
         /** Ends the session at once, where headers can't any more. */
         synchronized void endLate() {
-            if (!response.isCommitted() || !asks()) {
+            if (!tooLate() || !asks()) {
                 refuseLate("end the session");
                 return;
             }
@@ -466,7 +484,7 @@ public class CaddySessionFilter implements Filter {
 
         /** Writes the headers, if the response has not begun. What they say may change until then. */
         synchronized void save() {
-            if (!proxied || failed || response.isCommitted()) {
+            if (!proxied || failed || tooLate()) {
                 return;
             }
             if (data != null && data.contains("\"" + INTERVAL + "\"")) {
@@ -527,14 +545,15 @@ public class CaddySessionFilter implements Filter {
         }
 
         synchronized void saveNow() {
-            if (proxied && api == null) {
+            if (!proxied) {
+                return;
+            } else if (api == null) {
                 throw new IllegalStateException("can't save the session before the response to " + uri
                         + ": it has no X-Session-Api, so write \"api\" into the \"session\" block of the site");
             } else if (!asks()) {
                 refuseLate("save the session");
-            } else {
-                commit();
             }
+            commit();
         }
 
         /** Has Caddy do at once what headers would say, or could not say any more. */
@@ -553,7 +572,7 @@ public class CaddySessionFilter implements Filter {
             renewed = false;
             if (session != null) {
                 commitData();
-                int maxAge = response.isCommitted() ? 0 : maxAge(); // which takes a cookie
+                int maxAge = tooLate() ? 0 : maxAge(); // which takes a cookie
                 if (maxAge > 0) {
                     became(ask("POST", "/max-age?seconds=" + maxAge, null));
                     session.intervalChanged = false;
@@ -603,11 +622,13 @@ public class CaddySessionFilter implements Filter {
 
         /** Goes on from what the head of the response says, if that has begun. */
         private void goOn() {
-            if (!response.isCommitted() || written.isEmpty()) {
+            if (!tooLate() || written.isEmpty()) {
                 return;
             }
             try {
-                response.flushBuffer(); // for Caddy to have it
+                if (!over) {
+                    response.flushBuffer(); // for Caddy to have it
+                }
             } catch (IOException e) {
                 throw new IllegalStateException("the response to " + uri + " can't be sent: " + e.getMessage(), e);
             }
@@ -683,7 +704,7 @@ public class CaddySessionFilter implements Filter {
 
         /** Saves what came after the head of the response, or says that it is lost. */
         private void saveLate() {
-            if (session == null || !changed || !proxied || !response.isCommitted()) {
+            if (session == null || !changed || !proxied || !tooLate()) {
                 return;
             }
             Map<String, Object> known = sent != null ? sent : before();
@@ -718,7 +739,7 @@ public class CaddySessionFilter implements Filter {
                     saveLate();
                 }
             } catch (IllegalArgumentException | IllegalStateException e) {
-                if (!thrown && !response.isCommitted()) {
+                if (!thrown && !tooLate()) {
                     throw e;
                 }
                 LOG.log(Level.SEVERE, "the session is not saved by " + uri, e);
@@ -1161,7 +1182,9 @@ public class CaddySessionFilter implements Filter {
         }
 
         @Override
-        public void onComplete(AsyncEvent event) {}
+        public void onComplete(AsyncEvent event) {
+            visit.leave();
+        }
 
         @Override
         public void onStartAsync(AsyncEvent event) {}

@@ -875,6 +875,35 @@ public class FilterTest {
         }
     }
 
+    /** What keeps the session when the request is over, as WebSockets do, can't ask its response any more. */
+    public void testAfterTheRequest() throws Exception {
+        HttpSession[] session = new HttpSession[1];
+        Application application = (request, response) -> {
+            request.getSession().setAttribute("a", 1);
+            session[0] = request.getSession();
+        };
+        try (SessionAPI api = new SessionAPI()) {
+            Exchange exchange = api.exchange(ID).data("{}").run(application);
+            exchange.recycled = true;
+            session[0].setAttribute("b", 1);
+            api.asked("PATCH?begun {\"b\":1}");
+            session[0].setAttribute("b", 1);
+            api.asked();
+            api.fails.add(401);
+            session[0].setAttribute("b", 2);
+            api.asked("PATCH?begun {\"b\":2}");
+            logged("SEVERE: the change of the session's attribute \"b\" is lost: it came after the response to /page had begun:"
+                    + " the session API answers PATCH /?begun of /page with 401: as told");
+            session[0].invalidate();
+            api.asked("DELETE?begun");
+        }
+        Exchange exchange = new Exchange().data("{}").run(application);
+        exchange.recycled = true;
+        session[0].setAttribute("b", 1);
+        logged("SEVERE: the change of the session's attribute \"b\" is lost: it came after the response to /page had begun");
+        fails(IllegalStateException.class, "can't end the session", session[0]::invalidate);
+    }
+
     public void testAsyncWithTheAPI() throws Exception {
         try (SessionAPI api = new SessionAPI()) {
             AsyncContext[] context = new AsyncContext[1];
@@ -988,7 +1017,7 @@ public class FilterTest {
             }).expect("", "", "");
             api.asked("GET", "PATCH {\"large\":\"" + LARGE + "\"}");
             api.exchange(ID).header("X-Session-Api", "https://" + url.replace("localhost", "127.0.0.1")).run((request, response) ->
-                    fails(IllegalStateException.class, "the session API does not answer GET of /page: No subject alternative names", request::getSession));
+                    fails(IllegalStateException.class, "No subject alternative names matching IP address 127.0.0.1", request::getSession));
             api.asked();
         }
         for (Path path : new Path[] {keys, certificate, trusted, dir}) {
@@ -1128,6 +1157,7 @@ public class FilterTest {
         final CaddySessionFilter filter;
         final Map<String, List<String>> headers = new HashMap<>();
         boolean committed;
+        boolean recycled;
         boolean asyncStarted;
         private final Map<String, String> parameters = new LinkedHashMap<>();
         private final Map<String, String> requestHeaders = new HashMap<>();
@@ -1262,6 +1292,9 @@ public class FilterTest {
         }
 
         private Object ofResponse(String name, Object[] a) throws Exception {
+            if (recycled) {
+                throw new IllegalStateException("the response is another one's");
+            }
             switch (name) {
                 case "setHeader":
                 case "addHeader":

@@ -1,3 +1,4 @@
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
@@ -20,6 +21,8 @@ import jakarta.servlet.http.HttpServlet;
 import jakarta.servlet.http.HttpServletRequest;
 import jakarta.servlet.http.HttpServletResponse;
 import jakarta.servlet.http.HttpSession;
+import jakarta.servlet.http.HttpUpgradeHandler;
+import jakarta.servlet.http.WebConnection;
 
 /** An application that knows nothing of Caddy, but where it has its session saved at once. */
 public class Pages extends HttpServlet {
@@ -135,6 +138,16 @@ public class Pages extends HttpServlet {
                 response.getWriter().print(String.valueOf(request.getSession().getAttribute("big")).length());
                 request.getSession().setAttribute("big", new String(new char[Integer.parseInt(request.getParameter("size"))]).replace('\0', 'x'));
                 break;
+            case "/moved":
+                response.sendRedirect("data");
+                request.getSession().setAttribute("moved", 1);
+                break;
+            case "/upgrade":
+                response.setStatus(101);
+                response.setHeader("Connection", "Upgrade");
+                response.setHeader("Upgrade", "websocket");
+                request.upgrade(Upgraded.class).session = request.getSession();
+                break;
             case "/date":
                 request.getSession().setAttribute("when", new Date(0));
                 break;
@@ -209,6 +222,29 @@ public class Pages extends HttpServlet {
             default:
                 response.sendError(404);
         }
+    }
+
+    /** A connection of which each byte is a step, which is answered when it is saved. */
+    public static class Upgraded implements HttpUpgradeHandler {
+        HttpSession session;
+
+        @Override
+        public void init(WebConnection connection) {
+            try (WebConnection c = connection) {
+                for (int step = c.getInputStream().read(); step >= 0; step = c.getInputStream().read()) {
+                    session.setAttribute("step", String.valueOf((char) step));
+                    c.getOutputStream().write(step);
+                    c.getOutputStream().flush();
+                }
+            } catch (EOFException e) {
+                // The other side has closed it.
+            } catch (Exception e) {
+                throw new IllegalStateException(e);
+            }
+        }
+
+        @Override
+        public void destroy() {}
     }
 
     private static Map<String, Object> cart(HttpSession session) {
