@@ -128,7 +128,7 @@ func javaVectors(t *testing.T, classPath string) {
 // The manual names the test of each promise.
 func TestJavaPromises(t *testing.T) {
 	var tests strings.Builder
-	for _, name := range []string{"java/FilterTest.java", "../e2e/adapter_java_test.go"} {
+	for _, name := range []string{"java/FilterTest.java", "../e2e/adapter_java_test.go", "../e2e/api_java_test.go"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -139,7 +139,7 @@ func TestJavaPromises(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile(`\b(test[A-Z]\w+|TestAdapterJava(?:/\w+)?)\b`).FindAllString(string(page), -1)
+	names := regexp.MustCompile(`\b(test[A-Z]\w+|Test(?:AdapterJava|APIJava)(?:/\w+)?)\b`).FindAllString(string(page), -1)
 	if len(names) < 30 {
 		t.Errorf("the manual names %d tests", len(names))
 	}

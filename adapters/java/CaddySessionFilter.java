@@ -1,13 +1,23 @@
 package caddysession;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintWriter;
 import java.io.UnsupportedEncodingException;
 import java.io.Writer;
 import java.math.BigDecimal;
 import java.math.BigInteger;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.net.SocketAddress;
+import java.net.SocketTimeoutException;
 import java.net.URLDecoder;
+import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.SocketChannel;
 import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.security.Principal;
@@ -31,6 +41,11 @@ import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import java.util.logging.Level;
 import java.util.logging.Logger;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import javax.net.ssl.SSLParameters;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.SSLSocketFactory;
 
 import jakarta.servlet.AsyncContext;
 import jakarta.servlet.AsyncEvent;
@@ -75,6 +90,10 @@ import jakarta.servlet.http.HttpSessionListener;
  * log that names the attribute; to begin a session, to end it and to change its id is an
  * IllegalStateException.
  *
+ * <p>Where the site has the session API, Caddy is asked for what headers can't do: for data that they
+ * do not hold, to save at once, and to save what changes after the response has begun, when the request
+ * ends. What it refuses is an IllegalStateException, or at the end of the request an error in the log.
+ *
  * <p>The filter believes the headers that come, so the application must be reachable through Caddy
  * only. It comes before other filters, for the dispatchers REQUEST, ASYNC and ERROR, and with
  * async-supported. Its parameters are:
@@ -87,6 +106,8 @@ import jakarta.servlet.http.HttpSessionListener;
  * <li>roles: with user, the data key of a role, or a list of roles, for isUserInRole.
  * <li>required: true refuses requests that did not come through Caddy. Otherwise they have an empty
  *     session that is not kept, and the first one makes a warning.
+ * <li>flushMode: immediate has each call that changes the session saved when it returns, by the session
+ *     API; on_save, which is the default, with the response.
  * </ul>
  */
 public class CaddySessionFilter implements Filter {
@@ -106,12 +127,18 @@ public class CaddySessionFilter implements Filter {
     /** In it: the maximum inactive interval, in seconds. */
     private static final String INTERVAL = "interval";
 
+    /** How many characters of data headers may say where there is the session API, which has no limit. */
+    private static final int HEADERS = 2048;
+
+    private static final String INTERVAL_WORDS = "maximum inactive interval";
+
     /** What an interval is, in seconds, where neither the application nor the site has said it. */
     private static final int DEFAULT_INTERVAL = 1800;
 
     private final List<EventListener> listeners;
     private ServletContext context;
     private boolean required;
+    private boolean immediate;
     private String userKey;
     private String rolesKey;
 
@@ -146,9 +173,15 @@ public class CaddySessionFilter implements Filter {
                     }
                     required = value.equals("true");
                     break;
+                case "flushMode":
+                    if (!value.equals("on_save") && !value.equals("immediate")) {
+                        throw new ServletException("the filter parameter \"flushMode\" is \"" + value + "\": say on_save or immediate");
+                    }
+                    immediate = value.equals("immediate");
+                    break;
                 default:
                     throw new ServletException("the filter parameter \"" + name
-                            + "\" is unknown: there are listeners, user, roles and required");
+                            + "\" is unknown: there are listeners, user, roles, required and flushMode");
             }
         }
         if (rolesKey != null && userKey == null) {
@@ -198,6 +231,8 @@ public class CaddySessionFilter implements Filter {
                 request.setAttribute(Visit.class.getName(), visit);
             }
             visit.response = (HttpServletResponse) response;
+            visit.closed = false;
+            visit.over = false;
             Response wrapped = new Response(visit);
             request = new Request((HttpServletRequest) request, wrapped, visit);
             response = wrapped;
@@ -207,8 +242,26 @@ public class CaddySessionFilter implements Filter {
             chain.doFilter(request, response);
             returned = true;
         } finally {
-            visit.end(!returned, !request.isAsyncStarted());
+            boolean over = !request.isAsyncStarted();
+            visit.end(!returned, over);
+            if (over) {
+                visit.leave();
+            }
         }
+    }
+
+    /**
+     * Has the session of a request saved now, before the response and after its first byte alike. It does
+     * nothing where nothing has changed, and without Caddy.
+     *
+     * @throws IllegalStateException if it could not be saved, or the site does not have the session API
+     */
+    public static void save(ServletRequest request) {
+        Object visit = request.getAttribute(Visit.class.getName());
+        if (!(visit instanceof Visit)) {
+            throw new IllegalStateException("can't save the session: the request did not come through the filter");
+        }
+        ((Visit) visit).saveNow();
     }
 
     private <T> void each(Class<T> kind, Consumer<T> call) {
@@ -234,9 +287,11 @@ public class CaddySessionFilter implements Filter {
         final String id; // of the session that came; null without one
         final long now = System.currentTimeMillis();
         private final boolean proxied;
-        private final String newId;
-        private final String data;
-        private final Long expires;
+        private final Api api; // null without one
+        private String current; // the id of the session that Caddy has; null for none
+        private String newId; // of one that begins; null if it is not known
+        private String data; // what Caddy has; null if it has to be asked
+        private Long expires;
         private final Long signedIn;
         private final String uri;
         private final Map<String, String> written = new HashMap<>(); // header lines of ours
@@ -246,20 +301,25 @@ public class CaddySessionFilter implements Filter {
         String user;
         private Session session; // the one that is valid
         private Map<String, Object> sent; // the data as of the last headers
-        private boolean ended; // the session that came
+        private boolean ended; // the current session
         private boolean renewed;
         private boolean changed; // possibly
         private boolean failed;
+        private boolean told; // Caddy, by the head of the response, which is out
+        boolean closed; // by a redirect or an error, whose head the container has not sent yet
+        boolean over; // the request, unless its connection goes on with another protocol
 
         Visit(HttpServletRequest request) throws ServletException {
-            id = request.getHeader("X-Session-Id");
+            id = current = request.getHeader("X-Session-Id");
             data = request.getHeader("X-Session-Data");
             expires = seconds(request, "X-Session-Expires");
             signedIn = seconds(request, "X-Session-Signed-In");
             uri = request.getRequestURI();
             String next = request.getHeader("X-Session-New-Id");
-            proxied = id != null || next != null;
-            if (next == null) {
+            String url = request.getHeader("X-Session-Api");
+            api = url == null ? null : new Api(url);
+            proxied = id != null || next != null || api != null;
+            if (next == null && api == null) {
                 String message = "a request for " + uri + " has no X-Session-New-Id: " + (proxied
                         ? "\"request_headers\" of the site lacks \"new_id\", so new sessions get ids that nobody else knows"
                         : "it did not come through Caddy, or \"request_headers\" of the site lacks \"new_id\"");
@@ -285,17 +345,23 @@ public class CaddySessionFilter implements Filter {
         }
 
         synchronized Session session(boolean create) {
-            if (session == null && id != null && !ended) {
-                if (data == null) {
+            if (session == null && current != null && !ended) {
+                if (data == null && api == null) {
                     throw new IllegalStateException("the session has no X-Session-Data: \"request_headers\" of the site lacks \"data\"");
+                } else if (data == null) {
+                    data = Json.text(became(ask("GET", "", null)).get("data"));
                 }
-                session = new Session(this, id, false, Json.object(data));
+                session = new Session(this, current, false, Json.object("X-Session-Data", data));
             }
             if (session == null && create) {
                 refuseLate("begin a session");
                 session = new Session(this, newId != null ? newId : random(), true, new LinkedHashMap<>());
                 changed = true;
-                saveAgain();
+                if (api != null && newId == null) {
+                    commit(); // for its id
+                } else {
+                    changed();
+                }
                 Session begun = session;
                 each(HttpSessionListener.class, listener -> listener.sessionCreated(new HttpSessionEvent(begun)));
             }
@@ -309,12 +375,21 @@ public class CaddySessionFilter implements Filter {
         }
 
         synchronized boolean cameAndValid() {
-            return id != null && !ended;
+            return id != null && id.equals(current) && !ended;
+        }
+
+        /** Whether it is too late for headers. Containers use the response again when it is over. */
+        private boolean tooLate() {
+            return over || response.isCommitted();
+        }
+
+        synchronized void leave() {
+            over = true;
         }
 
         /** Fails where something can't be saved any more. */
         void refuseLate(String what) {
-            if (response.isCommitted()) {
+            if (tooLate()) {
                 throw new IllegalStateException("can't " + what + ": the response to " + uri + " has begun");
             }
         }
@@ -322,11 +397,25 @@ public class CaddySessionFilter implements Filter {
         /** Notes a change of what the words say. */
         synchronized void change(String what) {
             changed = true;
-            if (!response.isCommitted()) {
-                saveAgain();
-            } else if (proxied && late.add(what)) {
+            if (!asks()) {
+                lose(what);
+            }
+            changed();
+            if (over) {
+                saveLate();
+            }
+        }
+
+        /** Says that a change is lost, if it came too late for headers. */
+        synchronized void lose(String what) {
+            if (tooLate() && proxied && late.add(what)) {
                 LOG.log(Level.SEVERE, lost(what), new IllegalStateException("changed here"));
             }
+        }
+
+        /** Whether Caddy can be asked: it must have the head first, if that says something. */
+        private boolean asks() {
+            return api != null && !(closed && !written.isEmpty());
         }
 
         private String lost(String what) {
@@ -337,11 +426,24 @@ public class CaddySessionFilter implements Filter {
             changed |= value instanceof Map || value instanceof List; // by who reads it
         }
 
+        /** Ends the session at once, where headers can't any more. */
+        synchronized void endLate() {
+            if (!tooLate() || !asks()) {
+                refuseLate("end the session");
+                return;
+            }
+            goOn();
+            if (current != null) {
+                ask("DELETE", "", null);
+            }
+            current = null;
+        }
+
         synchronized void invalidated() {
             session = null;
-            ended = id != null;
+            ended = current != null;
             renewed = false;
-            saveAgain();
+            changed();
         }
 
         synchronized String renew() {
@@ -351,7 +453,7 @@ public class CaddySessionFilter implements Filter {
             }
             refuseLate("change the session's id");
             renewed = true;
-            saveAgain();
+            changed();
             each(HttpSessionIdListener.class, listener -> listener.sessionIdChanged(new HttpSessionEvent(current), current.getId()));
             return current.getId();
         }
@@ -362,7 +464,15 @@ public class CaddySessionFilter implements Filter {
 
         /** The time that the session began, in milliseconds since 1970, or what is nearest to it. */
         long began() {
-            return signedIn == null || ended ? now : signedIn * 1000;
+            return signedIn == null || !cameAndValid() ? now : signedIn * 1000;
+        }
+
+        private void changed() {
+            if (immediate && asks()) {
+                commit();
+            } else {
+                saveAgain();
+            }
         }
 
         /** Says once more what has changed, if it was said too early. */
@@ -374,7 +484,7 @@ public class CaddySessionFilter implements Filter {
 
         /** Writes the headers, if the response has not begun. What they say may change until then. */
         synchronized void save() {
-            if (!proxied || failed || response.isCommitted()) {
+            if (!proxied || failed || tooLate()) {
                 return;
             }
             if (data != null && data.contains("\"" + INTERVAL + "\"")) {
@@ -391,7 +501,7 @@ public class CaddySessionFilter implements Filter {
                 control.add("destroy"); // it has been said that one begins
             }
             if (session != null) {
-                if (renewed && !session.isNew()) {
+                if (renewed && !session.begun) {
                     control.add("renew");
                 }
                 int maxAge = maxAge();
@@ -409,17 +519,144 @@ public class CaddySessionFilter implements Filter {
                     }
                 }
                 if (control.isEmpty() && written.containsKey(CONTROL)) {
-                    control.add("clear"); // nothing, where no session came
+                    control.add(current == null ? "clear" : "no-touch"); // which changes nothing then
                 }
             }
+            String puts = put.isEmpty() ? null : Json.text(put);
+            boolean begins = session != null && current == null && put.isEmpty();
+            String sets = set.isEmpty() && !begins ? null : Json.text(set);
+            if (api != null && (puts == null ? 0 : puts.length()) + (sets == null ? 0 : sets.length()) > HEADERS) {
+                try {
+                    commit();
+                } catch (IllegalStateException e) {
+                    failed = true;
+                    throw e;
+                }
+                save();
+                return;
+            }
             write(CONTROL, control.isEmpty() ? null : String.join(", ", control));
-            write(PUT, put.isEmpty() ? null : Json.text(put));
-            boolean begins = session != null && id == null && put.isEmpty();
-            write(SET, set.isEmpty() && !begins ? null : Json.text(set));
+            write(PUT, puts);
+            write(SET, sets);
         }
 
         private Map<String, Object> before() {
-            return cameAndValid() ? Json.object(data) : new LinkedHashMap<>();
+            return current != null && !ended ? Json.object("X-Session-Data", data) : new LinkedHashMap<>();
+        }
+
+        synchronized void saveNow() {
+            if (!proxied) {
+                return;
+            } else if (api == null) {
+                throw new IllegalStateException("can't save the session before the response to " + uri
+                        + ": it has no X-Session-Api, so write \"api\" into the \"session\" block of the site");
+            } else if (!asks()) {
+                refuseLate("save the session");
+            }
+            commit();
+        }
+
+        /** Has Caddy do at once what headers would say, or could not say any more. */
+        private void commit() {
+            goOn();
+            if (ended && session == null) {
+                ask("DELETE", "", null);
+                current = null;
+            } else if (ended) {
+                became(ask("POST", "/clear", null));
+                data = "{}";
+            } else if (renewed && !session.begun) {
+                became(ask("POST", "/renew", null));
+            }
+            ended = false;
+            renewed = false;
+            if (session != null) {
+                commitData();
+                int maxAge = tooLate() ? 0 : maxAge(); // which takes a cookie
+                if (maxAge > 0) {
+                    became(ask("POST", "/max-age?seconds=" + maxAge, null));
+                    session.intervalChanged = false;
+                }
+            }
+            saveAgain();
+        }
+
+        private void commitData() {
+            if (!changed) {
+                return;
+            }
+            Map<String, Object> before = before();
+            Map<String, Object> after = session.data(before);
+            Map<String, Object> set = new LinkedHashMap<>();
+            Map<String, Object> put = new LinkedHashMap<>();
+            Json.difference(before, after, set, put);
+            if (!put.isEmpty()) {
+                put(before, after, put);
+            }
+            if (!set.isEmpty() || current == null) {
+                became(ask("PATCH", "", set));
+            }
+            data = Json.text(after);
+            sent = null;
+        }
+
+        /** Gives keys other values, but for what others have changed within them since. */
+        private void put(Map<String, Object> before, Map<String, Object> after, Map<String, Object> put) {
+            if (current == null) {
+                became(ask("PUT", "", put));
+                return;
+            }
+            for (int tries = 100;; tries--) { // of parallel requests, one has done it each time
+                Map<?, ?> now = (Map<?, ?>) ask("GET", "", null).get("data");
+                put.replaceAll((key, value) -> Json.merge(before.get(key), after.get(key), now.get(key)));
+                try {
+                    became(ask("PUT", "", put, "If-Match: " + api.tag));
+                    return;
+                } catch (Refused e) {
+                    if (e.status != 412 || tries == 0) {
+                        throw e;
+                    }
+                }
+            }
+        }
+
+        /** Goes on from what the head of the response says, if that has begun. */
+        private void goOn() {
+            if (!tooLate() || written.isEmpty()) {
+                return;
+            }
+            try {
+                if (!over) {
+                    response.flushBuffer(); // for Caddy to have it
+                }
+            } catch (IOException e) {
+                throw new IllegalStateException("the response to " + uri + " can't be sent: " + e.getMessage(), e);
+            }
+            told = true;
+            written.clear();
+            ended = false;
+            renewed = false;
+            current = session == null ? null : session.id;
+            data = sent == null ? data : Json.text(sent);
+            sent = null;
+        }
+
+        /** Takes over what Caddy says of the session. */
+        private Map<String, Object> became(Map<String, Object> answer) {
+            current = (String) answer.get("id");
+            expires = ((Number) answer.get("expires")).longValue();
+            if (current.equals(newId)) {
+                newId = null; // no other one gets it
+            }
+            if (session != null) {
+                session.id = current;
+            }
+            return answer;
+        }
+
+        private Map<String, Object> ask(String method, String path, Map<String, Object> body, String... lines) {
+            String begun = !told ? "" : path.contains("?") ? "&begun" : "?begun";
+            return api.ask(uri, method, path + begun, body, lines);
         }
 
         /**
@@ -459,23 +696,50 @@ public class CaddySessionFilter implements Filter {
             written.put(name, value);
         }
 
-        /** Saves at the end of a dispatch, and where the response is over, says what has been lost. */
+        /** Saves before the response is over, as far as is known. */
+        synchronized void finish() {
+            save();
+            saveLate();
+        }
+
+        /** Saves what came after the head of the response, or says that it is lost. */
+        private void saveLate() {
+            if (session == null || !changed || !proxied || !tooLate()) {
+                return;
+            }
+            Map<String, Object> known = sent != null ? sent : before();
+            Map<String, Object> now = session.data(before());
+            if (Json.equal(known, now)) {
+                return;
+            }
+            String why = "";
+            if (asks()) {
+                try {
+                    commit();
+                    return;
+                } catch (IllegalStateException e) {
+                    why = ": " + e.getMessage();
+                }
+            }
+            Set<String> names = new HashSet<>(known.keySet());
+            names.addAll(now.keySet());
+            for (String name : names) {
+                String what = name.equals(OWN) ? INTERVAL_WORDS : attribute(name);
+                if (!Json.equal(known.get(name), now.get(name)) && (!name.equals(OWN) || session.intervalChanged) && late.add(what)) {
+                    LOG.severe(lost(what) + why);
+                }
+            }
+        }
+
+        /** Saves at the end of a dispatch; over says that it is the last one. */
         synchronized void end(boolean thrown, boolean over) {
             try {
                 save();
-                if (over && session != null && changed && proxied && response.isCommitted()) {
-                    Map<String, Object> known = sent != null ? sent : before();
-                    Map<String, Object> data = session.data(before());
-                    Set<String> names = new HashSet<>(known.keySet());
-                    names.addAll(data.keySet());
-                    for (String name : names) {
-                        if (!Json.equal(known.get(name), data.get(name)) && !name.equals(OWN) && late.add(attribute(name))) {
-                            LOG.severe(lost(attribute(name)));
-                        }
-                    }
+                if (over) {
+                    saveLate();
                 }
-            } catch (IllegalArgumentException e) {
-                if (!thrown && !response.isCommitted()) {
+            } catch (IllegalArgumentException | IllegalStateException e) {
+                if (!thrown && !tooLate()) {
                     throw e;
                 }
                 LOG.log(Level.SEVERE, "the session is not saved by " + uri, e);
@@ -488,7 +752,7 @@ public class CaddySessionFilter implements Filter {
         Integer interval;
         boolean intervalChanged;
         private final Visit visit;
-        private final String id;
+        private String id;
         private final boolean begun;
         private final Map<String, Object> attributes;
         private boolean valid = true;
@@ -593,7 +857,10 @@ public class CaddySessionFilter implements Filter {
         public void setMaxInactiveInterval(int seconds) {
             interval = seconds;
             intervalChanged = true;
-            visit.change("maximum inactive interval");
+            visit.change(INTERVAL_WORDS);
+            if (seconds <= 0) {
+                visit.lose(INTERVAL_WORDS); // no later request can tell that it was not asked for
+            }
         }
 
         @Override
@@ -666,7 +933,7 @@ public class CaddySessionFilter implements Filter {
         @Override
         public void invalidate() {
             needValid();
-            visit.refuseLate("end the session");
+            visit.endLate();
             each(HttpSessionListener.class, listener -> listener.sessionDestroyed(new HttpSessionEvent(this)));
             for (String name : names()) {
                 removed(name, attributes.remove(name));
@@ -915,19 +1182,21 @@ public class CaddySessionFilter implements Filter {
         }
 
         @Override
-        public void onComplete(AsyncEvent event) {}
+        public void onComplete(AsyncEvent event) {
+            visit.leave();
+        }
 
         @Override
         public void onStartAsync(AsyncEvent event) {}
 
         @Override
         public void onTimeout(AsyncEvent event) {
-            visit.end(true, false);
+            visit.end(true, true);
         }
 
         @Override
         public void onError(AsyncEvent event) {
-            visit.end(true, false);
+            visit.end(true, true);
         }
     }
 
@@ -949,13 +1218,14 @@ public class CaddySessionFilter implements Filter {
          * the buffer or the whole length is full, and some at a write of a quarter of the buffer.
          */
         void writes(long bytes) {
-            if (visit.response.isCommitted()) {
-                return;
-            }
-            long size = Math.max(1, getBufferSize());
             long after = count + bytes;
-            if (bytes >= size / 4 || after / size > count / size || after >= length) {
-                visit.save();
+            if (after >= length) {
+                visit.finish();
+            } else if (!visit.response.isCommitted()) {
+                long size = Math.max(1, getBufferSize());
+                if (bytes >= size / 4 || after / size > count / size) {
+                    visit.save();
+                }
             }
             count = after;
         }
@@ -1008,18 +1278,21 @@ public class CaddySessionFilter implements Filter {
         public void sendError(int status) throws IOException {
             visit.save();
             super.sendError(status);
+            visit.closed = true;
         }
 
         @Override
         public void sendError(int status, String message) throws IOException {
             visit.save();
             super.sendError(status, message);
+            visit.closed = true;
         }
 
         @Override
         public void sendRedirect(String location) throws IOException {
             visit.save();
             super.sendRedirect(location);
+            visit.closed = true;
         }
 
         // Servlet 6.1 has these three, which the wrapper of 6.0 can't hand on.
@@ -1131,7 +1404,7 @@ public class CaddySessionFilter implements Filter {
 
         @Override
         public void close() throws IOException {
-            response.visit.save();
+            response.visit.finish();
             under.close();
         }
 
@@ -1193,7 +1466,7 @@ public class CaddySessionFilter implements Filter {
 
         @Override
         public void close() {
-            response.visit.save();
+            response.visit.finish();
             under.close();
         }
     }
@@ -1204,8 +1477,17 @@ public class CaddySessionFilter implements Filter {
      * right, a class's name, or a map of types by key or index.
      */
     private static final class Numbers {
+        /**
+         * How many digits a number may have. A longer one, which another application has put there, is
+         * the Double nearest to it: the time that it takes grows with the square of its length, and an
+         * exponent makes a long one of a short text.
+         */
+        private static final int DIGITS = 2500;
+
         static Number parse(String text) {
-            if (text.matches("-?[0-9]+")) {
+            if (text.length() > DIGITS) {
+                return nearest(text);
+            } else if (text.matches("-?[0-9]+")) {
                 BigInteger integer = new BigInteger(text);
                 if (integer.bitLength() < 32) {
                     return integer.intValue();
@@ -1214,12 +1496,22 @@ public class CaddySessionFilter implements Filter {
                 }
                 return integer;
             }
-            BigDecimal decimal = new BigDecimal(text);
+            BigDecimal decimal;
+            try {
+                decimal = new BigDecimal(text);
+            } catch (NumberFormatException e) {
+                return nearest(text); // its exponent has more than an int
+            }
             double value = decimal.doubleValue();
             if (!Double.isInfinite(value) && new BigDecimal(Double.toString(value)).compareTo(decimal) == 0) {
                 return value;
             }
             return decimal;
+        }
+
+        private static Number nearest(String text) {
+            double value = Double.parseDouble(text);
+            return Math.max(-Double.MAX_VALUE, Math.min(value, Double.MAX_VALUE));
         }
 
         static boolean known(Object value) {
@@ -1275,6 +1567,9 @@ public class CaddySessionFilter implements Filter {
         private static Number convert(Number value, String type) {
             BigDecimal decimal = new BigDecimal(value.toString());
             try {
+                if (Math.abs((long) decimal.scale()) > DIGITS) {
+                    return value;
+                }
                 switch (type) {
                     case "Long":
                         return decimal.longValueExact();
@@ -1287,14 +1582,159 @@ public class CaddySessionFilter implements Filter {
                     case "BigDecimal":
                         return decimal;
                     case "Double":
-                        return decimal.doubleValue();
+                        return Double.isInfinite(decimal.doubleValue()) ? value : (Number) decimal.doubleValue();
                     case "Float":
-                        return decimal.floatValue();
+                        return Float.isInfinite(decimal.floatValue()) ? value : (Number) decimal.floatValue();
                     default:
                         return value;
                 }
             } catch (ArithmeticException e) {
                 return value;
+            }
+        }
+    }
+
+    /** An answer of the session API that is none. */
+    private static final class Refused extends IllegalStateException {
+        private static final long serialVersionUID = 1;
+        final int status;
+
+        Refused(int status, String message) {
+            super(message);
+            this.status = status;
+        }
+    }
+
+    /**
+     * The session API, for one request. Errors do not have its URL in them, which is a secret.
+     * HttpURLConnection knows neither PATCH nor Unix sockets, and HttpClient is of Java 11.
+     */
+    private static final class Api {
+        private static final Pattern URL = Pattern.compile("http(s|\\+unix)?://([^/\\s]+?)(?::([0-9]{1,5}))?(/[\\w-]+)");
+        private static final Pattern HEAD = Pattern.compile("(?i)^HTTP/1\\.[01] ([0-9]{3})(?:(?s:.)*?\r\netag: *([^\r\n]*))?");
+        private static final int CONNECT = 5000; // milliseconds
+        private static final int ANSWER = 30000; // milliseconds without a byte
+
+        String tag; // of the session, in the last answer
+        private final String url;
+
+        Api(String url) {
+            this.url = url;
+        }
+
+        /** Returns what is answered, an empty map for nothing. The request that is named is the client's. */
+        Map<String, Object> ask(String of, String method, String path, Map<String, Object> body, String... lines) {
+            Matcher parts = URL.matcher(url);
+            if (!parts.matches()) {
+                throw new IllegalStateException("X-Session-Api of " + of + " is no URL of a session API");
+            }
+            boolean unix = "+unix".equals(parts.group(1));
+            String port = parts.group(3);
+            // Of HTTP/1.0, an answer ends with the connection.
+            StringBuilder request = new StringBuilder(method + " " + parts.group(4) + path + " HTTP/1.0\r\nHost: "
+                    + (unix ? "localhost" : parts.group(2) + (port == null ? "" : ":" + port)) + "\r\n");
+            for (String line : lines) {
+                request.append(line).append("\r\n");
+            }
+            if (body == null) {
+                request.append("\r\n");
+            } else {
+                String text = Json.text(body);
+                request.append("Content-Type: application/json\r\nContent-Length: " + text.length() + "\r\n\r\n").append(text);
+            }
+            byte[] bytes = request.toString().getBytes(StandardCharsets.US_ASCII);
+            String answer;
+            try {
+                answer = new String(unix ? byUnix(parts.group(2), bytes) : byTCP("s".equals(parts.group(1)), parts.group(2), port, bytes),
+                        StandardCharsets.UTF_8);
+            } catch (IOException e) {
+                throw new IllegalStateException("the session API does not answer " + method + " of " + of + ": " + e.getMessage(), e);
+            }
+            String[] halves = answer.split("\r\n\r\n", 2);
+            Matcher head = HEAD.matcher(halves[0]);
+            if (halves.length < 2 || !head.find()) {
+                throw new IllegalStateException("the session API does not answer " + method + " of " + of + ": the connection was closed");
+            }
+            int status = Integer.parseInt(head.group(1));
+            tag = head.group(2);
+            String text = halves[1].trim();
+            Map<String, Object> object = text.isEmpty() ? new LinkedHashMap<>() : Json.object("the answer of the session API", text);
+            if (status >= 300) {
+                throw new Refused(status, "the session API answers " + method + " " + (path.startsWith("/") ? "" : "/") + path
+                        + " of " + of + " with " + status + ": " + object.get("error"));
+            }
+            return object;
+        }
+
+        private static byte[] byTCP(boolean tls, String host, String port, byte[] request) throws IOException {
+            try (Socket plain = new Socket()) {
+                String name = host.replaceAll("^\\[|\\]$", "");
+                int number = port == null ? tls ? 443 : 80 : Integer.parseInt(port);
+                plain.connect(new InetSocketAddress(name, number), CONNECT);
+                plain.setSoTimeout(ANSWER);
+                Socket socket = plain;
+                if (tls) {
+                    SSLSocket encrypted = (SSLSocket) ((SSLSocketFactory) SSLSocketFactory.getDefault()).createSocket(plain, name, number, true);
+                    SSLParameters parameters = encrypted.getSSLParameters();
+                    parameters.setEndpointIdentificationAlgorithm("HTTPS");
+                    encrypted.setSSLParameters(parameters);
+                    encrypted.startHandshake();
+                    socket = encrypted;
+                }
+                try {
+                    socket.getOutputStream().write(request);
+                } catch (SocketTimeoutException e) {
+                    throw e;
+                } catch (IOException e) {
+                    // An answer may have come before all was read.
+                }
+                ByteArrayOutputStream answer = new ByteArrayOutputStream();
+                InputStream in = socket.getInputStream();
+                byte[] bytes = new byte[8192];
+                for (int n = in.read(bytes); n >= 0; n = in.read(bytes)) {
+                    answer.write(bytes, 0, n);
+                }
+                return answer.toByteArray();
+            }
+        }
+
+        private static byte[] byUnix(String path, byte[] request) throws IOException {
+            SocketAddress address;
+            try { // Java 16 has it
+                address = (SocketAddress) Class.forName("java.net.UnixDomainSocketAddress").getMethod("of", String.class)
+                        .invoke(null, URLDecoder.decode(path.replace("+", "%2B"), "UTF-8"));
+            } catch (ReflectiveOperationException e) {
+                throw new IOException("it is on a Unix socket, which takes Java 16 or later; this is Java "
+                        + System.getProperty("java.version") + ", so let \"api\" in the Caddyfile listen on 127.0.0.1:PORT", e);
+            }
+            try (SocketChannel channel = SocketChannel.open(address); Selector selector = Selector.open()) {
+                channel.configureBlocking(false);
+                SelectionKey key = channel.register(selector, SelectionKey.OP_READ | SelectionKey.OP_WRITE);
+                ByteBuffer out = ByteBuffer.wrap(request);
+                ByteBuffer in = ByteBuffer.allocate(8192);
+                ByteArrayOutputStream answer = new ByteArrayOutputStream();
+                for (;;) {
+                    if (selector.select(ANSWER) == 0) {
+                        throw new SocketTimeoutException("no answer came in time");
+                    }
+                    selector.selectedKeys().clear();
+                    if (out.hasRemaining()) {
+                        try {
+                            channel.write(out);
+                        } catch (IOException e) {
+                            out.position(out.limit()); // an answer may have come before all was read
+                        }
+                    }
+                    if (!out.hasRemaining()) {
+                        key.interestOps(SelectionKey.OP_READ);
+                    }
+                    int n = channel.read(in);
+                    if (n < 0) {
+                        return answer.toByteArray();
+                    }
+                    answer.write(in.array(), 0, n);
+                    in.position(0);
+                }
             }
         }
     }
@@ -1311,7 +1751,7 @@ public class CaddySessionFilter implements Filter {
         }
 
         /** Parses an object. What Caddy sends is well-formed; anything else fails. */
-        static Map<String, Object> object(String text) {
+        static Map<String, Object> object(String of, String text) {
             Json json = new Json(text);
             try {
                 Object value = json.value();
@@ -1323,7 +1763,7 @@ public class CaddySessionFilter implements Filter {
             } catch (StringIndexOutOfBoundsException | NumberFormatException e) {
                 // Said below, without the data.
             }
-            throw new IllegalStateException("X-Session-Data is no JSON object, at character " + json.at + ": it is not from Caddy");
+            throw new IllegalStateException(of + " is no JSON object, at character " + json.at + ": it is not from Caddy");
         }
 
         private char next() {
@@ -1435,7 +1875,7 @@ public class CaddySessionFilter implements Filter {
                     if (c == '"' || c == '\\') {
                         out.append('\\').append(c);
                     } else if (c < 0x20 || c > 0x7e) {
-                        out.append(String.format("\\u%04x", (int) c));
+                        out.append("\\u").append(Integer.toHexString(0x10000 | c), 1, 5);
                     } else {
                         out.append(c);
                     }
@@ -1475,6 +1915,8 @@ public class CaddySessionFilter implements Filter {
             } else if (value instanceof Number && Numbers.known(value)) {
                 if (value instanceof Double && !Double.isFinite((Double) value) || value instanceof Float && !Float.isFinite((Float) value)) {
                     throw refused(name, path, value.toString());
+                } else if (value.toString().length() > Numbers.DIGITS) {
+                    throw refused(name, path, "a number of more than " + Numbers.DIGITS + " digits");
                 }
                 return value;
             }
@@ -1541,6 +1983,22 @@ public class CaddySessionFilter implements Filter {
                     put.put(key, after.get(key));
                 }
             }
+        }
+
+        /** Makes of what others have now what it is with the change from before to after. */
+        static Object merge(Object before, Object after, Object now) {
+            if (!(before instanceof Map && after instanceof Map && now instanceof Map)) {
+                return after;
+            }
+            Map<?, ?> old = (Map<?, ?>) before;
+            Map<Object, Object> merged = new LinkedHashMap<>((Map<?, ?>) now);
+            merged.keySet().removeIf(key -> old.containsKey(key) && !((Map<?, ?>) after).containsKey(key));
+            ((Map<?, ?>) after).forEach((key, value) -> {
+                if (!old.containsKey(key) || !equal(old.get(key), value)) {
+                    merged.put(key, merge(old.get(key), value, ((Map<?, ?>) now).get(key)));
+                }
+            });
+            return merged;
         }
 
         private static Map<String, Object> only(String key, Map<String, Object> of) {

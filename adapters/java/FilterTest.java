@@ -10,11 +10,19 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.math.BigDecimal;
 import java.math.BigInteger;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.security.KeyStore;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.Date;
+import java.util.Deque;
 import java.util.EventListener;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -25,6 +33,13 @@ import java.util.TreeMap;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
+import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsServer;
 
 import jakarta.servlet.AsyncContext;
 import jakarta.servlet.AsyncListener;
@@ -249,6 +264,29 @@ public class FilterTest {
         // The type goes with the attribute.
         new Exchange().data("{\"long\":1,\"_java\":{\"types\":{\"long\":\"Long\"}}}").run((request, response) ->
                 request.getSession().removeAttribute("long")).expect("{\"long\":null,\"_java\":null}", "", "");
+    }
+
+    /** Numbers and types that other applications have written cost no more than they are long. */
+    public void testNumbersWithoutEnd() throws Exception {
+        long before = System.nanoTime();
+        String digits = new String(new char[1 << 20]).replace('\0', '7');
+        for (String number : new String[] {"1e600000000", "1e-600000000", "1e999999999", "-1e999999999", "1e-999999999", "0e-999999999", "1e99999999999", "-1e99999999999", digits, digits + ".5"}) {
+            for (String type : new String[] {"BigInteger", "BigDecimal", "Long", "Short", "Byte", "Double", "Float"}) {
+                new Exchange().data("{\"n\":[" + number + "],\"_java\":{\"types\":{\"n\":{\"0\":\"" + type + "\"}}}}").run((request, response) -> {
+                    check(true, list(request.getSession().getAttribute("n")).get(0) instanceof Number);
+                    request.getSession().setAttribute("a", 1);
+                }).expect("{\"a\":1}", "", "");
+            }
+        }
+        long seconds = (System.nanoTime() - before) / 1000000000;
+        check("it takes " + seconds + " s", seconds < 60);
+        new Exchange().data("{\"f\":1e300,\"_java\":{\"types\":{\"f\":\"Float\"}}}").run((request, response) ->
+                check(1e300, request.getSession().getAttribute("f"))).expect("", "", "");
+        new Exchange().run((request, response) -> {
+            request.getSession().setAttribute("n", new BigInteger(digits.substring(0, 2500)));
+            fails(IllegalArgumentException.class, "n is a number of more than 2500 digits", () ->
+                    request.getSession().setAttribute("n", new BigInteger(digits.substring(0, 2501))));
+        }).expect("{\"n\":" + digits.substring(0, 2500) + "}", "", "");
     }
 
     public void testTimes() throws Exception {
@@ -614,6 +652,7 @@ public class FilterTest {
         Application application = (request, response) -> {};
         fails(ServletException.class, "\"requried\" is unknown", () -> new Exchange().parameter("requried", "true").run(application));
         fails(ServletException.class, "say true or false", () -> new Exchange().parameter("required", "yes").run(application));
+        fails(ServletException.class, "say on_save or immediate", () -> new Exchange().parameter("flushMode", "never").run(application));
         fails(ServletException.class, "needs the parameter \"user\"", () -> new Exchange().parameter("roles", "role").run(application));
     }
 
@@ -635,6 +674,433 @@ public class FilterTest {
                 new Exchange().parameter("required", "true").without("X-Session-New-Id").run((request, response) -> {}));
         new Exchange().without("X-Session-Data").header("X-Session-Id", ID).run((request, response) ->
                 fails(IllegalStateException.class, "lacks \"data\"", request::getSession));
+    }
+
+    // The session API.
+
+    private static final String LARGE = new String(new char[1 << 20]).replace('\0', 'x');
+
+    public void testAsksForData() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            api.exchange(ID).run((request, response) -> response.flushBuffer()).expect("", "", "");
+            api.asked();
+            api.data = "{\"large\":\"" + LARGE + "\",\"u\":\"\u20ac\",\"long\":5,\"_java\":{\"types\":{\"long\":\"Long\"}}}";
+            api.exchange(ID).run((request, response) -> {
+                HttpSession session = request.getSession(false);
+                check(LARGE, session.getAttribute("large"));
+                check("\u20ac", request.getSession().getAttribute("u"));
+                check(5L, session.getAttribute("long"));
+                session.setAttribute("a", 1);
+            }).expect("{\"a\":1}", "", "");
+            api.asked("GET");
+        }
+    }
+
+    public void testSaves() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            api.exchange(ID).data("{\"a\":1,\"m\":{\"x\":1}}").run((request, response) -> {
+                request.getSession().setAttribute("b", 2);
+                map(request.getSession().getAttribute("m")).put("y", 2);
+                CaddySessionFilter.save(request);
+                api.asked("PATCH {\"m\":{\"y\":2},\"b\":2}");
+                CaddySessionFilter.save(request);
+                request.getSession().setAttribute("c", 3);
+            }).expect("{\"c\":3}", "", "");
+            api.asked();
+            api.exchange(null).run((request, response) -> {
+                request.getSession().setMaxInactiveInterval(600);
+                CaddySessionFilter.save(request);
+                check(NEW_ID, request.getSession().getId());
+                check(true, request.getSession().isNew());
+            }).expect("", "", "");
+            api.asked("PATCH {\"_java\":{\"interval\":600}}", "POST/max-age?seconds=600");
+            // Headers that are there already must not undo it.
+            api.exchange(ID).data("{\"a\":1}").run((request, response) -> {
+                request.changeSessionId();
+                request.getSession().setAttribute("a", 2);
+                response.getOutputStream().write(new byte[5000]);
+                CaddySessionFilter.save(request);
+            }).expect("{}", "", "no-touch");
+            api.asked("POST/renew", "PATCH {\"a\":2}");
+            api.exchange(ID).data("{\"a\":1}").run((request, response) -> {
+                request.getSession().invalidate();
+                request.getSession().setAttribute("b", 1);
+                CaddySessionFilter.save(request);
+                check(NEW_ID, request.getSession().getId());
+                check(false, request.isRequestedSessionIdValid());
+            }).expect("", "", "");
+            api.asked("POST/clear", "PATCH {\"b\":1}");
+            api.exchange(ID).data("{\"a\":1}").run((request, response) -> {
+                request.getSession().invalidate();
+                CaddySessionFilter.save(request);
+                check(null, request.getSession(false));
+            }).expect("", "", "");
+            api.asked("DELETE");
+            api.exchange(null).run((request, response) -> CaddySessionFilter.save(request)).expect("", "", "");
+            api.asked();
+        }
+        new Exchange().data("{}").run((request, response) ->
+                fails(IllegalStateException.class, "write \"api\" into the \"session\" block", () -> CaddySessionFilter.save(request)));
+        fails(IllegalStateException.class, "did not come through the filter", () -> CaddySessionFilter.save(new Exchange().request));
+    }
+
+    public void testFlushMode() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            api.exchange(ID).parameter("flushMode", "immediate").data("{\"l\":[]}").run((request, response) -> {
+                request.getSession().setAttribute("a", 1);
+                api.asked("PATCH {\"a\":1}");
+                request.getSession().removeAttribute("a");
+                api.asked("PATCH {\"a\":null}");
+                request.changeSessionId();
+                api.asked("POST/renew");
+                list(request.getSession().getAttribute("l")).add(1);
+            }).expect("{\"l\":[1]}", "", "");
+            api.exchange(ID).parameter("flushMode", "immediate").data("{}").run((request, response) -> {
+                request.getSession().invalidate();
+                api.asked("DELETE");
+                check(NEW_ID, request.getSession().getId());
+                api.asked("PATCH {}");
+                request.getSession().invalidate();
+                request.getSession();
+                api.asked("DELETE", "PATCH {}");
+                response.flushBuffer();
+                request.getSession().setAttribute("a", 1);
+                api.asked("PATCH {\"a\":1}");
+            }).expect("", "", "");
+        }
+        new Exchange().parameter("flushMode", "immediate").data("{}").run((request, response) ->
+                request.getSession().setAttribute("a", 1)).expect("{\"a\":1}", "", "");
+        new Exchange().parameter("flushMode", "on_save").data("{}").run((request, response) ->
+                request.getSession().setAttribute("a", 1)).expect("{\"a\":1}", "", "");
+    }
+
+    /** Without "new_id", or once the new id has been used, Caddy is asked for one. */
+    public void testNewId() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            api.exchange(null).without("X-Session-New-Id").run((request, response) -> {
+                check(NEW_ID, request.getSession().getId());
+                request.getSession().setAttribute("a", 1);
+            }).expect("{\"a\":1}", "", "");
+            api.asked("PATCH {}");
+            api.exchange(null).run((request, response) -> {
+                request.getSession().setAttribute("a", 1);
+                CaddySessionFilter.save(request);
+                request.getSession().invalidate();
+                check(OTHER_ID, request.getSession().getId());
+            }).expect("", "", "");
+            api.asked("PATCH {\"a\":1}", "POST/clear");
+        }
+    }
+
+    public void testLargeChange() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            api.exchange(ID).data("{}").run((request, response) -> {
+                request.getSession().setAttribute("large", LARGE);
+                request.changeSessionId();
+            }).expect("", "", "");
+            api.asked("POST/renew", "PATCH {\"large\":\"" + LARGE + "\"}");
+            // If it can't be saved, there is no page.
+            api.fails.add(413);
+            Exchange refused = api.exchange(ID).data("{}");
+            fails(IllegalStateException.class, "the session API answers PATCH / of /page with 413: as told", () -> refused.run((request, response) ->
+                    request.getSession().setAttribute("large", LARGE)));
+            api.asked("PATCH {\"large\":\"" + LARGE + "\"}");
+            refused.dispatch(DispatcherType.ERROR).run((request, response) -> {}).expect("", "", "");
+            api.asked();
+        }
+    }
+
+    public void testAfterTheResponseHasBegun() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            Exchange exchange = api.exchange(ID).data("{\"a\":1,\"l\":[],\"m\":{}}");
+            exchange.run((request, response) -> {
+                response.flushBuffer();
+                HttpSession session = request.getSession();
+                session.setAttribute("a", 2);
+                session.setAttribute("a", 3);
+                list(session.getAttribute("l")).add(1);
+                session.setMaxInactiveInterval(60);
+                fails(IllegalStateException.class, "can't change the session's id", request::changeSessionId);
+                api.asked();
+            }).expect("", "", "");
+            api.asked("PATCH {\"a\":3,\"l\":[1],\"_java\":{\"interval\":60}}");
+            // Caddy has to know first what the head says.
+            api.exchange(ID).data("{\"a\":1}").run((request, response) -> {
+                request.getSession().setAttribute("a", 2);
+                response.flushBuffer();
+                request.getSession().setAttribute("b", 3);
+                CaddySessionFilter.save(request);
+                api.asked("PATCH?begun {\"b\":3}");
+                request.getSession().setAttribute("b", 4);
+            }).expect("{\"a\":2}", "", "");
+            api.asked("PATCH?begun {\"b\":4}");
+            // When all is written, the response may be over.
+            for (String way : new String[] {"length", "close stream", "close writer"}) {
+                api.exchange(ID).data("{}").run((request, response) -> {
+                    response.setContentLength(way.equals("length") ? 6 : 100);
+                    response.flushBuffer();
+                    request.getSession().setAttribute("a", 1);
+                    if (way.equals("close writer")) {
+                        response.getWriter().close();
+                    } else {
+                        response.getOutputStream().print("abc");
+                        api.asked();
+                        if (way.equals("length")) {
+                            response.getOutputStream().print("def");
+                        } else {
+                            response.getOutputStream().close();
+                        }
+                    }
+                    api.asked("PATCH {\"a\":1}");
+                });
+                api.asked();
+            }
+            // The end of the session, and no session any more.
+            api.exchange(ID).data("{}").run((request, response) -> {
+                request.getSession().setAttribute("a", 1);
+                response.flushBuffer();
+                request.getSession().invalidate();
+                api.asked("DELETE?begun");
+                check(null, request.getSession(false));
+                fails(IllegalStateException.class, "can't begin a session", request::getSession);
+            }).expect("{\"a\":1}", "", "");
+            api.exchange(ID).data("{}").run((request, response) -> {
+                response.flushBuffer();
+                HttpSession session = request.getSession();
+                api.fails.add(503);
+                fails(IllegalStateException.class, "with 503: as told", session::invalidate);
+                check(session, request.getSession());
+                api.asked("DELETE");
+            });
+        }
+    }
+
+    /** What keeps the session when the request is over, as WebSockets do, can't ask its response any more. */
+    public void testAfterTheRequest() throws Exception {
+        HttpSession[] session = new HttpSession[1];
+        Application application = (request, response) -> {
+            request.getSession().setAttribute("a", 1);
+            session[0] = request.getSession();
+        };
+        try (SessionAPI api = new SessionAPI()) {
+            Exchange exchange = api.exchange(ID).data("{}").run(application);
+            exchange.recycled = true;
+            session[0].setAttribute("b", 1);
+            api.asked("PATCH?begun {\"b\":1}");
+            session[0].setAttribute("b", 1);
+            api.asked();
+            api.fails.add(401);
+            session[0].setAttribute("b", 2);
+            api.asked("PATCH?begun {\"b\":2}");
+            logged("SEVERE: the change of the session's attribute \"b\" is lost: it came after the response to /page had begun:"
+                    + " the session API answers PATCH /?begun of /page with 401: as told");
+            session[0].invalidate();
+            api.asked("DELETE?begun");
+        }
+        Exchange exchange = new Exchange().data("{}").run(application);
+        exchange.recycled = true;
+        session[0].setAttribute("b", 1);
+        logged("SEVERE: the change of the session's attribute \"b\" is lost: it came after the response to /page had begun");
+        fails(IllegalStateException.class, "can't end the session", session[0]::invalidate);
+    }
+
+    public void testAsyncWithTheAPI() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            AsyncContext[] context = new AsyncContext[1];
+            api.exchange(ID).data("{}").run((request, response) -> {
+                response.flushBuffer();
+                context[0] = request.startAsync();
+                request.getSession().setAttribute("a", 1);
+            });
+            api.asked();
+            ((HttpServletRequest) context[0].getRequest()).getSession().setAttribute("b", 1);
+            context[0].complete();
+            api.asked("PATCH {\"a\":1,\"b\":1}");
+        }
+    }
+
+    /** A container does not send the head of a redirect before the end. */
+    public void testAfterRedirect() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            api.exchange(ID).data("{}").run((request, response) -> {
+                response.sendRedirect("/");
+                request.getSession().setAttribute("a", 1);
+            });
+            api.asked("PATCH {\"a\":1}");
+            api.exchange(ID).data("{}").run((request, response) -> {
+                request.getSession().setAttribute("a", 1);
+                response.sendRedirect("/");
+                request.getSession().setAttribute("b", 1);
+                fails(IllegalStateException.class, "can't save the session", () -> CaddySessionFilter.save(request));
+            }).expect("{\"a\":1}", "", "");
+            api.asked();
+        }
+        logged("SEVERE: the change of the session's attribute \"b\" is lost: it came after the response to /page had begun");
+    }
+
+    /** What a merge patch can't say is merged here, into what parallel requests have left. */
+    public void testMerges() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            api.data = "{\"m\":{\"a\":1,\"b\":1,\"d\":{\"theirs\":1}},\"x\":1}";
+            api.fails.addAll(Arrays.asList(0, 412));
+            api.exchange(ID).data("{\"m\":{\"b\":1,\"c\":1,\"d\":{}}}").run((request, response) -> {
+                Map<String, Object> m = map(request.getSession().getAttribute("m"));
+                m.put("b", null);
+                m.remove("c");
+                map(m.get("d")).put("ours", 1);
+                CaddySessionFilter.save(request);
+            }).expect("", "", "");
+            String put = "PUT {\"m\":{\"a\":1,\"b\":null,\"d\":{\"theirs\":1,\"ours\":1}}} if \"tag\"";
+            api.asked("GET", put, "GET", put);
+            api.exchange(null).run((request, response) -> {
+                request.getSession().setAttribute("m", Collections.singletonMap("a", null));
+                CaddySessionFilter.save(request);
+            }).expect("", "", "");
+            api.asked("PUT {\"m\":{\"a\":null}}");
+        }
+    }
+
+    public void testRefusals() throws Exception {
+        try (SessionAPI api = new SessionAPI()) {
+            for (int status : new int[] {401, 409, 410, 412, 413, 422, 503}) {
+                api.fails.add(status);
+                api.exchange(ID).data("{}").run((request, response) -> {
+                    response.flushBuffer();
+                    request.getSession().setAttribute("a", 1);
+                });
+                logged("SEVERE: the change of the session's attribute \"a\" is lost: it came after the response to /page had begun:"
+                        + " the session API answers PATCH / of /page with " + status + ": as told");
+                api.asked("PATCH {\"a\":1}");
+                api.fails.add(status);
+                api.exchange(ID).run((request, response) ->
+                        fails(IllegalStateException.class, "the session API answers GET / of /page with " + status + ": as told", request::getSession));
+                api.asked("GET");
+            }
+        }
+        SessionAPI closed = new SessionAPI();
+        closed.close();
+        closed.exchange(ID).run((request, response) ->
+                fails(IllegalStateException.class, "the session API does not answer GET of /page", request::getSession));
+        for (String url : new String[] {"ftp://127.0.0.1/x", "http://127.0.0.1/", "http://127.0.0.1/secret\r\nX: y"}) {
+            new Exchange().header("X-Session-Api", url).header("X-Session-Id", ID).run((request, response) ->
+                    fails(IllegalStateException.class, "X-Session-Api of /page is no URL of a session API", request::getSession));
+        }
+        boolean unix = Double.parseDouble(System.getProperty("java.specification.version")) >= 16;
+        new Exchange().header("X-Session-Api", "http+unix://%2Fnowhere%2Fapi.sock/secret").header("X-Session-Id", ID).run((request, response) ->
+                fails(IllegalStateException.class, unix ? "does not answer GET of /page" : "takes Java 16 or later", request::getSession));
+    }
+
+    /** A certificate of this host is trusted for its name only. */
+    public void testTLS() throws Exception {
+        Path dir = Files.createTempDirectory("tls");
+        Path keys = dir.resolve("keys");
+        Path certificate = dir.resolve("certificate");
+        Path trusted = dir.resolve("trusted");
+        keytool("-genkeypair", "-keyalg", "RSA", "-dname", "CN=localhost", "-ext", "san=dns:localhost", "-keystore", keys.toString());
+        keytool("-exportcert", "-file", certificate.toString(), "-keystore", keys.toString());
+        keytool("-importcert", "-noprompt", "-file", certificate.toString(), "-keystore", trusted.toString());
+        System.setProperty("javax.net.ssl.trustStore", trusted.toString());
+        System.setProperty("javax.net.ssl.trustStorePassword", "password");
+        KeyStore store = KeyStore.getInstance("PKCS12");
+        store.load(Files.newInputStream(keys), "password".toCharArray());
+        KeyManagerFactory managers = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+        managers.init(store, "password".toCharArray());
+        SSLContext context = SSLContext.getInstance("TLS");
+        context.init(managers.getKeyManagers(), null, null);
+        HttpsServer server = HttpsServer.create();
+        server.setHttpsConfigurator(new HttpsConfigurator(context));
+        try (SessionAPI api = new SessionAPI(server)) {
+            String url = "localhost:" + server.getAddress().getPort() + "/Capability_of-a-test";
+            api.exchange(ID).header("X-Session-Api", "https://" + url).run((request, response) -> {
+                request.getSession().setAttribute("large", LARGE);
+                CaddySessionFilter.save(request);
+            }).expect("", "", "");
+            api.asked("GET", "PATCH {\"large\":\"" + LARGE + "\"}");
+            api.exchange(ID).header("X-Session-Api", "https://" + url.replace("localhost", "127.0.0.1")).run((request, response) ->
+                    fails(IllegalStateException.class, "No subject alternative names matching IP address 127.0.0.1", request::getSession));
+            api.asked();
+        }
+        for (Path path : new Path[] {keys, certificate, trusted, dir}) {
+            Files.delete(path);
+        }
+    }
+
+    private static void keytool(String... arguments) throws Exception {
+        List<String> command = new ArrayList<>(Collections.singletonList(Paths.get(System.getProperty("java.home"), "bin", "keytool").toString()));
+        command.addAll(Arrays.asList(arguments));
+        command.addAll(Arrays.asList("-alias", "api", "-storetype", "PKCS12", "-storepass", "password"));
+        check(0, new ProcessBuilder(command).inheritIO().start().waitFor());
+    }
+
+    private static final String OTHER_ID = "CCCCCCCCCCCCCCCCCCCCCC";
+
+    /** An API that keeps nothing, and remembers what it was asked. */
+    private static final class SessionAPI implements AutoCloseable {
+        final Deque<Integer> fails = new ArrayDeque<>(); // a status each, or 0 for none
+        String data = "{}";
+        private String id;
+        private final List<String> asked = Collections.synchronizedList(new ArrayList<>());
+        private final HttpServer server;
+
+        SessionAPI() throws IOException {
+            this(HttpServer.create());
+        }
+
+        SessionAPI(HttpServer server) throws IOException {
+            this.server = server;
+            server.bind(new InetSocketAddress(InetAddress.getByName("localhost"), 0), 0);
+            server.createContext("/Capability_of-a-test", this::answer);
+            server.start();
+        }
+
+        Exchange exchange(String id) {
+            this.id = id != null ? id : NEW_ID;
+            Exchange exchange = new Exchange().header("X-Session-Api", "http://localhost:" + server.getAddress().getPort() + "/Capability_of-a-test");
+            return id == null ? exchange : exchange.header("X-Session-Id", id);
+        }
+
+        void asked(String... requests) {
+            check(Arrays.asList(requests), new ArrayList<>(asked));
+            asked.clear();
+        }
+
+        private void answer(HttpExchange exchange) throws IOException {
+            StringBuilder body = new StringBuilder();
+            for (int c = exchange.getRequestBody().read(); c >= 0; c = exchange.getRequestBody().read()) {
+                body.append((char) c);
+            }
+            String tag = exchange.getRequestHeaders().getFirst("If-Match");
+            String method = exchange.getRequestMethod();
+            asked.add(method + exchange.getRequestURI().toString().substring("/Capability_of-a-test".length())
+                    + (body.length() == 0 ? "" : " " + body) + (tag == null ? "" : " if " + tag));
+            Integer status = fails.poll();
+            String query = exchange.getRequestURI().getQuery();
+            if (exchange.getRequestURI().getPath().endsWith("/clear")) {
+                next();
+            }
+            long seconds = query != null && query.startsWith("seconds=") ? Long.parseLong(query.substring(8)) : 86400;
+            String answer = "{\"id\":\"" + id + "\",\"version\":2,\"created\":1,\"expires\":" + (System.currentTimeMillis() / 1000 + seconds) + (method.equals("GET") ? ",\"data\":" + data : "") + "}\n";
+            if (status != null && status > 0) {
+                answer = "{\"error\":\"as told\"}";
+            } else if (method.equals("DELETE")) {
+                next();
+                answer = "";
+            }
+            byte[] bytes = answer.getBytes(StandardCharsets.UTF_8);
+            exchange.getResponseHeaders().set("ETag", "\"tag\"");
+            exchange.sendResponseHeaders(status != null && status > 0 ? status : answer.isEmpty() ? 204 : 200, bytes.length == 0 ? -1 : bytes.length);
+            exchange.getResponseBody().write(bytes);
+            exchange.close();
+        }
+
+        private void next() {
+            id = id.equals(ID) ? NEW_ID : OTHER_ID;
+        }
+
+        @Override
+        public void close() {
+            server.stop(0);
+        }
     }
 
     // Tools.
@@ -691,6 +1157,7 @@ public class FilterTest {
         final CaddySessionFilter filter;
         final Map<String, List<String>> headers = new HashMap<>();
         boolean committed;
+        boolean recycled;
         boolean asyncStarted;
         private final Map<String, String> parameters = new LinkedHashMap<>();
         private final Map<String, String> requestHeaders = new HashMap<>();
@@ -825,6 +1292,9 @@ public class FilterTest {
         }
 
         private Object ofResponse(String name, Object[] a) throws Exception {
+            if (recycled) {
+                throw new IllegalStateException("the response is another one's");
+            }
             switch (name) {
                 case "setHeader":
                 case "addHeader":

@@ -1,3 +1,4 @@
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
@@ -9,8 +10,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.TimeUnit;
 
+import caddysession.CaddySessionFilter;
 import jakarta.servlet.AsyncContext;
 import jakarta.servlet.RequestDispatcher;
 import jakarta.servlet.ServletException;
@@ -18,11 +21,14 @@ import jakarta.servlet.http.HttpServlet;
 import jakarta.servlet.http.HttpServletRequest;
 import jakarta.servlet.http.HttpServletResponse;
 import jakarta.servlet.http.HttpSession;
+import jakarta.servlet.http.HttpUpgradeHandler;
+import jakarta.servlet.http.WebConnection;
 
-/** An application that knows nothing of Caddy. */
+/** An application that knows nothing of Caddy, but where it has its session saved at once. */
 public class Pages extends HttpServlet {
     private static final long serialVersionUID = 1;
     private static final CyclicBarrier GATE = new CyclicBarrier(20);
+    private static final SynchronousQueue<Boolean> SEEN = new SynchronousQueue<>();
 
     @Override
     protected void doGet(HttpServletRequest request, HttpServletResponse response) throws ServletException, IOException {
@@ -48,8 +54,34 @@ public class Pages extends HttpServlet {
                 }
                 session.setAttribute(key, 1);
                 cart.put(key, 1);
+                if (request.getParameter("save") != null) {
+                    cart.put("null-" + key, null); // which no merge patch can say
+                    CaddySessionFilter.save(request);
+                }
                 break;
             }
+            case "/save": // and answers when somebody has seen it
+                request.getSession().setAttribute("saved", 1);
+                CaddySessionFilter.save(request);
+                response.getWriter().print(SEEN.poll(1, TimeUnit.MINUTES));
+                break;
+            case "/seen":
+                response.getWriter().print(SEEN.offer(true, 1, TimeUnit.MINUTES));
+                break;
+            case "/begin":
+                request.getSession();
+                CaddySessionFilter.save(request);
+                if (request.getParameter("again") != null) {
+                    request.getSession().invalidate();
+                    request.getSession();
+                }
+                response.getWriter().print(request.getSession().getId());
+                break;
+            case "/end":
+                request.getSession().setAttribute("early", 1);
+                response.flushBuffer();
+                request.getSession().invalidate();
+                break;
             case "/data": {
                 HttpSession session = request.getSession(false);
                 if (session == null) {
@@ -105,6 +137,16 @@ public class Pages extends HttpServlet {
             case "/big": // adds as much as it is told to, and says how much there was
                 response.getWriter().print(String.valueOf(request.getSession().getAttribute("big")).length());
                 request.getSession().setAttribute("big", new String(new char[Integer.parseInt(request.getParameter("size"))]).replace('\0', 'x'));
+                break;
+            case "/moved":
+                response.sendRedirect("data");
+                request.getSession().setAttribute("moved", 1);
+                break;
+            case "/upgrade":
+                response.setStatus(101);
+                response.setHeader("Connection", "Upgrade");
+                response.setHeader("Upgrade", "websocket");
+                request.upgrade(Upgraded.class).session = request.getSession();
                 break;
             case "/date":
                 request.getSession().setAttribute("when", new Date(0));
@@ -180,6 +222,29 @@ public class Pages extends HttpServlet {
             default:
                 response.sendError(404);
         }
+    }
+
+    /** A connection of which each byte is a step, which is answered when it is saved. */
+    public static class Upgraded implements HttpUpgradeHandler {
+        HttpSession session;
+
+        @Override
+        public void init(WebConnection connection) {
+            try (WebConnection c = connection) {
+                for (int step = c.getInputStream().read(); step >= 0; step = c.getInputStream().read()) {
+                    session.setAttribute("step", String.valueOf((char) step));
+                    c.getOutputStream().write(step);
+                    c.getOutputStream().flush();
+                }
+            } catch (EOFException e) {
+                // The other side has closed it.
+            } catch (Exception e) {
+                throw new IllegalStateException(e);
+            }
+        }
+
+        @Override
+        public void destroy() {}
     }
 
     private static Map<String, Object> cart(HttpSession session) {
