@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/caddy-session/caddy-session/internal/need"
+	"github.com/caddy-session/caddy-session/internal/selfsigned"
 )
 
 // withAPISite returns a site that has the session API, of one that has not, and room for
@@ -194,7 +195,7 @@ func TestAPIPHP(t *testing.T) {
 
 // What the adapter for Flask, Django and WSGI does with the API.
 func TestAPIPython(t *testing.T) {
-	cert, key, _ := certificate(t)
+	cert, key, _ := selfsigned.Localhost(t)
 	apps := startPython(t, "SSL_CERT_FILE="+cert)
 	a := askingApp(t)
 	site := withAPISite(fmt.Sprintf(`session {
