@@ -61,8 +61,9 @@ func TestDependencies(t *testing.T) {
 		// What tests need.
 		"/internal/busy":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
 		"/internal/need":                {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
-		"/session/redisstore/redistest": {[]string{"/internal/need"}, []string{caddy, bbolt, otter}},
-		"/session/pgstore/pgtest":       {[]string{"/session/redisstore/redistest", "/internal/need"}, []string{caddy, redis, bbolt, otter}},
+		"/internal/lifeline":            {nil, []string{caddy, redis, bbolt, otter, "go.uber.org/", "net"}},
+		"/session/redisstore/redistest": {[]string{"/internal/lifeline", "/internal/need"}, []string{caddy, bbolt, otter}},
+		"/session/pgstore/pgtest":       {[]string{"/session/redisstore/redistest", "/internal/lifeline", "/internal/need"}, []string{caddy, redis, bbolt, otter}},
 		"/adapters":                     {},
 		"/e2e":                          {},
 		"/e2e/history":                  {nil, []string{caddy, redis, bbolt, otter}},
