@@ -14,10 +14,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/caddy-session/caddy-session/cookiejar"
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 )
 
@@ -204,7 +206,7 @@ func parsePHP(t *testing.T, headers []string) [][][]nameValue {
 	socket := filepath.Join(t.TempDir(), "php")
 	cmd := exec.Command(need.Program(t, "php-cgi"), "-n", "-q", "-b", socket)
 	cmd.Env = append(os.Environ(), "PHP_FCGI_MAX_REQUESTS=0")
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {

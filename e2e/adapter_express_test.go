@@ -12,9 +12,11 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 )
 
@@ -38,7 +40,7 @@ func expressApp(t *testing.T) (site string, log *logFile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -217,7 +219,7 @@ func TestExpressAdapter(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if err := cmd.Start(); err != nil {
+					if err := lifeline.Start(cmd, syscall.SIGKILL); err != nil {
 						t.Fatal(err)
 					}
 					line, _ := bufio.NewReader(output).ReadString('\n')

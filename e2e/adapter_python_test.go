@@ -13,9 +13,11 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 )
 
@@ -107,7 +109,7 @@ func startPython(t *testing.T, more ...string) *pythonApps {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

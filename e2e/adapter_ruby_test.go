@@ -8,8 +8,10 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 )
 
@@ -59,7 +61,7 @@ func startRuby(t *testing.T) (string, *logFile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)

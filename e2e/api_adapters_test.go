@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 	"github.com/caddy-session/caddy-session/internal/selfsigned"
 )
@@ -58,7 +60,7 @@ func TestAPIExpress(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := cmd.Start(); err != nil {
+				if err := lifeline.Start(cmd, syscall.SIGKILL); err != nil {
 					t.Fatal(err)
 				}
 				lines := bufio.NewScanner(output)

@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
@@ -118,7 +120,7 @@ func TestExampleExpress(t *testing.T) {
 	cmd := exec.Command(node, "../examples/express/app.js")
 	cmd.Env = append(os.Environ(), "NODE_PATH="+modules, "PORT="+port)
 	cmd.Stderr = t.Output()
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -14,11 +14,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 )
 
@@ -195,7 +197,7 @@ func servePHP(t *testing.T, script, prelude string) *server {
 	responder := freeAddr(t)
 	cmd := exec.Command(php, "-b", responder, "-d", "auto_prepend_file="+dir+"/prelude.inc")
 	cmd.Stderr = t.Output()
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyevents/eventsconfig"
+
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 )
 
 // secret is the part of a cookie NAME=ID.SECRET that nobody may see.
@@ -235,7 +238,7 @@ func TestTracing(t *testing.T) {
 	var text bytes.Buffer
 	cmd.Stdout = &text
 	cmd.WaitDelay = timeout
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()

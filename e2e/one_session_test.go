@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 )
 
@@ -92,7 +93,7 @@ func startShops(t *testing.T) (addrs []string) {
 	cmd := exec.Command("../examples/one-session/run.sh", ports...)
 	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
 	cmd.Stdout, cmd.Stderr = file, file
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 )
 
@@ -79,7 +80,7 @@ func startPHP(t *testing.T, path string, arguments ...string) (addr string) {
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end its children with it
 	cmd.WaitDelay = timeout
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

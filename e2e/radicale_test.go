@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 )
 
@@ -37,7 +38,7 @@ func startServer(t *testing.T, addr string, cmd *exec.Cmd) {
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end its children with it
 	cmd.WaitDelay = timeout
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})

@@ -141,12 +141,24 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	if !p.changes() && p.IfVersion == nil && !p.RevokeOthers {
 		return Result{Session: s}, nil
 	}
-	unlock, waited, err := m.locks.lock(ctx, s.ID())
-	if err != nil {
-		return Result{}, fmt.Errorf("waiting to commit session %s: %w", s.ID(), err)
+	stripe, conflicts := m.locks.of(s.ID()), 0
+	waited := !stripe.tryLock()
+	for locked := !waited; !locked; { // or until somebody else has written it
+		w := &waiter{ctx: ctx, site: site, session: s, patch: p, now: now}
+		var err error
+		switch locked, err = stripe.wait(w); {
+		case err != nil:
+			return Result{}, fmt.Errorf("waiting to commit session %s: %w", s.ID(), err)
+		case locked:
+		case errors.Is(w.err, ErrConflict):
+			conflicts++
+		default:
+			return m.written(ctx, s, p, w.change, w.err, conflicts)
+		}
 	}
-	defer unlock()
+	defer stripe.unlock()
 
+	var err error
 	current := s
 	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.Version() {
 		// A parallel request is likely to have committed. Or nothing would notice
@@ -156,7 +168,7 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 			return Result{}, err
 		}
 	}
-	for attempt := 0; ; attempt++ {
+	for ; ; conflicts++ {
 		if current == nil || !now.Before(current.ends) {
 			return m.dropped(s, p)
 		}
@@ -176,24 +188,36 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 		if !p.changes() {
 			return Result{Session: current}, nil
 		}
-		switch err := m.write(ctx, c, now); {
-		case err == nil:
-			result := m.done(ctx, c)
-			result.Retries = attempt
-			return result, nil
-		case errors.Is(err, ErrNotFound):
-			return m.dropped(s, p)
-		case !errors.Is(err, ErrConflict):
-			return Result{}, fmt.Errorf("committing session %s: %w", s.ID(), err)
+		if waited && c.groups(p) {
+			err = m.writeGroup(ctx, stripe, c, now)
+		} else {
+			err = m.write(ctx, c, now)
+		}
+		if !errors.Is(err, ErrConflict) {
+			return m.written(ctx, s, p, c, err, conflicts)
 		}
 		m.count(EventConflict)
-		if err := pause(ctx, attempt); err != nil {
-			return Result{}, fmt.Errorf("committing session %s after %d conflicts: %w", s.ID(), attempt+1, err)
+		if err := pause(ctx, conflicts); err != nil {
+			return Result{}, fmt.Errorf("committing session %s after %d conflicts: %w", s.ID(), conflicts+1, err)
 		}
 		if current, err = m.reload(ctx, s, now); err != nil && !errors.Is(err, ErrNotFound) {
 			return Result{}, err
 		}
 	}
+}
+
+// written is what has become of a patch whose change was written, or was not because of
+// an error that is no conflict.
+func (m *Manager) written(ctx context.Context, s *Session, p *Patch, c change, err error, conflicts int) (Result, error) {
+	switch {
+	case err == nil:
+		result := m.done(ctx, c)
+		result.Retries = conflicts
+		return result, nil
+	case errors.Is(err, ErrNotFound):
+		return m.dropped(s, p)
+	}
+	return Result{}, fmt.Errorf("committing session %s: %w", s.ID(), err)
 }
 
 // write stores a step from an existing session. Where the id is replaced, a
@@ -283,11 +307,13 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 	if s == nil {
 		return Result{}, nil
 	}
-	unlock, _, err := m.locks.lock(ctx, s.ID())
-	if err != nil {
-		return Result{}, fmt.Errorf("waiting to end session %s: %w", s.ID(), err)
+	stripe := m.locks.of(s.ID())
+	if !stripe.tryLock() {
+		if _, err := stripe.wait(&waiter{ctx: ctx, session: s, patch: &Patch{Destroy: true}, now: now}); err != nil {
+			return Result{}, fmt.Errorf("waiting to end session %s: %w", s.ID(), err)
+		}
 	}
-	defer unlock()
+	defer stripe.unlock()
 	for current := s; ; {
 		err := m.store.remove(ctx, s.ID(), current.version)
 		switch {

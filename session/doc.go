@@ -15,7 +15,7 @@
 // applications see and say it), record.go, record_fields.go, client.go, label.go, record_head.go,
 // seal.go and json_compact.go (what is stored), store.go and store_optional.go (where), verdict.go (what a
 // token is worth against it), manager.go and near.go (loading), commit.go,
-// change.go, fits.go, subject.go and stripes.go (committing), certain.go (writes whose
+// change.go, fits.go, subject.go, stripes.go and group.go (committing), certain.go (writes whose
 // answer got lost), ender.go, event.go and observer.go (ending and telling),
 // operator.go (the operator's side), own.go (the user's),
 // lock.go (one request at a time).

@@ -58,6 +58,32 @@ func (e *ender) ended(event Event, id string, signedIn bool) {
 	e.notify(Notice{Event: event, ID: id})
 }
 
+// maxEndedLines bounds the log lines about sessions that end together.
+const maxEndedLines = 20
+
+// endedTogether is ended for several sessions. Of more than maxEndedLines there is one log
+// line, which has their number. key is the index key that they share, "" if they need not
+// share one.
+func (e *ender) endedTogether(event Event, key string, ids []string, signedIn bool) {
+	if len(ids) <= maxEndedLines {
+		for _, id := range ids {
+			e.ended(event, id, signedIn)
+		}
+		return
+	}
+	if line := e.line("sessions ended", signedIn); line != nil {
+		subject := zap.Skip()
+		if key != "" {
+			subject = zap.String("subject_hash", key)
+		}
+		line.Write(zap.Int("sessions", len(ids)), zap.String("event", string(event)), subject)
+	}
+	for _, id := range ids {
+		e.count(event)
+		e.notify(Notice{Event: event, ID: id})
+	}
+}
+
 // line begins a log line about what is in the order of things, nil if nobody
 // wants it: at level INFO where users sign in and out, and at DEBUG about
 // visitors, who may be robots.

@@ -110,8 +110,9 @@ type env struct {
 	site     session.Site
 	logs     *observer.ObservedLogs
 
-	mu     sync.Mutex
-	events map[session.Event]int
+	mu      sync.Mutex
+	events  map[session.Event]int
+	notices map[session.Event]int
 }
 
 var site = session.Site{
@@ -137,12 +138,16 @@ func newEnv(t *testing.T, policy session.Policy, store session.Store) *env {
 	core, logs := observer.New(zapcore.DebugLevel)
 	e := &env{
 		T: t, store: &flaky{Store: store, calls: map[string]int{}}, policy: policy, protocol: newProtocol(t, policy),
-		site: site, logs: logs, events: map[session.Event]int{},
+		site: site, logs: logs, events: map[session.Event]int{}, notices: map[session.Event]int{},
 	}
 	hears := session.Observer{Log: zap.New(core), Count: func(event session.Event) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.events[event]++
+	}, Notify: func(n session.Notice) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.notices[n.Event]++
 	}}
 	e.Manager, e.operator = newManager(t, e.store, policy, hears), session.NewOperator(e.store, hears)
 	return e

@@ -4,10 +4,12 @@ package session_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +71,7 @@ func (m *model) run(rt *rapid.T) {
 		"create":  m.create,
 		"open":    m.open,
 		"commit":  m.commit,
+		"commits": m.commits,
 		"destroy": m.destroy,
 		"touch":   m.touch,
 		"":        m.check,
@@ -329,6 +332,51 @@ func (m *model) commit(rt *rapid.T) {
 	}
 	m.sessions[r.Session.ID()] = &next
 	m.issued(rt, &next, r)
+}
+
+// commits are several at once, each of which sets a key of its own: so their order makes
+// no difference.
+func (m *model) commits(rt *rapid.T) {
+	held := m.hold(rt)
+	s := m.sessions[held.ID()]
+	results, errs := make([]session.Result, rapid.IntRange(2, 8).Draw(rt, "commits")), make([]error, 8)
+	noTouch := rapid.IntRange(0, len(results)).Draw(rt, "no-touch") // so many of them
+	now := time.UnixMilli(time.Now().UnixMilli())                   // as records keep it
+	if m.passes {                                                   // or none would wait for another
+		m.faults(func(string, string) error { time.Sleep(time.Microsecond); return nil }, nil, nil)
+		defer m.faults(nil, nil, nil)
+	}
+	var wg sync.WaitGroup
+	for i := range results {
+		d := modelDirectives{maxAge: -1, noTouch: i < noTouch}
+		wg.Go(func() {
+			results[i], errs[i] = m.try(held, func(*env) *session.Patch { return d.patch([]string{fmt.Sprintf(`{"k%d":%d}`, i, now.Unix())}) })
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		rt.Fatal(err)
+	}
+	before, versions := s.version, map[uint64]bool{}
+	lives := s.alive() && s.token == held.Token()
+	for i, r := range results {
+		if !lives {
+			if r != (session.Result{Outcome: session.EventDropped}) {
+				rt.Fatalf("got %+v for a session that has ended or was renewed", r)
+			}
+			continue
+		}
+		m.apply(s, []string{fmt.Sprintf(`{"k%d":%d}`, i, now.Unix())}, modelDirectives{maxAge: -1, noTouch: i < noTouch}, now)
+		if !r.Committed || r.Cookie != session.CookieKeep || r.Session.Version() <= before || r.Session.Version() > before+uint64(len(results)) {
+			rt.Fatalf("got %+v, version %d; there were %d commits on version %d", r, r.Session.Version(), len(results), before)
+		}
+		versions[r.Session.Version()] = true
+		m.held = append(m.held, r.Session)
+	}
+	if lives && len(versions) != len(results) {
+		rt.Fatalf("%d commits have made the versions %v", len(results), versions)
+	}
+	m.expect(rt, held.Token())
 }
 
 func (m *model) issued(rt *rapid.T, s *modelSession, r session.Result) {

@@ -171,13 +171,12 @@ func (o *Operator) End(ctx context.Context, id string) (bool, error) {
 // EndSubject ends the sessions of a subject in a realm, but one, which may be "".
 // It returns how many there were.
 func (o *Operator) EndSubject(ctx context.Context, realm, subject, except string) (int, error) {
-	ids, err := o.endOthers(ctx, indexKey(realm, subject), except)
+	key := indexKey(realm, subject)
+	ids, err := o.endOthers(ctx, key, except)
 	if err != nil {
 		return 0, fmt.Errorf("ending the sessions of a subject: %w", err)
 	}
-	for _, id := range ids {
-		o.ended(EventEnded, id, true)
-	}
+	o.endedTogether(EventEnded, key, ids, true)
 	return len(ids), nil
 }
 
@@ -191,8 +190,15 @@ func (o *Operator) EndMany(ctx context.Context, listed []Info) error {
 	if err := o.store.removeMany(ctx, "", ids); err != nil {
 		return fmt.Errorf("ending %d sessions: %w", len(ids), err)
 	}
+	var users, visitors []string
 	for _, s := range listed {
-		o.ended(EventEnded, s.ID, s.Subject != "")
+		if s.Subject != "" {
+			users = append(users, s.ID)
+		} else {
+			visitors = append(visitors, s.ID)
+		}
 	}
+	o.endedTogether(EventEnded, "", users, true)
+	o.endedTogether(EventEnded, "", visitors, false)
 	return nil
 }

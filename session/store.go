@@ -107,7 +107,8 @@ type Store interface {
 	// Put stores e and sets its TTL. With expect 0 it creates: ErrConflict if
 	// the id is there already. Otherwise it updates the entry that has exactly
 	// the version expect: ErrConflict if the version is another, ErrNotFound
-	// if there is none. It never turns an update into a creation.
+	// if there is none. It never turns an update into a creation. The new version
+	// is greater, not always by one.
 	Put(ctx context.Context, id string, expect uint64, e Entry) error
 
 	// Touch sets the TTL of the entry that has the version expect:

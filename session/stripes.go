@@ -1,41 +1,44 @@
 package session
 
 import (
-	"context"
 	"hash/maphash"
+	"sync"
 )
 
 // stripes are locks by session id. Commits on one session are serialised in
 // the process, so that conflicts come from other processes only. Two ids may
 // share a stripe, so one goroutine must never hold two.
 type stripes struct {
-	seed  maphash.Seed
-	locks []chan struct{}
+	seed maphash.Seed
+	all  []stripe
+}
+
+type stripe struct {
+	held chan struct{}
+
+	mu      sync.Mutex
+	waiting []*waiter // in order of arrival
 }
 
 func newStripes() stripes {
-	s := stripes{seed: maphash.MakeSeed(), locks: make([]chan struct{}, 1024)}
-	for i := range s.locks {
-		s.locks[i] = make(chan struct{}, 1)
+	s := stripes{seed: maphash.MakeSeed(), all: make([]stripe, 1024)}
+	for i := range s.all {
+		s.all[i].held = make(chan struct{}, 1)
 	}
 	return s
 }
 
-// lock waits until the context ends; the returned function unlocks. waited
-// tells that somebody else had the lock: what is known of the session is likely
-// to be out of date.
-func (s *stripes) lock(ctx context.Context, id string) (unlock func(), waited bool, err error) {
-	l := s.locks[maphash.String(s.seed, id)%uint64(len(s.locks))]
-	unlock = func() { <-l }
+func (s *stripes) of(id string) *stripe {
+	return &s.all[maphash.String(s.seed, id)%uint64(len(s.all))]
+}
+
+func (s *stripe) tryLock() bool {
 	select {
-	case l <- struct{}{}:
-		return unlock, false, nil
+	case s.held <- struct{}{}:
+		return true
 	default:
-	}
-	select {
-	case l <- struct{}{}:
-		return unlock, true, nil
-	case <-ctx.Done():
-		return nil, true, ctx.Err()
+		return false
 	}
 }
+
+func (s *stripe) unlock() { <-s.held }

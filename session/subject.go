@@ -96,9 +96,7 @@ func (m *Manager) revokeOthers(ctx context.Context, p *Patch, c change) error {
 	if err != nil {
 		return fmt.Errorf("revoking other sessions: %w", err)
 	}
-	for _, id := range ids {
-		m.ended(EventRevoked, id, true)
-	}
+	m.endedTogether(EventRevoked, key, ids, true)
 	return nil
 }
 
@@ -161,7 +159,5 @@ func (m *Manager) evict(ctx context.Context, own *Session) {
 		m.lines.unevicted.Log(m.log.Error, "ending sessions over the limit of their subject", "", zap.String("session", own.ID()), zap.Error(err))
 		return
 	}
-	for _, id := range ids {
-		m.ended(EventEvicted, id, true)
-	}
+	m.endedTogether(EventEvicted, key, ids, true)
 }

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -242,6 +244,67 @@ func TestRevokeOthersOfThousands(t *testing.T) {
 		}
 		e.counted(session.EventRevoked, 7992)
 	})
+}
+
+// The log of sessions that end together has a line for each of a few, and one with
+// their number for more.
+func TestSessionsThatEndTogetherInTheLog(t *testing.T) {
+	hash := session.IndexKey(site.Realm, "alice")
+	for _, test := range []struct {
+		name, event, hash string
+		end               func(*env) error
+	}{
+		{"revoke-others", "revoked", hash, func(e *env) error {
+			_, err := e.try(nil, setControl(`{"user":"alice"}`, "revoke-others"))
+			return err
+		}},
+		{"max", "evicted", hash, func(e *env) error {
+			_, err := e.try(nil, set(`{"user":"alice"}`))
+			return err
+		}},
+		{"a subject", "ended", hash, func(e *env) error {
+			_, err := e.operator.EndSubject(e.Context(), site.Realm, "alice", "")
+			return err
+		}},
+		{"all", "ended", "", func(e *env) error {
+			page, _, err := e.operator.List(e.Context(), "", 100)
+			return errors.Join(err, e.operator.EndMany(e.Context(), page))
+		}},
+	} {
+		for _, n := range []int{20, 21} {
+			t.Run(fmt.Sprint(test.name, n), func(t *testing.T) {
+				bubble(t, nil, func(e *env) {
+					for range n {
+						e.create(`{"user":"alice"}`)
+					}
+					policy := e.policy
+					policy.MaxSessions = 1
+					e = newEnv(t, policy, e.store.Store)
+					if err := test.end(e); err != nil {
+						e.Fatal(err)
+					}
+					each, together := e.logs.FilterMessage("session ended").Len(), e.logs.FilterMessage("sessions ended").All()
+					if n == 20 {
+						if each != n || len(together) != 0 {
+							e.Errorf("%d lines, and %v", each, together)
+						}
+						return
+					}
+					want := map[string]any{"sessions": int64(n), "event": test.event}
+					if test.hash != "" {
+						want["subject_hash"] = test.hash
+					}
+					if each != 0 || len(together) != 1 || together[0].Level != zap.InfoLevel || !maps.Equal(together[0].ContextMap(), want) {
+						e.Errorf("%d lines, and %v, want %v", each, together, want)
+					}
+					e.counted(session.Event(test.event), n)
+					if got := e.notices[session.Event(test.event)]; got != n {
+						e.Errorf("%d were told", got)
+					}
+				})
+			})
+		}
+	}
 }
 
 // What a store does not answer is done again.

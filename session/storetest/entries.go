@@ -44,6 +44,13 @@ func testUpdate(t *env) {
 	three := entry(3, "", hour/2)
 	t.ok(t.Put(t.ctx, id, 2, three))
 	t.holds(id, three)
+
+	// Versions may be left out.
+	twenty := entry(20, "", hour)
+	t.ok(t.Put(t.ctx, id, 3, twenty))
+	t.holds(id, twenty)
+	t.is(t.Put(t.ctx, id, 4, entry(5, "", hour)), session.ErrConflict)
+	t.holds(id, twenty)
 }
 
 func testDelete(t *env) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 )
@@ -203,7 +204,7 @@ func (s *Server) Restart(t testing.TB) {
 	cmd := s.command("postgres", "-D", filepath.Join(s.dir, "data"), "-h", host, "-p", port, "-k", "",
 		"-F", "-c", "full_page_writes=off", "-c", "shared_buffers=32MB")
 	cmd.Stdout, cmd.Stderr = s.log, s.log
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-session/caddy-session/internal/lifeline"
 	"github.com/caddy-session/caddy-session/internal/need"
 )
 
@@ -172,7 +173,7 @@ func (s *Server) launch() {
 	os.Remove(s.Socket)
 	cmd := exec.Command("redis-server", s.args...)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
-	if err := cmd.Start(); err != nil {
+	if err := lifeline.Start(cmd, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
 	}
 	done := make(chan struct{})
