@@ -92,7 +92,7 @@ func (x *exchange) hasSite() bool { return x.site.Scope.Host != "" }
 func (x *exchange) begin(w http.ResponseWriter) error {
 	x.started = time.Now()
 	err := x.load(w)
-	x.visit.session, x.visit.subjectKey = x.came.session, x.h.manager.Policy().SubjectKey
+	x.visit.session, x.visit.loaded = x.came.session, x
 	if err == nil && x.came.session != nil && x.h.Lock != nil {
 		err = x.lock(w)
 		x.visit.session = x.came.session
@@ -153,6 +153,19 @@ func (x *exchange) load(w http.ResponseWriter) error {
 		return nil
 	}
 	return x.unavailable(w, err)
+}
+
+// whole returns a session of the request with its data, nil if it has ended or was
+// renewed meanwhile. The error is what the client gets.
+func (x *exchange) whole(s *session.Session) (*session.Session, error) {
+	s, err := x.h.manager.Whole(x.request.Context(), s, time.Now())
+	switch {
+	case errors.Is(err, context.Canceled):
+		return nil, caddyhttp.Error(clientClosedRequest, err)
+	case err != nil:
+		return nil, caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	return s, nil
 }
 
 // unavailable is for a request whose session the store could not tell. The error is
@@ -511,7 +524,7 @@ func (x *exchange) answer(header http.Header, status int, result session.Result,
 // its responses differ. Kept cookies do not count: without us, it would have these
 // as well, and say itself what varies by them.
 func shows(s *session.Session) bool {
-	return s != nil && (s.Subject() != "" || len(s.Data()) > len("{}"))
+	return s != nil && (s.Subject() != "" || s.HasData())
 }
 
 // refreshCookie has the cookie sent again if the tag that came with it is not the

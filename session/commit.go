@@ -148,8 +148,8 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	defer unlock()
 
 	current := s
-	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.Version() {
-		// A parallel request is likely to have committed. Or nothing would notice
+	if s.unread || waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.Version() {
+		// The data is needed. Or a parallel request is likely to have committed. Or nothing would notice
 		// that the session has ended, or too late; or it may have set another TTL
 		// or a later deadline, or made the version that is asked for.
 		if current, err = m.reload(ctx, s, now); err != nil && !errors.Is(err, ErrNotFound) {

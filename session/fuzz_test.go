@@ -83,6 +83,9 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte(goldenRecord))
 	r.sealed = true
 	f.Add(r.encode(token))
+	r.parted = true
+	f.Add(r.encode(token))
+	f.Add([]byte(goldenParted))
 	f.Add([]byte("cs2 000000000000002a "))
 	f.Add(bytes.Replace([]byte(goldenRecord), []byte("user\""), nil, 1))
 	pr := protocol(f, "", Forward{Key: "user"}, Forward{Key: "a"})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -41,7 +42,9 @@ type Manager struct {
 	policy   Policy
 	protocol *Protocol
 
-	nearCache NearCache // of the store, nil if it has none
+	nearCache NearCache    // of the store, nil if it has none
+	prefixes  PrefixReader // of the store, nil if it has none, or the data is always needed
+	prefix    int          // how much of a record is read at first, in bytes
 	locks     stripes
 
 	sessionLocks locks         // of [Manager.Lock]
@@ -64,6 +67,11 @@ const (
 	backgroundLimit = 256
 )
 
+// prefixRoom is how many bytes most header lines and private objects have at most,
+// as they are stored. Records that have more are read in two steps if the data is
+// more than exposed.
+const prefixRoom = 4 << 10
+
 // commitBound is commitTimeout, but in tests that are about something else.
 var commitBound = commitTimeout
 
@@ -73,14 +81,18 @@ func NewManager(store Store, policy Policy, protocol *Protocol, observer Observe
 	if err := policy.Validate(); err != nil {
 		return nil, err
 	}
-	nearCache, _ := As[NearCache](store)
-	return &Manager{
+	m := &Manager{
 		ender:  newEnder(store, observer),
 		policy: policy, protocol: protocol,
-		nearCache:  nearCache,
+		prefix:     math.MaxInt,
 		locks:      newStripes(),
 		background: make(chan struct{}, backgroundLimit),
-	}, nil
+	}
+	m.nearCache, _ = As[NearCache](store)
+	if prefixes, ok := As[PrefixReader](store); ok && !protocol.needsData() {
+		m.prefixes, m.prefix = prefixes, policy.Exposed+prefixRoom
+	}
+	return m, nil
 }
 
 // Policy returns the policy that the manager was made with.
@@ -97,6 +109,9 @@ func (m *Manager) Count(e Event) { m.count(e) }
 // stale tells that there is none, but that one of the tokens was good until a
 // moment ago: the browser has another one by now, or is about to get it. Commit
 // for such a request at a site with NoAnonymous.
+//
+// Data that is too large to be forwarded may be left in the store: see
+// [Session.Unread].
 func (m *Manager) Load(ctx context.Context, site Site, tokens []Token, now time.Time) (s *Session, stale bool, err error) {
 	return m.load(ctx, site, tokens, now, false)
 }
@@ -111,7 +126,7 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 			s = m.cached(site, t, now)
 		}
 		if s == nil {
-			s, old, err = m.loadOne(ctx, site, t, now)
+			s, old, err = m.loadOne(ctx, site, t, now, m.prefixes != nil)
 		}
 		switch {
 		case err != nil:
@@ -151,9 +166,14 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 	return nil, false, nil
 }
 
-// loadOne is load for one token.
-func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time) (s *Session, stale bool, err error) {
-	e, err := m.store.Get(ctx, t.ID)
+// loadOne is load for one token. At first the beginning of the record will do.
+func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time, beginning bool) (s *Session, stale bool, err error) {
+	var e Entry
+	if beginning {
+		e, err = m.prefixes.GetPrefix(ctx, t.ID, m.prefix)
+	} else {
+		e, err = m.store.Get(ctx, t.ID)
+	}
 	if errors.Is(err, ErrNotFound) {
 		m.count(EventExpired)
 		return nil, false, nil
@@ -169,6 +189,8 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 	case verdictLive:
 		s.expires = now.Add(e.TTL)
 		return s, false, nil
+	case verdictCut:
+		return m.loadOne(ctx, site, t, now, false)
 	case verdictExpired:
 		m.count(EventExpired)
 	case verdictElsewhere:
@@ -197,6 +219,16 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 		return nil, false, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
 	return nil, false, nil
+}
+
+// Whole returns a session with its data, which is read if it is [Session.Unread]. Then
+// it is the session as it is now: nil if it has ended or was renewed since it was
+// loaded, or its data can't be read. The error means that the store could not tell.
+func (m *Manager) Whole(ctx context.Context, s *Session, now time.Time) (*Session, error) {
+	if !s.Unread() {
+		return s, nil
+	}
+	return m.Reload(ctx, s, now)
 }
 
 func (m *Manager) corrupt(id string, e Entry, err error) {

@@ -208,6 +208,7 @@ func testForeignValue(t *env) {
 		if got.Version != 0 || string(got.Value) != value {
 			t.Fatalf("got version %d, value %q; want 0, %q", got.Version, got.Value, value)
 		}
+		t.begins(id, session.Entry{Value: []byte(value), TTL: 1<<63 - 1})
 		t.is(t.Put(t.ctx, id, 0, entry(1, "", hour)), session.ErrConflict)
 		t.is(t.Put(t.ctx, id, 1, entry(2, "", hour)), session.ErrConflict)
 		t.is(t.Touch(t.ctx, id, 1, hour), session.ErrConflict)
@@ -238,6 +239,10 @@ func (t *env) callAll(ctx context.Context, id string) {
 	t.Helper()
 	_, err := t.Get(ctx, id)
 	t.broken("Get", err)
+	if prefixes, ok := session.As[session.PrefixReader](t.Store); ok {
+		_, err := prefixes.GetPrefix(ctx, id, 100)
+		t.broken("GetPrefix", err)
+	}
 	t.broken("Put to create", t.Put(ctx, newID(), 0, indexed(1, "key", hour)))
 	t.broken("Put to update", t.Put(ctx, id, 1, entry(2, "", hour)))
 	t.broken("Touch", t.Touch(ctx, id, 1, hour))
