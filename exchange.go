@@ -545,7 +545,7 @@ func (x *exchange) refreshCookie(header http.Header, result *session.Result, use
 		if caching.Shareable(header) || caching.FromCache(header) {
 			return
 		}
-		current, err := x.h.manager.Reload(context.WithoutCancel(x.request.Context()), s, now)
+		current, err := x.h.manager.Refresh(context.WithoutCancel(x.request.Context()), s, now)
 		if err != nil || current == nil || !goesOn && x.cookies.Tag(current) == x.came.tag {
 			return
 		}

@@ -61,6 +61,11 @@ func TestLargeSessionsAreReadWhenAsked(t *testing.T) {
 			t.Errorf("%s: %q, %v, %d reads; want %q and %d", name, w.Body, err, s.store.gets.Load(), tt.want, tt.gets)
 		}
 	}
+	locked := s.handler("api\nmax_data 1MiB\nlock 5s")
+	s.store.gets.Store(0)
+	if w, err := answer(locked, request("/", cookie), says()); err != nil || s.store.gets.Load() != 0 {
+		t.Errorf("under the lock: %q, %v, %d reads", w.Body, err, s.store.gets.Load())
+	}
 	if w, err := answer(chain{h, set(t, `{"role":"editor"}`)}, request("/", cookie), says()); err != nil {
 		t.Error(w, err)
 	}

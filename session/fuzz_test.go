@@ -90,6 +90,9 @@ func FuzzRecord(f *testing.F) {
 	f.Add(bytes.Replace([]byte(goldenRecord), []byte("user\""), nil, 1))
 	pr := protocol(f, "", Forward{Key: "user"}, Forward{Key: "a"})
 	f.Fuzz(func(t *testing.T, value []byte) {
+		if s, v, _ := openPrefix(value, true, token, Site{Scope: r.scope, Realm: r.realm}, DefaultPolicy(), r.created); v == verdictLive && !s.Unread() {
+			t.Errorf("%q is all of a session", value)
+		}
 		r, header, body, err := decodeRecord(value)
 		if err != nil {
 			return

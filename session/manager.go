@@ -126,7 +126,7 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 			s = m.cached(site, t, now)
 		}
 		if s == nil {
-			s, old, err = m.loadOne(ctx, site, t, now, m.prefixes != nil)
+			s, old, err = m.loadOne(ctx, site, t, now, false)
 		}
 		switch {
 		case err != nil:
@@ -166,14 +166,19 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 	return nil, false, nil
 }
 
-// loadOne is load for one token. At first the beginning of the record will do.
-func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time, beginning bool) (s *Session, stale bool, err error) {
-	var e Entry
-	if beginning {
-		e, err = m.prefixes.GetPrefix(ctx, t.ID, m.prefix)
-	} else {
-		e, err = m.store.Get(ctx, t.ID)
+// read reads a record, or its beginning unless it is to be whole.
+func (m *Manager) read(ctx context.Context, id string, whole bool) (Entry, error) {
+	if whole || m.prefixes == nil {
+		e, err := m.store.Get(ctx, id)
+		e.Cut = false
+		return e, err
 	}
+	return m.prefixes.GetPrefix(ctx, id, m.prefix)
+}
+
+// loadOne is load for one token.
+func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time, whole bool) (s *Session, stale bool, err error) {
+	e, err := m.read(ctx, t.ID, whole)
 	if errors.Is(err, ErrNotFound) {
 		m.count(EventExpired)
 		return nil, false, nil
@@ -190,7 +195,7 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 		s.expires = now.Add(e.TTL)
 		return s, false, nil
 	case verdictCut:
-		return m.loadOne(ctx, site, t, now, false)
+		return m.loadOne(ctx, site, t, now, true)
 	case verdictExpired:
 		m.count(EventExpired)
 	case verdictElsewhere:
@@ -290,9 +295,9 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 }
 
 // Use is [Manager.Touch] for who waits for it. It returns the session as it is now:
-// nil if it has ended or was renewed since it was loaded.
+// nil if it has ended or was renewed since it was loaded. It may be [Session.Unread].
 func (m *Manager) Use(ctx context.Context, s *Session, now time.Time) (*Session, error) {
-	current, err := m.Reload(ctx, s, now)
+	current, err := m.Refresh(ctx, s, now)
 	if err != nil || current == nil || !m.TouchDue(current, now) {
 		return current, err
 	}
@@ -303,7 +308,7 @@ func (m *Manager) Use(ctx context.Context, s *Session, now time.Time) (*Session,
 		m.count(EventTouched)
 		current.expires = now.Add(ttl)
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
-		return m.Reload(ctx, s, now)
+		return m.Refresh(ctx, s, now)
 	default:
 		m.count(EventTouchError)
 		return nil, fmt.Errorf("touching session %s: %w", s.ID(), err)
@@ -316,7 +321,7 @@ func (m *Manager) Use(ctx context.Context, s *Session, now time.Time) (*Session,
 // there is nothing to do. It asks the store, in the background too.
 func (m *Manager) KeepAlive(s *Session, now time.Time) {
 	ok := m.inBackground(func(ctx context.Context) {
-		current, err := m.reload(ctx, s, now)
+		current, err := m.reload(ctx, s, now, false)
 		switch {
 		case err == nil && current != nil && m.TouchDue(current, now):
 			m.touch(ctx, current, now)

@@ -43,6 +43,15 @@ type PrefixReader interface {
 	GetPrefix(ctx context.Context, id string, size int) (Entry, error)
 }
 
+// GetHeader is Get of a store for who needs the header line alone, as [Inspect] and
+// [EpochOf] do: the value may be cut off behind it.
+func GetHeader(ctx context.Context, store Store, id string) (Entry, error) {
+	if prefixes, ok := As[PrefixReader](store); ok {
+		return prefixes.GetPrefix(ctx, id, MaxHeader)
+	}
+	return store.Get(ctx, id)
+}
+
 // As returns the store, or the first one that it wraps, as a T. Wrappers have a
 // method Unwrap() [Store].
 func As[T any](store Store) (T, bool) {

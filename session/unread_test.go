@@ -155,6 +155,32 @@ func TestCommitOnUnreadData(t *testing.T) {
 	})
 }
 
+// Nor does what asks whether the session is still there, or keeps it alive.
+func TestRefreshLeavesTheData(t *testing.T) {
+	apiBubble(t, func(e *env) {
+		s := e.live(e.create(large("alice")))
+		other := e.create(`{"user":"alice"}`)
+		time.Sleep(2 * e.policy.Touch)
+		var got *session.Session
+		var err error
+		e.wantCalls(map[string]int{"GetPrefix": 1, "Touch": 1}, func() { got, err = e.Use(context.Background(), s, time.Now()) })
+		if err != nil || !got.Unread() || !got.Expires().After(s.Expires()) {
+			t.Errorf("Use: %v, error %v", got, err)
+		}
+		time.Sleep(2 * e.policy.Touch)
+		e.wantCalls(map[string]int{"GetPrefix": 1, "Touch": 1}, func() { e.KeepAlive(s, time.Now()) })
+		other = e.live(other)
+		e.wantCalls(map[string]int{"GetPrefix": 1, "Delete": 1, "Unindex": 1}, func() {
+			if there, err := e.EndOwn(context.Background(), other, s.ID()); !there || err != nil {
+				t.Errorf("EndOwn: %v, error %v", there, err)
+			}
+		})
+		if got, err := e.Refresh(context.Background(), s, time.Now()); got != nil || err != nil {
+			t.Errorf("Refresh after the end: %v, error %v", got, err)
+		}
+	})
+}
+
 // What was not read is as it is when somebody asks: changed, renewed, or gone.
 func TestWholeIsAsOfNow(t *testing.T) {
 	apiBubble(t, func(e *env) {

@@ -128,7 +128,7 @@ func (f *filler) current() (*session.Manager, error) {
 		return f.manager, nil
 	}
 	policy := session.DefaultPolicy()
-	policy.MaxData, policy.Exposed = 1<<20, 1<<20
+	policy.MaxData = 1 << 20
 	f.made = time.Now()
 	if !f.end.IsZero() {
 		policy.Idle = f.end.Sub(f.made)
@@ -141,6 +141,6 @@ func (f *filler) current() (*session.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.manager, err = session.NewManager(f.store, policy, protocol, session.Observer{})
+	f.manager, err = session.NewManager(f.store, policy, protocol.WithAPI(), session.Observer{})
 	return f.manager, err
 }
