@@ -158,11 +158,9 @@ func (x *exchange) load(w http.ResponseWriter) error {
 // whole returns a session of the request with its data, nil if it has ended or was
 // renewed meanwhile. The error is what the client gets.
 func (x *exchange) whole(s *session.Session) (*session.Session, error) {
-	s, err := x.h.manager.Whole(x.request.Context(), s, time.Now())
-	switch {
-	case errors.Is(err, context.Canceled):
-		return nil, caddyhttp.Error(clientClosedRequest, err)
-	case err != nil:
+	// A client that hangs up does not undo what the application has done.
+	s, err := x.h.manager.Whole(context.WithoutCancel(x.request.Context()), s, time.Now())
+	if err != nil {
 		return nil, caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
 	return s, nil

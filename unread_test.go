@@ -1,6 +1,7 @@
 package caddysession
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -73,6 +74,23 @@ func TestLargeSessionsAreReadWhenAsked(t *testing.T) {
 		if w, err := answer(h, request("/", cookie), matching(m)); err != nil || w.Body.String() != "true\n" {
 			t.Errorf("after session_set: %q, %v", w.Body, err)
 		}
+	}
+}
+
+// A client that hangs up when the application has answered undoes nothing.
+func TestLargeSessionOfAClientThatHasGone(t *testing.T) {
+	h, _, cookie := beginLarge(t)
+	r := request("/", cookie)
+	ctx, cancel := context.WithCancel(r.Context())
+	_, err := answer(chain{h, set(t, `{"role":"editor","was":"{session.data.role}"}`)}, r.WithContext(ctx), func(w http.ResponseWriter, r *http.Request) error {
+		cancel()
+		return says(`X-Session-Set: {"more":1}`)(w, r)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if w, err := answer(h, request("/", cookie), matching(MatchSession{"role": {"editor"}, "was": {"admin"}, "more": {"1"}})); err != nil || w.Body.String() != "true\n" {
+		t.Errorf("%q, %v", w.Body, err)
 	}
 }
 
