@@ -163,6 +163,7 @@ type action interface {
 // wish is what all actions of a request ask for.
 type wish struct {
 	exchange       *exchange
+	session        *session.Session    // with its data if the wish depends on it, nil if there is none any more
 	set            map[string]any      // nil values remove
 	visitor        map[string]struct{} // the keys of set whose values are of the visitor
 	renew, destroy bool
@@ -192,6 +193,10 @@ func (x *exchange) withActions(patch *session.Patch) (*session.Patch, error) {
 		return patch, nil
 	}
 	all := wish{exchange: x, set: map[string]any{}, visitor: map[string]struct{}{}}
+	var err error
+	if all.session, err = x.sessionFor(x.actions); err != nil {
+		return nil, err
+	}
 	for _, a := range x.actions {
 		if err := a.add(&all); err != nil {
 			return nil, err
@@ -207,7 +212,7 @@ func (x *exchange) withActions(patch *session.Patch) (*session.Patch, error) {
 	}
 	merged.Renew = merged.Renew || all.renew
 	if !merged.Clear { // that drops what was set before
-		missing := x.came.session.Missing(all.set)
+		missing := all.session.Missing(all.set)
 		visitor := map[string]any{}
 		for key := range all.visitor {
 			if value, ok := missing[key]; ok {
@@ -228,6 +233,22 @@ func (x *exchange) withActions(patch *session.Patch) (*session.Patch, error) {
 		return nil, nil
 	}
 	return &merged, nil
+}
+
+// sessionFor returns the session of the request, with its data if one of the actions
+// depends on what is there.
+func (x *exchange) sessionFor(actions []action) (*session.Session, error) {
+	for _, a := range actions {
+		switch a.(type) {
+		case *SessionSet, *SessionUnset:
+			s, err := x.whole(x.came.session)
+			if s != nil {
+				x.came.session = s
+			}
+			return s, err // without a session now, the commit drops what they ask for
+		}
+	}
+	return x.came.session, nil
 }
 
 // withoutVisitor returns a patch without what is of the visitor in it, which is
@@ -305,7 +326,7 @@ func (all *wish) expand(key string, value any) (any, bool, error) {
 		}
 		// Placeholders of the session show values encoded. The one that it has
 		// already is not encoded anew with every request.
-		if old, ok := all.exchange.came.session.Text(key); ok && (text == session.EncodeValue(old) || text == shown(old)) {
+		if old, ok := all.session.Text(key); ok && (text == session.EncodeValue(old) || text == shown(old)) {
 			text = old
 		}
 		return text, text != "", nil

@@ -92,7 +92,7 @@ func (x *exchange) hasSite() bool { return x.site.Scope.Host != "" }
 func (x *exchange) begin(w http.ResponseWriter) error {
 	x.started = time.Now()
 	err := x.load(w)
-	x.visit.session, x.visit.subjectKey = x.came.session, x.h.manager.Policy().SubjectKey
+	x.visit.session, x.visit.loaded = x.came.session, x
 	if err == nil && x.came.session != nil && x.h.Lock != nil {
 		err = x.lock(w)
 		x.visit.session = x.came.session
@@ -153,6 +153,17 @@ func (x *exchange) load(w http.ResponseWriter) error {
 		return nil
 	}
 	return x.unavailable(w, err)
+}
+
+// whole returns a session of the request with its data, nil if it has ended or was
+// renewed meanwhile. The error is what the client gets.
+func (x *exchange) whole(s *session.Session) (*session.Session, error) {
+	// A client that hangs up does not undo what the application has done.
+	s, err := x.h.manager.Whole(context.WithoutCancel(x.request.Context()), s, time.Now())
+	if err != nil {
+		return nil, caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	return s, nil
 }
 
 // unavailable is for a request whose session the store could not tell. The error is
@@ -511,7 +522,7 @@ func (x *exchange) answer(header http.Header, status int, result session.Result,
 // its responses differ. Kept cookies do not count: without us, it would have these
 // as well, and say itself what varies by them.
 func shows(s *session.Session) bool {
-	return s != nil && (s.Subject() != "" || len(s.Data()) > len("{}"))
+	return s != nil && (s.Subject() != "" || s.HasData())
 }
 
 // refreshCookie has the cookie sent again if the tag that came with it is not the
@@ -532,7 +543,7 @@ func (x *exchange) refreshCookie(header http.Header, result *session.Result, use
 		if caching.Shareable(header) || caching.FromCache(header) {
 			return
 		}
-		current, err := x.h.manager.Reload(context.WithoutCancel(x.request.Context()), s, now)
+		current, err := x.h.manager.Refresh(context.WithoutCancel(x.request.Context()), s, now)
 		if err != nil || current == nil || !goesOn && x.cookies.Tag(current) == x.came.tag {
 			return
 		}

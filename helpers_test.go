@@ -107,6 +107,8 @@ type testStore struct {
 	session.Store
 	down    atomic.Bool
 	failPut atomic.Bool // it reads, and does not write
+	failGet atomic.Bool // it reads the beginnings of sessions and no more
+	gets    atomic.Int64
 }
 
 var (
@@ -115,10 +117,19 @@ var (
 )
 
 func (s *testStore) Get(ctx context.Context, id string) (session.Entry, error) {
-	if s.down.Load() {
+	s.gets.Add(1)
+	if s.down.Load() || s.failGet.Load() {
 		return session.Entry{}, errDown
 	}
 	return s.Store.Get(ctx, id)
+}
+
+func (s *testStore) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
+	if s.down.Load() {
+		return session.Entry{}, errDown
+	}
+	prefixes, _ := session.As[session.PrefixReader](s.Store)
+	return prefixes.GetPrefix(ctx, id, size)
 }
 
 func (s *testStore) Put(ctx context.Context, id string, expect uint64, e session.Entry) error {

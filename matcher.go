@@ -87,44 +87,52 @@ func (m MatchSession) Validate() error {
 	return nil
 }
 
-// Match reports whether the request's session has what the matcher wants.
+// Match is MatchWithError, which nobody should prefer it to.
 func (m MatchSession) Match(r *http.Request) bool {
-	v, ok := caddyhttp.GetVar(r.Context(), visitVar).(*visit)
-	if !ok || v.session == nil {
-		return false
-	}
-	for key, values := range m {
-		if !v.has(r, key, values) {
-			return false
-		}
-	}
-	return true
+	matches, err := m.MatchWithError(r)
+	return err == nil && matches
 }
 
-// MatchWithError is Match. It never fails.
-func (m MatchSession) MatchWithError(r *http.Request) (bool, error) { return m.Match(r), nil }
+// MatchWithError reports whether the request's session has what the matcher wants. It
+// fails where that takes data that can't be read from the store now.
+func (m MatchSession) MatchWithError(r *http.Request) (bool, error) {
+	v, ok := caddyhttp.GetVar(r.Context(), visitVar).(*visit)
+	if !ok || v.session == nil {
+		return false, nil
+	}
+	for key, values := range m {
+		if has, err := v.has(r, key, values); !has || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
 
 // has reports whether the session has a key with one of the values, if any.
-func (v *visit) has(r *http.Request, key string, values []string) bool {
+func (v *visit) has(r *http.Request, key string, values []string) (bool, error) {
 	some := len(values) > 0
 	values = expand(r, values)
 	switch {
 	case some && len(values) == 0:
-		return false
-	case key == v.subjectKey:
+		return false, nil
+	case key == v.loaded.h.manager.Policy().SubjectKey:
 		// An empty subject is none, whatever type it has in the data.
 		subject := v.session.Subject()
 		if len(values) == 0 {
-			return subject != ""
+			return subject != "", nil
 		}
 		for _, value := range values {
 			if subject != "" && value == subject {
-				return true
+				return true, nil
 			}
 		}
-		return false
+		return false, nil
 	}
-	return v.session.Has(key, values...)
+	s, err := v.whole()
+	if err != nil {
+		return false, err
+	}
+	return s.Has(key, values...), nil
 }
 
 // expand replaces the placeholders in values, and drops those that come to

@@ -44,10 +44,25 @@ func (v *visit) placeholder(key string) (any, bool) {
 		return v.session.Expires().UTC().Format(time.RFC3339), true
 	}
 	if path, ok := strings.CutPrefix(name, "data."); ok {
-		text, _ := v.session.Text(path)
+		s, err := v.whole()
+		if err != nil {
+			v.unreadable(err)
+			return "", true
+		}
+		text, _ := s.Text(path)
 		return shown(text), true
 	}
 	return "", true
+}
+
+// unreadable is for a placeholder whose value can't be read from the store now. An
+// application that took it for a key that is not there could be wrong about the
+// visitor, so it does not go on. Where none runs, as in access logs, it is empty.
+func (v *visit) unreadable(err error) {
+	if x := v.exchange; x != nil {
+		x.writer.Fail(err)
+		panic(http.ErrAbortHandler)
+	}
 }
 
 const userPlaceholder = "http.auth.user.id"

@@ -1,6 +1,7 @@
 package caddysession
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -24,11 +25,11 @@ type visit struct {
 	depth int
 
 	// session is the request's session as it was loaded, nil if there is
-	// none. It stays when its handler has returned: for access logs, and until
-	// an error route takes up the session afresh. subjectKey is that of its
-	// handler.
-	session    *session.Session
-	subjectKey string
+	// none, or with its data, once somebody has asked for that. It stays when its
+	// handler has returned: for access logs, and until an error route takes up the
+	// session afresh. loaded is the exchange that has loaded it.
+	session *session.Session
+	loaded  *exchange
 
 	// user is what {http.auth.user.id} shows, "" if it is not from a session.
 	// It stays, as session does, but also where an error route has no session.
@@ -121,6 +122,24 @@ func (v *visit) newExchange(h *Handler, r *http.Request, ours reserved) *exchang
 	*x = exchange{h: h, visit: v, request: r, reserved: ours}
 	v.exchange = x
 	return x
+}
+
+// whole returns the request's session with its data, nil if there is none. The error is
+// what the client gets.
+func (v *visit) whole() (*session.Session, error) {
+	if !v.session.Unread() {
+		return v.session, nil
+	}
+	s, err := v.loaded.whole(v.session)
+	if err == nil && s == nil {
+		err = caddyhttp.Error(http.StatusServiceUnavailable,
+			fmt.Errorf("session %s: its data can't be read: it has ended or was renewed since the request began", v.session.ID()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	v.session = s
+	return s, nil
 }
 
 // owner returns the handler that has the session, nil outside of it.

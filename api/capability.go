@@ -214,6 +214,13 @@ func (c *Capability) Read(ctx context.Context) (*session.Session, error) {
 	return c.read(ctx, c.manager.Reload)
 }
 
+// refresh is Read for who does not need the data.
+func (c *Capability) refresh(ctx context.Context) (*session.Session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read(ctx, c.manager.Refresh)
+}
+
 // Touch is a use of the session.
 func (c *Capability) Touch(ctx context.Context) (*session.Session, error) {
 	c.mu.Lock()
@@ -271,7 +278,7 @@ func (c *Capability) Lock(ctx context.Context, wait time.Duration) (*session.Ses
 	has := c.held.lock != nil
 	c.held.Unlock()
 	if has {
-		return c.Read(ctx)
+		return c.refresh(ctx)
 	}
 	c.mu.Lock()
 	s := c.result.Session
@@ -314,7 +321,7 @@ func (c *Capability) take(ctx context.Context, s *session.Session, wait time.Dur
 		return nil, session.ErrLocked
 	}
 	// Not before: whoever had the lock may have changed the session.
-	s, err = c.Read(ctx)
+	s, err = c.refresh(ctx)
 	if err != nil {
 		c.Unlock()
 	}
@@ -357,7 +364,7 @@ func (c *Capability) fence(s *session.Session) *uint64 {
 
 // signedIn returns the session, with errNone if nobody is signed in.
 func (c *Capability) signedIn(ctx context.Context) (*session.Session, error) {
-	s, err := c.Read(ctx)
+	s, err := c.refresh(ctx)
 	if err == nil && s.Subject() == "" {
 		err = errNone
 	}

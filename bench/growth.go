@@ -30,7 +30,7 @@ var (
 	growthParts = []string{"sessions", "start", "sweep", "data", "parallel"}
 
 	// dataSizes are in bytes, parallel are requests.
-	dataSizes = []int{100, 1 << 10, 8 << 10, 64 << 10}
+	dataSizes = []int{100, 1 << 10, 8 << 10, 64 << 10, 1 << 20}
 	parallel  = []int{1, 10, 100}
 
 	storeNames = []string{"embedded", "redis", "near"}
@@ -117,7 +117,7 @@ func (g *growth) startServer(ctx context.Context, name, store string, ready bool
 // The setting session of the sites.
 const (
 	plainSession = "\tsession\n"
-	largeSession = "\tsession {\n\t\tmax_data 128KiB\n\t\tforward user\n\t}\n"
+	largeSession = "\tsession {\n\t\tmax_data 2MiB\n\t\tforward user\n\t}\n"
 )
 
 func embeddedStore(file string) string {

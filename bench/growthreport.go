@@ -47,7 +47,10 @@ func dataSize(n int) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d bytes", n)
 	}
-	return fmt.Sprintf("%d KiB", n/1024)
+	if n < 1<<20 {
+		return fmt.Sprintf("%d KiB", n/1024)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
 }
 
 // ofPoint returns the spread of a number that each sample of a point has.

@@ -173,7 +173,7 @@ func (g *growth) measureData(ctx context.Context) error {
 	visitors := map[string]map[int][]visitor{"embedded": {}, "redis": {}}
 	for _, size := range dataSizes {
 		for store, where := range map[string][]string{"embedded": {"--file", g.file("data")}, "redis": {"--redis", address(port)}} {
-			visitors[store][size], err = g.fill(ctx, append(where, "--sessions", "500", "--bytes", strconv.Itoa(size), "--name", fmt.Sprintf("user%d-", size))...)
+			visitors[store][size], err = g.fill(ctx, append(where, "--sessions", strconv.Itoa(min(500, 50<<20/size)), "--bytes", strconv.Itoa(size), "--name", fmt.Sprintf("user%d-", size))...)
 			if err != nil {
 				return err
 			}

@@ -23,6 +23,9 @@ type change struct {
 func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change, error) {
 	var was content
 	if s != nil {
+		if s.unread {
+			return change{}, errUnread
+		}
 		was = s.content
 	}
 	content, edited, err := p.apply(was, m.policy)
@@ -53,7 +56,7 @@ func (m *Manager) change(site Site, s *Session, p *Patch, now time.Time) (change
 	}
 	next.content = content
 	next.version++
-	next.sealed = !m.policy.Plain
+	next.sealed, next.parted = !m.policy.Plain, len(content.data) > m.policy.Exposed
 	next.scope, next.realm = site.Scope, site.Realm
 	switch {
 	case c.signedIn:

@@ -160,11 +160,11 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 
 	var err error
 	current := s
-	if waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.Version() {
-		// A parallel request is likely to have committed. Or nothing would notice
+	if s.unread || waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.Version() {
+		// The data is needed. Or a parallel request is likely to have committed. Or nothing would notice
 		// that the session has ended, or too late; or it may have set another TTL
 		// or a later deadline, or made the version that is asked for.
-		if current, err = m.reload(ctx, s, now); err != nil && !errors.Is(err, ErrNotFound) {
+		if current, err = m.reload(ctx, s, now, true); err != nil && !errors.Is(err, ErrNotFound) {
 			return Result{}, err
 		}
 	}
@@ -200,7 +200,7 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 		if err := pause(ctx, conflicts); err != nil {
 			return Result{}, fmt.Errorf("committing session %s after %d conflicts: %w", s.ID(), conflicts+1, err)
 		}
-		if current, err = m.reload(ctx, s, now); err != nil && !errors.Is(err, ErrNotFound) {
+		if current, err = m.reload(ctx, s, now, true); err != nil && !errors.Is(err, ErrNotFound) {
 			return Result{}, err
 		}
 	}
@@ -326,7 +326,7 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 		case !errors.Is(err, ErrConflict):
 			return Result{}, fmt.Errorf("ending session %s: %w", s.ID(), err)
 		}
-		switch current, err = m.reload(ctx, s, now); {
+		switch current, err = m.reload(ctx, s, now, false); {
 		case errors.Is(err, ErrNotFound):
 			return Result{}, nil
 		case err != nil:
@@ -345,9 +345,19 @@ func (m *Manager) destroy(ctx context.Context, s *Session, now time.Time) (Resul
 // Reload returns a session as it is now: nil if it has ended or was renewed since
 // it was loaded.
 func (m *Manager) Reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
+	return m.again(ctx, s, now, true)
+}
+
+// Refresh is [Manager.Reload] for who does not need the data: it may be
+// [Session.Unread], as after [Manager.Load].
+func (m *Manager) Refresh(ctx context.Context, s *Session, now time.Time) (*Session, error) {
+	return m.again(ctx, s, now, false)
+}
+
+func (m *Manager) again(ctx context.Context, s *Session, now time.Time, whole bool) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitBound)
 	defer cancel()
-	current, err := m.reload(ctx, s, now)
+	current, err := m.reload(ctx, s, now, whole)
 	if errors.Is(err, ErrNotFound) || current != nil && !now.Before(current.ends) {
 		return nil, nil
 	}
@@ -356,9 +366,9 @@ func (m *Manager) Reload(ctx context.Context, s *Session, now time.Time) (*Sessi
 
 // reload reads a session again: nil if it was renewed since or can't be read,
 // ErrNotFound if it ended or was replaced. One whose deadline has passed comes
-// without data.
-func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Session, error) {
-	e, err := m.store.Get(ctx, s.ID())
+// without data. Unless it is to be whole, so may one that is live: see [Session.Unread].
+func (m *Manager) reload(ctx context.Context, s *Session, now time.Time, whole bool) (*Session, error) {
+	e, err := m.read(ctx, s.ID(), whole)
 	if errors.Is(err, ErrNotFound) {
 		return nil, ErrNotFound
 	}
@@ -373,6 +383,8 @@ func (m *Manager) reload(ctx context.Context, s *Session, now time.Time) (*Sessi
 		}
 		current.expires = now.Add(e.TTL)
 		return current, nil
+	case verdictCut:
+		return m.reload(ctx, s, now, true)
 	case verdictReplaced:
 		return nil, ErrNotFound
 	case verdictForged: // or the secret from before more renewals than a record remembers

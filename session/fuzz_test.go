@@ -83,10 +83,16 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte(goldenRecord))
 	r.sealed = true
 	f.Add(r.encode(token))
+	r.parted = true
+	f.Add(r.encode(token))
+	f.Add([]byte(goldenParted))
 	f.Add([]byte("cs2 000000000000002a "))
 	f.Add(bytes.Replace([]byte(goldenRecord), []byte("user\""), nil, 1))
 	pr := protocol(f, "", Forward{Key: "user"}, Forward{Key: "a"})
 	f.Fuzz(func(t *testing.T, value []byte) {
+		if s, v, _ := openPrefix(value, true, token, Site{Scope: r.scope, Realm: r.realm}, DefaultPolicy(), r.created); v == verdictLive && !s.Unread() {
+			t.Errorf("%q is all of a session", value)
+		}
 		r, header, body, err := decodeRecord(value)
 		if err != nil {
 			return

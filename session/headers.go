@@ -195,6 +195,10 @@ func (p *Protocol) ManagesResponse(name string) bool {
 	return p.underPrefix(strings.TrimPrefix(name, http.TrailerPrefix))
 }
 
+// needsData reports whether the application is always sent data, or an error in its
+// place.
+func (p *Protocol) needsData() bool { return len(p.forward) > 0 || p.data != "" && !p.hasAPI }
+
 // errExposed says that a session is larger than what may be forwarded.
 var errExposed = errors.New("more session data than the limit of exposed")
 
@@ -268,7 +272,7 @@ func (p *Protocol) inject(h http.Header, s *Session, expires time.Time, newID st
 	if s.subject != "" && p.signedIn != "" {
 		set(p.signedIn, strconv.FormatInt(s.signedIn.Unix(), 10))
 	}
-	if p.data != "" && (!p.hasAPI || p.promised(s.content)+len(s.data) <= p.exposed) {
+	if p.data != "" && !s.unread && (!p.hasAPI || p.promised(s.content)+len(s.data) <= p.exposed) {
 		text := s.text
 		if text == "" {
 			text = string(s.data)

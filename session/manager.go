@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -41,7 +42,9 @@ type Manager struct {
 	policy   Policy
 	protocol *Protocol
 
-	nearCache NearCache // of the store, nil if it has none
+	nearCache NearCache    // of the store, nil if it has none
+	prefixes  PrefixReader // of the store, nil if it has none, or the data is always needed
+	prefix    int          // how much of a record is read at first, in bytes
 	locks     stripes
 
 	sessionLocks locks         // of [Manager.Lock]
@@ -64,6 +67,11 @@ const (
 	backgroundLimit = 256
 )
 
+// prefixRoom is how many bytes most header lines and private objects have at most,
+// as they are stored. Records that have more are read in two steps if the data is
+// more than exposed.
+const prefixRoom = 4 << 10
+
 // commitBound is commitTimeout, but in tests that are about something else.
 var commitBound = commitTimeout
 
@@ -73,14 +81,18 @@ func NewManager(store Store, policy Policy, protocol *Protocol, observer Observe
 	if err := policy.Validate(); err != nil {
 		return nil, err
 	}
-	nearCache, _ := As[NearCache](store)
-	return &Manager{
+	m := &Manager{
 		ender:  newEnder(store, observer),
 		policy: policy, protocol: protocol,
-		nearCache:  nearCache,
+		prefix:     math.MaxInt,
 		locks:      newStripes(),
 		background: make(chan struct{}, backgroundLimit),
-	}, nil
+	}
+	m.nearCache, _ = As[NearCache](store)
+	if prefixes, ok := As[PrefixReader](store); ok && !protocol.needsData() {
+		m.prefixes, m.prefix = prefixes, policy.Exposed+prefixRoom
+	}
+	return m, nil
 }
 
 // Policy returns the policy that the manager was made with.
@@ -97,6 +109,9 @@ func (m *Manager) Count(e Event) { m.count(e) }
 // stale tells that there is none, but that one of the tokens was good until a
 // moment ago: the browser has another one by now, or is about to get it. Commit
 // for such a request at a site with NoAnonymous.
+//
+// Data that is too large to be forwarded may be left in the store: see
+// [Session.Unread].
 func (m *Manager) Load(ctx context.Context, site Site, tokens []Token, now time.Time) (s *Session, stale bool, err error) {
 	return m.load(ctx, site, tokens, now, false)
 }
@@ -111,7 +126,7 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 			s = m.cached(site, t, now)
 		}
 		if s == nil {
-			s, old, err = m.loadOne(ctx, site, t, now)
+			s, old, err = m.loadOne(ctx, site, t, now, false)
 		}
 		switch {
 		case err != nil:
@@ -151,9 +166,19 @@ func (m *Manager) load(ctx context.Context, site Site, tokens []Token, now time.
 	return nil, false, nil
 }
 
+// read reads a record, or its beginning unless it is to be whole.
+func (m *Manager) read(ctx context.Context, id string, whole bool) (Entry, error) {
+	if whole || m.prefixes == nil {
+		e, err := m.store.Get(ctx, id)
+		e.Cut = false
+		return e, err
+	}
+	return m.prefixes.GetPrefix(ctx, id, m.prefix)
+}
+
 // loadOne is load for one token.
-func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time) (s *Session, stale bool, err error) {
-	e, err := m.store.Get(ctx, t.ID)
+func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time, whole bool) (s *Session, stale bool, err error) {
+	e, err := m.read(ctx, t.ID, whole)
 	if errors.Is(err, ErrNotFound) {
 		m.count(EventExpired)
 		return nil, false, nil
@@ -169,6 +194,8 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 	case verdictLive:
 		s.expires = now.Add(e.TTL)
 		return s, false, nil
+	case verdictCut:
+		return m.loadOne(ctx, site, t, now, true)
 	case verdictExpired:
 		m.count(EventExpired)
 	case verdictElsewhere:
@@ -197,6 +224,16 @@ func (m *Manager) loadOne(ctx context.Context, site Site, t Token, now time.Time
 		return nil, false, fmt.Errorf("loading session %s: %w", t.ID, err)
 	}
 	return nil, false, nil
+}
+
+// Whole returns a session with its data, which is read if it is [Session.Unread]. Then
+// it is the session as it is now: nil if it has ended or was renewed since it was
+// loaded, or its data can't be read. The error means that the store could not tell.
+func (m *Manager) Whole(ctx context.Context, s *Session, now time.Time) (*Session, error) {
+	if !s.Unread() {
+		return s, nil
+	}
+	return m.Reload(ctx, s, now)
 }
 
 func (m *Manager) corrupt(id string, e Entry, err error) {
@@ -258,9 +295,9 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 }
 
 // Use is [Manager.Touch] for who waits for it. It returns the session as it is now:
-// nil if it has ended or was renewed since it was loaded.
+// nil if it has ended or was renewed since it was loaded. It may be [Session.Unread].
 func (m *Manager) Use(ctx context.Context, s *Session, now time.Time) (*Session, error) {
-	current, err := m.Reload(ctx, s, now)
+	current, err := m.Refresh(ctx, s, now)
 	if err != nil || current == nil || !m.TouchDue(current, now) {
 		return current, err
 	}
@@ -271,7 +308,7 @@ func (m *Manager) Use(ctx context.Context, s *Session, now time.Time) (*Session,
 		m.count(EventTouched)
 		current.expires = now.Add(ttl)
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
-		return m.Reload(ctx, s, now)
+		return m.Refresh(ctx, s, now)
 	default:
 		m.count(EventTouchError)
 		return nil, fmt.Errorf("touching session %s: %w", s.ID(), err)
@@ -284,7 +321,7 @@ func (m *Manager) Use(ctx context.Context, s *Session, now time.Time) (*Session,
 // there is nothing to do. It asks the store, in the background too.
 func (m *Manager) KeepAlive(s *Session, now time.Time) {
 	ok := m.inBackground(func(ctx context.Context) {
-		current, err := m.reload(ctx, s, now)
+		current, err := m.reload(ctx, s, now, false)
 		switch {
 		case err == nil && current != nil && m.TouchDue(current, now):
 			m.touch(ctx, current, now)

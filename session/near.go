@@ -30,6 +30,9 @@ type CachedEntry struct {
 	// Value is as in [Entry]. Nobody changes it.
 	Value []byte
 
+	// Cut is as in [Entry].
+	Cut bool
+
 	// Expires is when the store forgets the entry.
 	Expires time.Time
 
@@ -54,13 +57,13 @@ func (m *Manager) LoadCached(ctx context.Context, site Site, tokens []Token, now
 // cached returns the session of a token if it is in memory and live, else nil.
 func (m *Manager) cached(site Site, t Token, now time.Time) *Session {
 	c := m.nearCache.Cached(t.ID, now)
-	if c == nil {
+	if c == nil || c.Cut && len(c.Value) < m.prefix {
 		return nil
 	}
 	if c.session.Load() != nil {
 		return m.opened(c, site, t, now)
 	}
-	s, v, _ := openRecord(c.Value, t, site, m.policy, now)
+	s, v, _ := openPrefix(c.Value, c.Cut, t, site, m.policy, now)
 	if v != verdictLive {
 		return nil
 	}
@@ -80,7 +83,7 @@ func (m *Manager) opened(c *CachedEntry, site Site, t Token, now time.Time) *Ses
 		return nil
 	}
 	if ends := m.policy.deadline(&s.record); !ends.Equal(s.ends) { // of a handler with other settings
-		s = &Session{token: s.token, record: s.record, ends: ends, expires: s.expires, text: s.text}
+		s = &Session{token: s.token, record: s.record, ends: ends, expires: s.expires, text: s.text, unread: s.unread}
 	}
 	if !now.Before(s.ends) {
 		return nil
@@ -110,7 +113,7 @@ func (m *Manager) open(e Entry, t Token, site Site, now time.Time) (*Session, ve
 			return &own, verdictLive, nil
 		}
 	}
-	s, v, err := openRecord(e.Value, t, site, m.policy, now)
+	s, v, err := openPrefix(e.Value, e.Cut, t, site, m.policy, now)
 	if v == verdictLive && e.Cached != nil {
 		m.keep(e.Cached, s)
 	}

@@ -41,7 +41,7 @@ func (m *Manager) EndOwn(ctx context.Context, s *Session, id string) (bool, erro
 	if key == "" {
 		return false, nil
 	}
-	e, err := m.store.Get(ctx, id)
+	e, err := GetHeader(ctx, m.store.Store, id)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

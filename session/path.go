@@ -29,7 +29,7 @@ func (s *Session) Missing(patch map[string]any) map[string]any {
 		var stored []byte
 		there := false
 		if s != nil {
-			stored, there = lookup(s.data, key)
+			stored, there = lookup(s.Data(), key)
 		}
 		if value == nil && !there || there && value != nil && bytes.Equal(merged(stored, value), stored) {
 			continue
@@ -103,7 +103,7 @@ func (s *Session) at(path string) (value []byte, ok bool) {
 	if s == nil {
 		return nil, false
 	}
-	return lookupPath(s.data, path)
+	return lookupPath(s.Data(), path)
 }
 
 // lookupPath returns the JSON text at a path in an object that encodeASCII made.

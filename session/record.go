@@ -29,6 +29,7 @@ import (
 //	example.com                       realm
 //	__Host-sid example.com /          scope: cookie name, host, path
 //	plain | sealed                    form of the body
+//	plain,0 | sealed,28               form of a body of two parts, and the length of the first
 //	192.0.2.1 Mozilla/5.0%20(...)     client at the creation: IP, user agent
 //	192.0.2.1 Mozilla/5.0%20(...)     client when the subject appeared
 //	Alice%20in%20Sales                label
@@ -44,6 +45,11 @@ import (
 // private object, a line feed and that. The sealed body is the plain one under
 // AES-256-GCM, see seal.go; the header line is authenticated with it. Which of the
 // two it is can't be changed without the secret, since the verifier depends on it.
+//
+// Where there is more data than may be forwarded, the body has two parts, so that who
+// does not ask for the data needs the beginning of the record alone: the private
+// object, if there is one, and the data. Each is sealed on its own, the second one
+// together with all that is before it, so none fits another record.
 //
 // A tombstone is what is left for a minute of a session that was replaced. It has
 // no subject, no body and a verifier of nobody's secret.
@@ -63,6 +69,8 @@ type record struct {
 	realm          string
 	scope          Scope
 	sealed         bool
+	parted         bool   // the body has two parts
+	split          int    // the bytes of the first part as it is stored
 	client         Client // at the creation
 	signInClient   Client // when the subject appeared
 	label          string // for operators: see CleanLabel
@@ -113,6 +121,9 @@ func (r *record) appendHeader(b []byte) []byte {
 		b = appendText(b, text)
 	}
 	b = append(b, ifElse(r.sealed, " sealed", " plain")...)
+	if r.parted {
+		b = strconv.AppendInt(append(b, ','), int64(r.split), 10)
+	}
 	labelled := r.label != "" || r.relabelled != 0
 	if !labelled && r.client == (Client{}) && r.signInClient == (Client{}) {
 		return b
@@ -152,14 +163,26 @@ func (r *record) form() string { return ifElse(r.sealed, forSealed, forPlain) }
 
 // encode returns the record of the session that t belongs to.
 func (r *record) encode(t Token) []byte {
+	if r.split = 0; r.parted {
+		r.split = len(r.private)
+		if r.sealed {
+			r.split += sealOverhead
+		}
+	}
 	b := r.appendHeader(make([]byte, 0, 512+len(r.data)+len(r.private)))
-	header := len(b)
+	header := b
 	b = append(b, '\n')
-	if !r.sealed {
+	switch {
+	case r.parted && r.sealed:
+		b = t.seal(b, r.private, header)
+		return t.sealData(b, r.data, b)
+	case r.parted:
+		return append(append(b, r.private...), r.data...)
+	case !r.sealed:
 		return r.appendBody(b)
 	}
 	body := r.appendBody(make([]byte, 0, len(r.data)+len(r.private)+1))
-	return t.seal(b, body, b[:header])
+	return t.seal(b, body, header)
 }
 
 func (r *record) appendBody(b []byte) []byte {
@@ -205,7 +228,7 @@ func decodeRecord(value []byte) (r record, header, body []byte, err error) {
 	r.subject = f.text()
 	r.realm = f.text()
 	r.scope = Scope{Name: f.text(), Host: f.text(), Path: f.text()}
-	r.sealed = f.word("sealed", "plain") == "sealed"
+	r.sealed, r.parted, r.split = f.form()
 	want := recordFields
 	if len(f.rest) > 0 {
 		want += clientFields
@@ -221,7 +244,7 @@ func decodeRecord(value []byte) (r record, header, body []byte, err error) {
 		f.bad = f.bad || !r.client.valid() || !r.signInClient.valid()
 	}
 	if f.bad || bytes.Count(header, []byte(" ")) != want-1 ||
-		(r.old == nil) != r.renewed.IsZero() || r.replaced && (r.old == nil || r.subject != "" || len(body) > 0) || r.created.IsZero() || r.since.IsZero() || r.deadline.IsZero() ||
+		(r.old == nil) != r.renewed.IsZero() || r.replaced && (r.old == nil || r.subject != "" || r.parted || len(body) > 0) || r.created.IsZero() || r.since.IsZero() || r.deadline.IsZero() ||
 		(r.subject == "") != r.signedIn.IsZero() || len(r.subject) > maxSubject {
 		return record{}, nil, nil, errCorrupt
 	}
@@ -268,27 +291,70 @@ func newerFormat(value []byte) bool {
 }
 
 // openBody reads the body into r with the token that the browser sent.
-func (r *record) openBody(t Token, header, body []byte) error {
-	if r.sealed {
-		opened, err := t.unseal(body, header)
-		if err != nil {
-			return fmt.Errorf("%w: the body can't be opened", errCorrupt)
+func (r *record) openBody(t Token, header, body []byte) (err error) {
+	if r.parted {
+		if err = r.openPrivate(t, header, body); err != nil {
+			return err
 		}
-		body = opened
+		data := body[r.split:]
+		if r.sealed {
+			if data, err = t.unsealData(data, header, body[:r.split]); err != nil {
+				return errSealed
+			}
+		}
+		r.data, err = r.object(data)
+		return err
+	}
+	if r.sealed {
+		if body, err = t.unseal(body, header); err != nil {
+			return errSealed
+		}
 	}
 	data, private, both := bytes.Cut(body, []byte("\n"))
-	if !printable(data) || !printable(private) {
-		return fmt.Errorf("%w: the body is not ASCII JSON", errCorrupt)
+	if data, err = r.object(data); err == nil && both {
+		private, err = r.object(private)
 	}
-	if !r.sealed { // a worker may have edited it
-		data, private = compacted(data), compacted(private)
-	}
-	// Whoever has the secret can seal anything.
-	if !compactObject(data) || both && !compactObject(private) {
-		return fmt.Errorf("%w: the body is not JSON", errCorrupt)
+	if err != nil {
+		return err
 	}
 	r.data, r.private = data, private
 	return nil
+}
+
+// openPrivate is openBody for the first part of a body that has two, of which no
+// more need be there.
+func (r *record) openPrivate(t Token, header, body []byte) (err error) {
+	if len(body) < r.split {
+		return fmt.Errorf("%w: the body is cut off", errCorrupt)
+	}
+	private := body[:r.split]
+	if r.sealed {
+		if private, err = t.unseal(private, header); err != nil {
+			return errSealed
+		}
+	}
+	if len(private) == 0 {
+		return nil
+	}
+	r.private, err = r.object(private)
+	return err
+}
+
+var errSealed = fmt.Errorf("%w: the body can't be opened", errCorrupt)
+
+// object returns an object of the body in the form that lookup needs.
+func (r *record) object(text []byte) ([]byte, error) {
+	if !printable(text) {
+		return nil, fmt.Errorf("%w: the body is not ASCII JSON", errCorrupt)
+	}
+	if !r.sealed { // a worker may have edited it
+		text = compacted(text)
+	}
+	// Whoever has the secret can seal anything.
+	if !compactObject(text) {
+		return nil, fmt.Errorf("%w: the body is not JSON", errCorrupt)
+	}
+	return text, nil
 }
 
 // compacted returns JSON without white space, and nil for what is none.

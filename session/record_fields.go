@@ -24,8 +24,9 @@ func (f *fields) next() []byte {
 	return field
 }
 
-func (f *fields) number() uint64 {
-	field := f.next()
+func (f *fields) number() uint64 { return f.decimal(f.next()) }
+
+func (f *fields) decimal(field []byte) uint64 {
 	n, err := strconv.ParseUint(string(field), 10, 63)
 	f.bad = f.bad || err != nil || len(field) > 1 && field[0] == '0'
 	return n
@@ -49,6 +50,19 @@ func (f *fields) word(words ...string) string {
 	}
 	f.bad = true
 	return ""
+}
+
+// form returns the form of the body, and the length of its first part if it has two.
+func (f *fields) form() (sealed, parted bool, split int) {
+	form, length, parted := bytes.Cut(f.next(), []byte(","))
+	sealed = string(form) == "sealed"
+	f.bad = f.bad || !sealed && string(form) != "plain"
+	if !parted {
+		return sealed, false, 0
+	}
+	n := f.decimal(length)
+	f.bad = f.bad || n > maxPrivate+sealOverhead || sealed && n < sealOverhead
+	return sealed, true, int(n)
 }
 
 func (f *fields) verifier(dst *[sha256.Size]byte) { f.decodeVerifier(dst, f.next()) }

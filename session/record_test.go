@@ -122,7 +122,7 @@ func anyRecord(t *rapid.T) (Token, record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.data = data
+	r.data, r.parted = data, rapid.Bool().Draw(t, "parted")
 	if rapid.Bool().Draw(t, "with private") {
 		r.private = []byte(`{"p":1}`)
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -13,6 +14,7 @@ type Session struct {
 	ends    time.Time // the deadline in force: see Policy.deadline
 	expires time.Time // when the store forgets it, unless it is touched
 	text    string    // the data once more, for sessions that many requests share, else ""
+	unread  bool      // the data is not here: see Manager.Whole
 }
 
 // ID returns the public id.
@@ -37,13 +39,29 @@ func (s *Session) Epoch() uint64 { return s.epoch }
 // Subject returns the signed-in user, empty if there is none.
 func (s *Session) Subject() string { return s.subject }
 
+// HasData reports whether there is anything in the data, read or not.
+func (s *Session) HasData() bool { return s.unread || len(s.data) > len("{}") }
+
+// Unread reports whether the session was loaded without its data, since that is too
+// large to be forwarded, and perhaps nobody asks for it. [Manager.Whole] reads it. Until
+// then the methods that look into the data panic: no data would be a lie. A nil s has
+// been read.
+func (s *Session) Unread() bool { return s != nil && s.unread }
+
 // Data returns the data object: compact ASCII JSON. The caller must not
 // change it.
-func (s *Session) Data() []byte { return s.data }
+func (s *Session) Data() []byte {
+	if s.unread {
+		panic(errUnread)
+	}
+	return s.data
+}
+
+var errUnread = errors.New("the data of the session was not read")
 
 // Value returns the JSON text of one top-level key of the data, and whether it is
 // there. The caller must not change it.
-func (s *Session) Value(key string) ([]byte, bool) { return lookup(s.data, key) }
+func (s *Session) Value(key string) ([]byte, bool) { return lookup(s.Data(), key) }
 
 // Private returns the private object as Data does, nil if it is empty.
 func (s *Session) Private() []byte { return s.private }

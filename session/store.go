@@ -48,6 +48,10 @@ type Entry struct {
 	// Value is the encoded record. The receiver owns it.
 	Value []byte
 
+	// Cut tells that there may be more of the record than Value: see
+	// [PrefixReader]. Get leaves it unset, and puts ignore it.
+	Cut bool
+
 	// TTL is the time left to live: above zero in what is put.
 	TTL time.Duration
 

@@ -33,6 +33,25 @@ type Counter interface {
 	Len() int
 }
 
+// PrefixReader is a [Store] that can read the beginning of an entry at less cost than
+// all of it. Most pages do not ask for the data of a session that is too large for
+// headers.
+type PrefixReader interface {
+	// GetPrefix is Get for the first bytes of the value, as many as size, which is
+	// above [HeadSize]. With fewer, Cut is unset and the value is whole. An entry in
+	// memory (Cached) has the very same bytes, and is cut if they are.
+	GetPrefix(ctx context.Context, id string, size int) (Entry, error)
+}
+
+// GetHeader is Get of a store for who needs the header line alone, as [Inspect] and
+// [EpochOf] do: the value may be cut off behind it.
+func GetHeader(ctx context.Context, store Store, id string) (Entry, error) {
+	if prefixes, ok := As[PrefixReader](store); ok {
+		return prefixes.GetPrefix(ctx, id, MaxHeader)
+	}
+	return store.Get(ctx, id)
+}
+
 // As returns the store, or the first one that it wraps, as a T. Wrappers have a
 // method Unwrap() [Store].
 func As[T any](store Store) (T, bool) {

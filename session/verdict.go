@@ -13,6 +13,7 @@ type verdict int
 
 const (
 	verdictCorrupt   verdict = iota // the value is no record, or its body does not open
+	verdictCut                      // the value is cut off where more is needed
 	verdictNewer                    // the value may be a record of a later release
 	verdictForged                   // another secret
 	verdictElsewhere                // the secret, but of another realm, or of a scope that browsers send here, too
@@ -33,8 +34,17 @@ const staleFor = time.Minute
 //
 // The expiry of the session is left for the caller to set.
 func openRecord(value []byte, t Token, site Site, policy Policy, now time.Time) (*Session, verdict, error) {
+	return openPrefix(value, false, t, site, policy, now)
+}
+
+// openPrefix is openRecord for a value that may be cut off. The data of a session that
+// comes of that is unread, and more than may be forwarded under the policy.
+func openPrefix(value []byte, cut bool, t Token, site Site, policy Policy, now time.Time) (*Session, verdict, error) {
 	r, header, body, err := decodeRecord(value)
 	if err != nil {
+		if cut { // whatever it is, all of it says so
+			return nil, verdictCut, nil
+		}
 		if errors.Is(err, errNewer) {
 			return nil, verdictNewer, err
 		}
@@ -55,7 +65,16 @@ func openRecord(value []byte, t Token, site Site, policy Policy, now time.Time) 
 	case !now.Before(s.ends):
 		return s, verdictExpired, nil
 	}
-	if err := s.openBody(t, header, body); err != nil {
+	if cut {
+		// Sealed data is longer than what it seals.
+		if !r.parted || len(body) <= r.split+sealOverhead+policy.Exposed {
+			return nil, verdictCut, nil
+		}
+		s.unread, err = true, s.openPrivate(t, header, body)
+	} else {
+		err = s.openBody(t, header, body)
+	}
+	if err != nil {
 		return nil, verdictCorrupt, err
 	}
 	if !here {

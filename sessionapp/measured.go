@@ -14,6 +14,7 @@ import (
 // measured is a store whose operations are timed.
 type measured struct {
 	session.Store
+	prefixes                                                    session.PrefixReader // the store, nil if it is none
 	get, put, touch, remove, removeMany, indexed, unindex, list prometheus.Observer
 
 	up     atomic.Bool  // the last operation was answered
@@ -23,8 +24,9 @@ type measured struct {
 // measure wraps a store. name is its module's.
 func measure(store session.Store, name string) *measured {
 	observer := func(operation string) prometheus.Observer { return operations.WithLabelValues(operation, name) }
+	prefixes, _ := session.As[session.PrefixReader](store)
 	return &measured{
-		Store: store, get: observer("get"), put: observer("put"), touch: observer("touch"), remove: observer("delete"),
+		Store: store, prefixes: prefixes, get: observer("get"), put: observer("put"), touch: observer("touch"), remove: observer("delete"),
 		removeMany: observer("delete_many"), indexed: observer("indexed"), unindex: observer("unindex"), list: observer("list"),
 	}
 }
@@ -49,6 +51,18 @@ func (m *measured) observe(o prometheus.Observer, start time.Time, err error) {
 func (m *measured) Get(ctx context.Context, id string) (session.Entry, error) {
 	start := time.Now()
 	e, err := m.Store.Get(ctx, id)
+	m.observe(m.get, start, err)
+	return e, err
+}
+
+// GetPrefix implements [session.PrefixReader] for every store: all of the value is a
+// prefix, too.
+func (m *measured) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
+	if m.prefixes == nil {
+		return m.Get(ctx, id)
+	}
+	start := time.Now()
+	e, err := m.prefixes.GetPrefix(ctx, id, size)
 	m.observe(m.get, start, err)
 	return e, err
 }
@@ -117,4 +131,7 @@ func (m *measured) isUp() bool {
 	return m.up.Load()
 }
 
-var _ session.Store = (*measured)(nil)
+var (
+	_ session.Store        = (*measured)(nil)
+	_ session.PrefixReader = (*measured)(nil)
+)

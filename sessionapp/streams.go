@@ -265,7 +265,7 @@ func (s *Streams) end(id string, has func(*Stream) bool, renewed bool) {
 // ask ends the streams of a session by what the store says.
 func (s *Streams) ask(id string) {
 	now := time.Now()
-	e, err := s.store.Get(s.ctx, id)
+	e, err := session.GetHeader(s.ctx, s.store, id)
 	var info session.Info
 	if err == nil {
 		info, err = session.Inspect(id, e, now)

@@ -23,9 +23,9 @@ import (
 	"github.com/caddy-session/caddy-session/session/redisstore"
 )
 
-// writers is how many sessions are on their way at a time: enough to fill the
-// transactions of the embedded store.
-const writers = 512
+// writers returns how many sessions are on their way at a time: enough to fill the
+// transactions of the embedded store, and not more bytes than a disk takes in time.
+func writers(size int) int { return min(512, 8<<20/size+1) }
 
 func main() {
 	log.SetFlags(0)
@@ -56,7 +56,7 @@ func main() {
 	step := max(*sessions/max(*print, 1), 1)
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range writers {
+	for range writers(*size) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < *sessions; i = int(next.Add(1)) - 1 {
 				user := fmt.Sprint(*name, i)
@@ -128,7 +128,7 @@ func (f *filler) current() (*session.Manager, error) {
 		return f.manager, nil
 	}
 	policy := session.DefaultPolicy()
-	policy.MaxData, policy.Exposed = 1<<20, 1<<20
+	policy.MaxData = 1 << 20
 	f.made = time.Now()
 	if !f.end.IsZero() {
 		policy.Idle = f.end.Sub(f.made)
@@ -141,6 +141,6 @@ func (f *filler) current() (*session.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.manager, err = session.NewManager(f.store, policy, protocol, session.Observer{})
+	f.manager, err = session.NewManager(f.store, policy, protocol.WithAPI(), session.Observer{})
 	return f.manager, err
 }

@@ -42,7 +42,7 @@ type Writer struct {
 	caddyhttp.ResponseWriterWrapper
 	hooks   Hooks
 	begun   bool  // Final was called, or the response was abandoned
-	failure error // what Final said
+	failure error // what Final or Fail said
 	part    io.LimitedReader
 
 	interrupted atomic.Bool
@@ -57,8 +57,16 @@ func (w *Writer) Wrap(writer http.ResponseWriter, hooks Hooks) {
 // Begun reports whether the final header is decided upon.
 func (w *Writer) Begun() bool { return w.begun }
 
-// Failure returns the error of Hooks.Final, nil if there is none yet.
+// Failure returns the error of Hooks.Final or Fail, nil if there is none yet.
 func (w *Writer) Failure() error { return w.failure }
+
+// Fail has nothing of the response go out, unless the header is decided upon. Then
+// Hooks.Final is not called any more.
+func (w *Writer) Fail(err error) {
+	if !w.begun {
+		w.begun, w.failure = true, err
+	}
+}
 
 var errInterrupted = errors.New("the session of this response has ended")
 

@@ -421,3 +421,9 @@ func BenchmarkDeleteMany(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) { storetest.BenchMany(b, s, n) })
 	}
 }
+
+func BenchmarkPages(b *testing.B) {
+	s := New(Options{Path: tempFile(b)})
+	defer s.Close()
+	storetest.BenchPages(b, s)
+}

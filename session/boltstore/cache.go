@@ -51,4 +51,7 @@ func (s *Store) NearCacheStats() nearcache.Stats {
 	return nearcache.Stats{}
 }
 
-var _ session.NearCache = (*Store)(nil)
+var (
+	_ session.NearCache    = (*Store)(nil)
+	_ session.PrefixReader = (*Store)(nil)
+)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -15,6 +16,11 @@ import (
 
 // Get implements session.Store.
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
+	return s.GetPrefix(ctx, id, math.MaxInt)
+}
+
+// GetPrefix implements session.PrefixReader.
+func (s *Store) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
 	f, err := s.file(ctx)
 	if err != nil {
 		return session.Entry{}, fmt.Errorf("reading session %s: %w", id, err)
@@ -28,7 +34,7 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	err = f.view(func(tx *bolt.Tx) error {
 		var stored []byte
 		expiry, stored, found = parseStored(tx.Bucket(bucketSessions).Get([]byte(id)))
-		value = bytes.Clone(stored) // it is gone when the transaction ends
+		value = bytes.Clone(stored[:min(len(stored), size)]) // it is gone when the transaction ends
 		return nil
 	})
 	if err != nil {
@@ -45,7 +51,7 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	if ttl <= 0 {
 		return session.Entry{}, session.ErrNotFound
 	}
-	e := session.Entry{Version: version, Value: value, TTL: ttl}
+	e := session.Entry{Version: version, Value: value, Cut: len(value) == size, TTL: ttl}
 	if version != 0 {
 		e.Cached = f.cache.Known(reading, e)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +46,11 @@ func New() *Store {
 
 // Get implements session.Store.
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
+	return s.GetPrefix(ctx, id, math.MaxInt)
+}
+
+// GetPrefix implements session.PrefixReader.
+func (s *Store) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
 	if err := s.lock(ctx); err != nil {
 		return session.Entry{}, fmt.Errorf("reading session %s: %w", id, err)
 	}
@@ -54,7 +60,8 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	if !ok {
 		return session.Entry{}, session.ErrNotFound
 	}
-	return session.Entry{Version: r.version, Value: bytes.Clone(r.value), TTL: r.expiry.Sub(now)}, nil
+	value := r.value[:min(len(r.value), size)]
+	return session.Entry{Version: r.version, Value: bytes.Clone(value), Cut: len(value) == size, TTL: r.expiry.Sub(now)}, nil
 }
 
 // Put implements session.Store.
@@ -272,4 +279,7 @@ func page[V any](m map[string]V, cursor string, limit int) (ids []string, next s
 	return ids, next
 }
 
-var _ session.Store = (*Store)(nil)
+var (
+	_ session.Store        = (*Store)(nil)
+	_ session.PrefixReader = (*Store)(nil)
+)

@@ -71,3 +71,5 @@ func TestPutRefusesTTL(t *testing.T) {
 func BenchmarkStore(b *testing.B) {
 	storetest.Bench(b, New())
 }
+
+func BenchmarkPages(b *testing.B) { storetest.BenchPages(b, New()) }

@@ -96,6 +96,32 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	return s.move(ctx, id)
 }
 
+// GetPrefix implements session.PrefixReader. What has to be moved is read whole.
+func (s *Store) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
+	e, err := prefix(ctx, s.Store, id, size)
+	if err == nil && !isMark(e.Value) && !isClaim(e.Value) || err != nil && !errors.Is(err, session.ErrNotFound) {
+		return beginning(e, size), err
+	}
+	e, err = s.move(ctx, id)
+	return beginning(e, size), err
+}
+
+// prefix is GetPrefix of any store. It reads enough to tell marks and claims.
+func prefix(ctx context.Context, store session.Store, id string, size int) (session.Entry, error) {
+	if prefixes, ok := session.As[session.PrefixReader](store); ok {
+		return prefixes.GetPrefix(ctx, id, max(size, session.HeadSize+len(moving)))
+	}
+	return store.Get(ctx, id)
+}
+
+// beginning cuts an entry off at a size.
+func beginning(e session.Entry, size int) session.Entry {
+	if len(e.Value) > size {
+		e.Value, e.Cut, e.Cached = e.Value[:size], true, nil
+	}
+	return e
+}
+
 // Put implements session.Store. What is created is created in the new store, without
 // a look at the old one: no id is used twice.
 func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Entry) error {
@@ -313,4 +339,7 @@ func failed(id string, err error) error {
 	return fmt.Errorf("moving session %s from the old store: %w", id, err)
 }
 
-var _ session.Store = (*Store)(nil)
+var (
+	_ session.Store        = (*Store)(nil)
+	_ session.PrefixReader = (*Store)(nil)
+)

@@ -35,6 +35,8 @@ func (b *begun) Put(ctx context.Context, id string, expect uint64, e session.Ent
 	return b.old.Put(ctx, id, expect, e)
 }
 
+func (b *begun) Unwrap() session.Store { return b.Store }
+
 func (b *begun) Close() error { return errors.Join(b.to.Close(), b.from.Close()) }
 
 // The contract, races included, for sessions that are in the new store, and for those

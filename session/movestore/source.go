@@ -53,6 +53,15 @@ func (s *Source) Get(ctx context.Context, id string) (session.Entry, error) {
 	return e, err
 }
 
+// GetPrefix implements session.PrefixReader.
+func (s *Source) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
+	e, err := prefix(ctx, s.Store, id, size)
+	if s.moved(ctx, id, err) || err == nil && isClaim(e.Value) {
+		e, err = prefix(ctx, s.all(), id, size)
+	}
+	return beginning(e, size), err
+}
+
 // Put implements session.Store.
 func (s *Source) Put(ctx context.Context, id string, expect uint64, e session.Entry) error {
 	err := s.Store.Put(ctx, id, expect, e)
@@ -105,4 +114,7 @@ func (s *Source) List(ctx context.Context, cursor string, limit int) ([]string, 
 	return s.all().List(ctx, cursor, limit)
 }
 
-var _ session.Store = (*Source)(nil)
+var (
+	_ session.Store        = (*Source)(nil)
+	_ session.PrefixReader = (*Source)(nil)
+)

@@ -172,7 +172,7 @@ func (c *Cache) Known(r Reading, found session.Entry) *session.CachedEntry {
 		return nil
 	}
 	e := c.lookUp(r.id)
-	if e != nil && r.sent.Before(e.until) && r.sent.Before(e.Expires) && bytes.Equal(e.Value, found.Value) {
+	if e != nil && r.sent.Before(e.until) && r.sent.Before(e.Expires) && e.Cut == found.Cut && bytes.Equal(e.Value, found.Value) {
 		return &e.CachedEntry
 	}
 	return c.Fill(r, found)
@@ -185,7 +185,7 @@ func (c *Cache) Fill(r Reading, found session.Entry) *session.CachedEntry {
 		return nil
 	}
 	e := &entry{version: found.Version, until: r.sent.Add(c.maxAge)}
-	e.Value = append(make([]byte, 0, len(found.Value)), found.Value...)
+	e.Value, e.Cut = append(make([]byte, 0, len(found.Value)), found.Value...), found.Cut
 	e.Expires = r.sent.Round(0).Add(found.TTL) // by the wall clock, as stores do
 
 	r.shard.mu.Lock()

@@ -17,3 +17,8 @@ func BenchmarkStore(b *testing.B) {
 	storetest.Bench(b, s)
 	b.Run("DeleteMany", func(b *testing.B) { storetest.BenchMany(b, s, 10000) })
 }
+
+func BenchmarkPages(b *testing.B) {
+	server := pgtest.Shared(b)
+	storetest.BenchPages(b, open(b, pgstore.Options{URL: server.URL("postgres", pgtest.Password), Table: newTable(), Timeout: patient}))
+}

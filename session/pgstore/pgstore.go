@@ -61,10 +61,22 @@ func (s *Store) Open(context.Context) error {
 
 // Get implements session.Store. It is one round trip.
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
+	return s.get(ctx, s.sql.get, id)
+}
+
+// GetPrefix implements session.PrefixReader. It is one round trip.
+func (s *Store) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
+	e, err := s.get(ctx, s.sql.getPrefix, id, size)
+	e.Cut = err == nil && len(e.Value) == size
+	return e, err
+}
+
+// get runs a statement that reads a session, whose first parameter is the id.
+func (s *Store) get(ctx context.Context, sql string, args ...any) (session.Entry, error) {
 	var e session.Entry
 	err := s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		var left int64
-		err := conn.QueryRow(ctx, s.sql.get, id).Scan(&e.Value, &left)
+		err := conn.QueryRow(ctx, sql, args...).Scan(&e.Value, &left)
 		e.TTL = time.Duration(max(left, 1)) * time.Microsecond
 		return err
 	})
@@ -72,7 +84,7 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	case errors.Is(err, pgx.ErrNoRows):
 		return session.Entry{}, session.ErrNotFound
 	case err != nil:
-		return session.Entry{}, fmt.Errorf("reading session %s from postgres %s: %w", id, s.addr, err)
+		return session.Entry{}, fmt.Errorf("reading session %s from postgres %s: %w", args[0], s.addr, err)
 	}
 	e.Version, _ = session.ParseHead(e.Value)
 	return e, nil
@@ -242,6 +254,7 @@ func microseconds(d time.Duration) int64 {
 }
 
 var (
-	_ session.Store  = (*Store)(nil)
-	_ session.Opener = (*Store)(nil)
+	_ session.Store        = (*Store)(nil)
+	_ session.Opener       = (*Store)(nil)
+	_ session.PrefixReader = (*Store)(nil)
 )

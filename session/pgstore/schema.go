@@ -15,7 +15,8 @@ const schemaVersion = "caddy-session 1"
 // it is first used, if it may and they are not there.
 //
 // Ids compare as bytes, whatever the collation of the database. The version is the
-// same 64 bits as in the value, which is encrypted and so not worth compressing.
+// same 64 bits as in the value, which is encrypted and so not worth compressing: the
+// beginning of one that is not compressed can be read without the rest.
 func Schema(table string) string {
 	base := table[strings.IndexByte(table, '.')+1:]
 	return strings.NewReplacer("TABLE_NAME", table, "INDEX_NAME", base, "VERSION", schemaVersion).Replace(`
@@ -76,10 +77,10 @@ func prepare(ctx context.Context, conn *pgx.Conn, table string) error {
 
 // statements are those of the store for its tables.
 type statements struct {
-	get, exists, touch, deleteVersion, deleteAny, mark string
-	put, putIndexed                                    struct{ create, update string }
-	lock, deleteMany, unindex, indexed, list           string
-	sweepLock, sweep, sweepIndex                       string
+	get, getPrefix, exists, touch, deleteVersion, deleteAny, mark string
+	put, putIndexed                                               struct{ create, update string }
+	lock, deleteMany, unindex, indexed, list                      string
+	sweepLock, sweep, sweepIndex                                  string
 }
 
 // statementsFor fills in the names. The parameters are those of the methods: the id,
@@ -92,6 +93,7 @@ func statementsFor(table string) statements {
 	).Replace
 	s := statements{
 		get:           f(`SELECT value, ceil(extract(epoch FROM expires - clock_timestamp()) * 1000000)::bigint FROM TABLE_NAME WHERE id = $1 AND LIVE`),
+		getPrefix:     f(`SELECT substr(value, 1, $2), ceil(extract(epoch FROM expires - clock_timestamp()) * 1000000)::bigint FROM TABLE_NAME WHERE id = $1 AND LIVE`),
 		exists:        f(`SELECT EXISTS (SELECT FROM TABLE_NAME WHERE id = $1 AND LIVE)`),
 		touch:         f(`UPDATE TABLE_NAME SET expires = IN_MICROSECONDS $3::bigint WHERE id = $1 AND version = $2 AND version <> 0 AND LIVE`),
 		deleteVersion: f(`DELETE FROM TABLE_NAME WHERE id = $1 AND version = $2 AND LIVE`),

@@ -157,3 +157,8 @@ func parallel64(b *testing.B, f func(*testing.PB)) {
 	b.SetParallelism((64 + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
 	b.RunParallel(f)
 }
+
+func BenchmarkPages(b *testing.B) {
+	s, _ := benchStore(b)
+	storetest.BenchPages(b, s)
+}

@@ -70,7 +70,7 @@ func (o NearOptions) resolve() (NearOptions, error) {
 // or after it, and what was kept is removed. Nobody can tell this echo from the
 // announcement of somebody else's write; it may even be the same message.
 //
-// Get always asks the server. It is the only method that fills the cache.
+// Get and GetPrefix always ask the server. They alone fill the cache.
 type NearStore struct {
 	*Store
 	tracker *tracker
@@ -102,6 +102,12 @@ func (s *NearStore) Get(ctx context.Context, id string) (session.Entry, error) {
 	return s.Store.Get(ctx, id)
 }
 
+// GetPrefix implements session.PrefixReader.
+func (s *NearStore) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
+	s.tracker.start()
+	return s.Store.GetPrefix(ctx, id, size)
+}
+
 // NearCacheStats tells how the cache is doing.
 func (s *NearStore) NearCacheStats() nearcache.Stats { return s.cache.Stats() }
 
@@ -115,6 +121,7 @@ func (s *NearStore) Close() error {
 }
 
 var (
-	_ session.Store     = (*NearStore)(nil)
-	_ session.NearCache = (*NearStore)(nil)
+	_ session.Store        = (*NearStore)(nil)
+	_ session.NearCache    = (*NearStore)(nil)
+	_ session.PrefixReader = (*NearStore)(nil)
 )

@@ -38,6 +38,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/caddy-session/caddy-session/session"
@@ -105,6 +106,19 @@ func (s *Store) Open(context.Context) error {
 // Get implements session.Store. It is one round trip. A key that holds no
 // string is an entry of version 0 without a value.
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
+	return s.read(ctx, id, wholeValue)
+}
+
+// GetPrefix implements session.PrefixReader. It is one round trip.
+func (s *Store) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
+	return s.read(ctx, id, size)
+}
+
+// wholeValue is the size of a read that cuts nothing off.
+const wholeValue = math.MaxInt
+
+// read reads up to size bytes of a value.
+func (s *Store) read(ctx context.Context, id string, size int) (session.Entry, error) {
 	reading := s.cache.Begin(id)
 	client, ctx, cancel, err := s.begin(ctx)
 	if err != nil {
@@ -112,9 +126,9 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	}
 	defer cancel()
 
-	e, err := s.get(ctx, client, s.key(id))
+	e, err := s.get(ctx, client, s.key(id), size)
 	if isLost(err) && ctx.Err() == nil {
-		e, err = s.get(ctx, client, s.key(id))
+		e, err = s.get(ctx, client, s.key(id), size)
 	}
 	switch {
 	case errors.Is(err, session.ErrNotFound):
@@ -132,11 +146,14 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 	return e, nil
 }
 
-func (s *Store) get(ctx context.Context, client rueidis.Client, key string) (session.Entry, error) {
-	res := client.DoMulti(ctx,
-		client.B().Get().Key(key).Build(),
-		client.B().Pttl().Key(key).Build(),
-	)
+func (s *Store) get(ctx context.Context, client rueidis.Client, key string, size int) (session.Entry, error) {
+	var get rueidis.Completed
+	if size == wholeValue {
+		get = client.B().Get().Key(key).Build()
+	} else { // of a key that is not there this is empty, and PTTL says so
+		get = client.B().Getrange().Key(key).Start(0).End(int64(size) - 1).Build()
+	}
+	res := client.DoMulti(ctx, get, client.B().Pttl().Key(key).Build())
 	value, err := res[0].AsBytes()
 	switch {
 	case rueidis.IsRedisNil(err):
@@ -153,11 +170,11 @@ func (s *Store) get(ctx context.Context, client rueidis.Client, key string) (ses
 	}
 
 	// Zero is less than a millisecond: to writers the key is there still.
-	e := session.Entry{Value: value, TTL: time.Duration(max(ttl, 1)) * time.Millisecond}
+	e := session.Entry{Value: value, Cut: len(value) == size, TTL: time.Duration(max(ttl, 1)) * time.Millisecond}
 	switch {
 	case ttl == -1:
 		e.TTL = noExpiry
-	case ttl < 0: // it expired between the two commands
+	case ttl < 0: // there is none, or it expired between the two commands
 		return session.Entry{}, session.ErrNotFound
 	}
 	e.Version, _ = session.ParseHead(value)
@@ -334,6 +351,7 @@ func milliseconds(d time.Duration) int64 {
 }
 
 var (
-	_ session.Store  = (*Store)(nil)
-	_ session.Opener = (*Store)(nil)
+	_ session.Store        = (*Store)(nil)
+	_ session.Opener       = (*Store)(nil)
+	_ session.PrefixReader = (*Store)(nil)
 )

@@ -21,6 +21,9 @@ func Calls(store session.Store, id string) map[string]func(context.Context) erro
 		"Unindex":       func(ctx context.Context) error { return store.Unindex(ctx, "alice", newID()) },
 		"List":          func(ctx context.Context) error { _, _, err := store.List(ctx, "", 10); return err },
 	}
+	if prefixes, ok := session.As[session.PrefixReader](store); ok {
+		calls["GetPrefix"] = func(ctx context.Context) error { _, err := prefixes.GetPrefix(ctx, id, 100); return err }
+	}
 	if notifier, ok := session.As[session.Notifier](store); ok {
 		calls["Notify"] = func(ctx context.Context) error { return notifier.Notify(ctx, id) }
 	}

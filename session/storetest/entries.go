@@ -215,6 +215,7 @@ func testForeignValue(t *env) {
 		if got.Version != 0 || string(got.Value) != value {
 			t.Fatalf("got version %d, value %q; want 0, %q", got.Version, got.Value, value)
 		}
+		t.begins(id, session.Entry{Value: []byte(value), TTL: 1<<63 - 1})
 		t.is(t.Put(t.ctx, id, 0, entry(1, "", hour)), session.ErrConflict)
 		t.is(t.Put(t.ctx, id, 1, entry(2, "", hour)), session.ErrConflict)
 		t.is(t.Touch(t.ctx, id, 1, hour), session.ErrConflict)

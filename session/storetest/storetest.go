@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t *testing.T) session.Store, opts Options) {
 		{"RaceVersionedDelete", testRaceVersionedDelete},
 		{"RaceTouch", testRaceTouch},
 		{"RaceDeleteMany", testRaceDeleteMany},
+		{"RacePrefix", testRacePrefix},
 	}
 	if opts.PutRaw != nil { // else the store holds nothing but what Put gave it
 		tests = append(tests, test{"ForeignValue", testForeignValue})
@@ -185,12 +186,17 @@ func (t *env) holds(id string, e session.Entry) {
 	if got.IndexKey != "" {
 		t.Fatalf("Get filled in IndexKey %q", got.IndexKey)
 	}
+	t.begins(id, e)
 }
 
 func (t *env) gone(id string) {
 	t.Helper()
 	_, err := t.Get(t.ctx, id)
 	t.is(err, session.ErrNotFound)
+	if prefixes, ok := session.As[session.PrefixReader](t.Store); ok {
+		_, err := prefixes.GetPrefix(t.ctx, id, 100)
+		t.is(err, session.ErrNotFound)
+	}
 }
 
 // outlive lets time pass until everything that had a TTL of at most short when
