@@ -45,6 +45,7 @@ type Manager struct {
 	locks     stripes
 
 	sessionLocks locks         // of [Manager.Lock]
+	leases       []certain     // the stores that these are in
 	background   chan struct{} // bounds goroutines
 	lines        repeatedLines
 }
@@ -79,6 +80,7 @@ func NewManager(store Store, policy Policy, protocol *Protocol, observer Observe
 		policy: policy, protocol: protocol,
 		nearCache:  nearCache,
 		locks:      newStripes(),
+		leases:     leasesOf(store),
 		background: make(chan struct{}, backgroundLimit),
 	}, nil
 }
