@@ -217,7 +217,7 @@ func newSharedStore(store session.Store, name string, log *zap.Logger) *sharedSt
 }
 
 func (s *sharedStore) Destruct() error {
-	s.streams.stop()
+	s.streams.close()
 	return s.Close()
 }
 
