@@ -1,3 +1,5 @@
+//go:build unix
+
 package movestore_test
 
 import (
@@ -175,6 +177,35 @@ func TestTouchedWhileItIsMoved(t *testing.T) {
 			t.Errorf("%v are left, error %v", e.TTL, err)
 		}
 	})
+}
+
+// A write that comes upon a mark is no conflict, also if the session has arrived when it
+// looks why.
+func TestArrivedWhileItIsWritten(t *testing.T) {
+	to, old := &hooked{Store: memstore.New()}, &hooked{Store: memstore.New()}
+	s := moving(t, to, old)
+	old.before = func(call string, _ session.Entry) error {
+		if call == "Put" {
+			return errTrouble
+		}
+		return nil
+	}
+	if _, err := s.Get(t.Context(), "session"); !errors.Is(err, errTrouble) {
+		t.Fatal(err)
+	}
+	old.before = nil
+	other := movestore.New(to.Store, movestore.NewSource(old))
+	to.before = func(call string, _ session.Entry) error {
+		if call == "Get" {
+			to.before = nil
+			there(t, "moved by another", other)
+		}
+		return nil
+	}
+	next := session.Entry{Version: 2, Value: append(session.AppendHead(nil, 2), "changed"...), TTL: time.Hour}
+	if err := s.Put(t.Context(), "session", 1, next); err != nil {
+		t.Error(err)
+	}
 }
 
 // Sessions go out of a store that is full, which may be why it is changed.

@@ -133,18 +133,18 @@ func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Ent
 	if expect == 0 {
 		return s.Store.Put(ctx, id, expect, e)
 	}
-	return s.whenMoved(ctx, id, func() error { return s.Store.Put(ctx, id, expect, e) })
+	return s.whenMoved(ctx, id, expect, func() error { return s.Store.Put(ctx, id, expect, e) })
 }
 
 // Touch implements session.Store.
 func (s *Store) Touch(ctx context.Context, id string, expect uint64, ttl time.Duration) error {
-	return s.whenMoved(ctx, id, func() error { return s.Store.Touch(ctx, id, expect, ttl) })
+	return s.whenMoved(ctx, id, expect, func() error { return s.Store.Touch(ctx, id, expect, ttl) })
 }
 
 // Delete implements session.Store.
 func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
 	if expect != 0 {
-		err := s.whenMoved(ctx, id, func() error { return s.Store.Delete(ctx, id, expect) })
+		err := s.whenMoved(ctx, id, expect, func() error { return s.Store.Delete(ctx, id, expect) })
 		if err == nil {
 			_ = s.from.Store.Delete(ctx, id, 0) // where a failover may have brought it back
 		}
@@ -253,15 +253,15 @@ func pages[T any](cursor string, list func(session.Store, string) ([]T, string, 
 
 // whenMoved does what is about a session at one version, in the new store. If that has no
 // such session, it may be on its way.
-func (s *Store) whenMoved(ctx context.Context, id string, do func() error) error {
+func (s *Store) whenMoved(ctx context.Context, id string, expect uint64, do func() error) error {
 	err := do()
 	if !errors.Is(err, session.ErrNotFound) && !errors.Is(err, session.ErrConflict) {
 		return err
 	}
 	if errors.Is(err, session.ErrConflict) {
-		if e, failure := s.Store.Get(ctx, id); failure == nil && !isMark(e.Value) && !isClaim(e.Value) {
+		if e, failure := s.Store.Get(ctx, id); failure == nil && !isMark(e.Value) && !isClaim(e.Value) && e.Version != expect {
 			return err
-		}
+		} // else it was a mark that was in the way
 	}
 	e, failure := s.move(ctx, id)
 	switch {
