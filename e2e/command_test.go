@@ -113,6 +113,8 @@ func TestCommand(t *testing.T) {
 		{[]string{"stats", "--json"}, 0, `^{"store":"memory","up":true,`, `^$`, 1},
 		{[]string{"version"}, 0, `^(v\d+\.\d+\.\d+.*|\(devel\))\n$`, `^$`, 1},
 		{[]string{"version", "--json"}, 0, `^{"version":"`, `^$`, 1},
+		{[]string{"schema"}, 0, `(?s)^-- .*CREATE TABLE IF NOT EXISTS caddy_session \(.*GRANT [A-Z, ]+ ON caddy_session, caddy_session_user TO "caddy";\nCOMMIT;\n$`, `^$`, -1},
+		{[]string{"schema", "--help"}, 0, `(?s)their owner.*psql.*--adapter`, `^$`, -1},
 		{[]string{"end", "--all"}, 0, `^1 session ended\n$`, `^$`, 1},
 		{[]string{"--help"}, 0, `(?s)admin API.*Exit status.*end-user.*stats`, `^$`, -1},
 		{[]string{"end-user", "--help"}, 0, `(?s)signs the user out everywhere.*--except`, `^$`, -1},

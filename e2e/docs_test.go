@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-session/caddy-session/internal/need"
 	"github.com/caddy-session/caddy-session/session"
 )
 
@@ -176,6 +178,61 @@ func TestDocsNameWhatIsThere(t *testing.T) {
 	if found < 50 {
 		t.Errorf("the documents name only %d files and folders: the patterns are out of date", found)
 	}
+}
+
+// The table of stores names tests where they are, and the servers that run them here.
+func TestDocsTestedStores(t *testing.T) {
+	_, section, _ := strings.Cut(repoFile(t, "docs/stores.md"), "\n## What is tested on what\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	cells := 0
+	for line := range strings.Lines(section) {
+		for cell := range strings.SplitSeq(line, "|") {
+			for part := range strings.SplitSeq(cell, ";") {
+				folder := regexp.MustCompile("in `([\\w/]+/)`").FindStringSubmatch(part)
+				for _, m := range regexp.MustCompile("`(Test\\w+)(?:/([^`]+))?`").FindAllStringSubmatch(part, -1) {
+					cells++
+					in := []string{"session/", "e2e/"}
+					if folder != nil {
+						in = folder[1:]
+					}
+					if !hasTest(t, in, m[1], m[2]) {
+						t.Errorf("%s is not in %v", m[0], in)
+					}
+				}
+			}
+		}
+	}
+	if cells < 30 {
+		t.Errorf("only %d tests are named: the pattern is out of date", cells)
+	}
+	for program, version := range map[string]string{"redis-server": `v=(\d+\.\d+)`, "psql": `(\d+)\.`} {
+		out, err := exec.Command(need.Program(t, program), "--version").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(version).FindSubmatch(out)
+		if found == nil || !regexp.MustCompile(`(Redis|PostgreSQL)( [\d.]+ and)? `+regexp.QuoteMeta(string(found[1]))+`\b`).MatchString(section) {
+			t.Errorf("%s is not in the table", out)
+		}
+	}
+}
+
+// hasTest reports whether one of some folders has a test, and what may be its subtest.
+func hasTest(t *testing.T, folders []string, name, sub string) bool {
+	t.Helper()
+	test, run := false, sub == ""
+	for _, folder := range folders {
+		files, err := filepath.Glob(filepath.Join("..", folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text := repoFile(t, strings.TrimPrefix(filepath.ToSlash(file), "../"))
+			test = test || strings.Contains(text, "\nfunc "+name+"(t *testing.T)")
+			run = run || strings.Contains(text, `t.Run("`+sub+`"`)
+		}
+	}
+	return test && run
 }
 
 // What the manual says of each requirement of the OWASP ASVS 5.0, V7 and V3.3, is

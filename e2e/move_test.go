@@ -111,6 +111,27 @@ func TestMoveAndEnd(t *testing.T) {
 	}
 }
 
+// Connections that were opened before the store was changed end with their sessions, and
+// when nobody can tell any more whether these have ended.
+func TestMoveAndConnections(t *testing.T) {
+	a := streamApp(t)
+	embedded := "embedded " + filepath.Join(t.TempDir(), "sessions.db")
+	site := "session\nreverse_proxy " + a.host() + " {\n\tstream_close_delay 10m\n}"
+	s := serve(t, storeOption(embedded), site)
+	alice, bob := s.signIn("alice"), s.signIn("bob")
+	_, ofAlice, _ := s.upgrade(alice, webSocketKey)
+	_, ofBob, bobs := s.upgrade(bob, webSocketKey)
+	s.load(storeOption("memory\n\tread_from "+embedded), site)
+	start := time.Now()
+	s.get("/?control=destroy", alice)
+	closes(t, "the WebSocket of who has signed out", ofAlice, start)
+	stays(t, "another one", bobs)
+	start = time.Now()
+	bobs.SetReadDeadline(start.Add(timeout))
+	s.load(storeOption("memory"), site)
+	closes(t, "the WebSocket of a session in the old store", ofBob, start)
+}
+
 func TestReadFromItself(t *testing.T) {
 	s := serve(t, storeOption("memory"), "respond OK")
 	err := s.try("session {\n\tstore memory\n\tread_from memory\n}", fmt.Sprintf("http://%s {\nsession\nrespond OK\n}", s.addr))

@@ -15,7 +15,7 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "session",
-		Usage: "list|show|end|end-user|stats|check|version",
+		Usage: "list|show|end|end-user|stats|check|schema|version",
 		Short: "Shows and ends the sessions of a running Caddy, and checks configurations",
 		Long: `
 Shows who has a session at a running Caddy, and ends sessions.
@@ -51,11 +51,11 @@ Examples:
 			cmd.Args = cobra.ArbitraryArgs
 			cmd.RunE = func(cmd *cobra.Command, args []string) error {
 				if len(args) > 0 {
-					return fmt.Errorf("unknown command %q: there are list, show, end, end-user, stats, check and version", args[0])
+					return fmt.Errorf("unknown command %q: there are list, show, end, end-user, stats, check, schema and version", args[0])
 				}
 				return cmd.Help()
 			}
-			for _, sub := range []*cobra.Command{listCommand(), showCommand(), endCommand(), endUserCommand(), statsCommand(), checkCommand(), versionCommand()} {
+			for _, sub := range []*cobra.Command{listCommand(), showCommand(), endCommand(), endUserCommand(), statsCommand(), checkCommand(), schemaCommand(), versionCommand()} {
 				sub.DisableFlagsInUseLine = true
 				cmd.AddCommand(sub)
 			}

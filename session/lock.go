@@ -66,10 +66,23 @@ func (l *locks) lock(ctx context.Context, id string) (unlock func(), err error) 
 	}
 }
 
+// leasesOf returns the stores in which a lock is taken: those that a [Store] of several
+// names, in their order.
+func leasesOf(store Store) (all []certain) {
+	stores := []Store{store}
+	if several, ok := As[interface{ Leases() []Store }](store); ok {
+		stores = several.Leases()
+	}
+	for _, s := range stores {
+		all = append(all, certain{s})
+	}
+	return all
+}
+
 // Lock is the lock of a session, among all who ask for it. It keeps nobody from the
 // session who does not ask.
 //
-// In the store it is a lease: an entry that nobody sees, of another id that is made
+// In the store, or in each of those between which sessions are moved, it is a lease: an entry that nobody sees, of another id that is made
 // of the session's, and of a version by which only who has made it extends and
 // removes it. So a process that dies, or hangs, loses it after leaseFor.
 type Lock struct {
@@ -118,7 +131,24 @@ func (l *Lock) take(ctx context.Context, s *Session, now time.Time) error {
 	of := record{version: l.version - 1, created: now, realm: s.realm, scope: s.scope}
 	e := of.tombstone(NewToken(), now) // which nobody lists
 	e.TTL, e.Durable = leaseFor, false
-	return l.m.store.put(ctx, l.id, 0, e)
+	for i, store := range l.m.leases {
+		if err := store.put(ctx, l.id, 0, e); err != nil {
+			l.giveBack(l.m.leases[:i])
+			return err
+		}
+	}
+	return nil
+}
+
+// giveBack removes the lease from stores.
+func (l *Lock) giveBack(stores []certain) {
+	ctx, cancel := context.WithTimeout(context.Background(), backgroundTimeout)
+	defer cancel()
+	for _, store := range stores {
+		if err := store.Delete(ctx, l.id, l.version); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrConflict) {
+			l.m.log.Debug("giving back the lock of a session", zap.Error(err))
+		}
+	}
 }
 
 // extend keeps the lease until Unlock, or until it is lost.
@@ -130,7 +160,12 @@ func (l *Lock) extend() {
 			return
 		case now := <-ticker.C:
 			ctx, cancel := context.WithTimeout(context.Background(), leaseEvery)
-			err := l.m.store.Touch(ctx, l.id, l.version, leaseFor)
+			var err error
+			for _, store := range l.m.leases {
+				if err = store.Touch(ctx, l.id, l.version, leaseFor); err != nil {
+					break
+				}
+			}
 			cancel()
 			switch {
 			case err == nil:
@@ -153,10 +188,6 @@ func (l *Lock) Lost() bool { return time.Now().Add(commitTimeout).UnixMilli() >=
 // Unlock gives the lock back. It is called once.
 func (l *Lock) Unlock() {
 	close(l.over)
-	ctx, cancel := context.WithTimeout(context.Background(), backgroundTimeout)
-	defer cancel()
-	if err := l.m.store.Delete(ctx, l.id, l.version); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrConflict) {
-		l.m.log.Debug("giving back the lock of a session", zap.Error(err))
-	}
+	l.giveBack(l.m.leases)
 	l.unlock()
 }

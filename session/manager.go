@@ -48,6 +48,7 @@ type Manager struct {
 	locks     stripes
 
 	sessionLocks locks         // of [Manager.Lock]
+	leases       []certain     // the stores that these are in
 	background   chan struct{} // bounds goroutines
 	lines        repeatedLines
 }
@@ -86,6 +87,7 @@ func NewManager(store Store, policy Policy, protocol *Protocol, observer Observe
 		policy: policy, protocol: protocol,
 		prefix:     math.MaxInt,
 		locks:      newStripes(),
+		leases:     leasesOf(store),
 		background: make(chan struct{}, backgroundLimit),
 	}
 	m.nearCache, _ = As[NearCache](store)

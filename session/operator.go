@@ -49,11 +49,21 @@ var ErrUnreadable = errors.New("the stored value can't be read")
 // Show returns what the store says about a session. Errors are [ErrNotFound],
 // wrap [ErrUnreadable], or mean that the store could not tell.
 func (o *Operator) Show(ctx context.Context, id string) (Info, error) {
-	e, err := o.store.Get(ctx, id)
+	e, err := o.peek(ctx, id)
 	if err != nil {
 		return Info{}, err
 	}
 	return Inspect(id, e, time.Now())
+}
+
+// peek is Get, without what that may do besides: move a session from another store.
+func (o *Operator) peek(ctx context.Context, id string) (Entry, error) {
+	if store, ok := As[interface {
+		Peek(context.Context, string) (Entry, error)
+	}](o.store.Store); ok {
+		return store.Peek(ctx, id)
+	}
+	return o.store.Get(ctx, id)
 }
 
 // Inspect returns what an entry of the store says about the session with the
@@ -116,11 +126,13 @@ func (o *Operator) ListSubject(ctx context.Context, realm, subject, cursor strin
 	if err != nil {
 		return nil, "", fmt.Errorf("listing the sessions of a subject: %w", err)
 	}
-	ids := make([]string, len(indexed))
-	for i := range indexed {
-		ids[i] = indexed[i].ID
-	}
 	// An index entry means nothing without its record.
+	var ids []string
+	for _, i := range indexed {
+		if i.Header != nil {
+			ids = append(ids, i.ID)
+		}
+	}
 	page, err = o.showAll(ctx, ids, func(i Info) bool { return i.Subject == subject && i.Realm == realm })
 	return page, next, err
 }
@@ -143,7 +155,7 @@ func (o *Operator) showAll(ctx context.Context, ids []string, want func(Info) bo
 // End ends a session, and reports whether there was one. What
 // can't be read is removed too.
 func (o *Operator) End(ctx context.Context, id string) (bool, error) {
-	e, err := o.store.Get(ctx, id)
+	e, err := o.peek(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

@@ -191,6 +191,9 @@ func listenerTLS(l *api.Listener) *api.TLS {
 	return l.TLS
 }
 
+// defaultStore is the store of configurations that name none.
+const defaultStore = "embedded"
+
 // ownStores is where to read about stores that are not here.
 const ownStores = "https://github.com/caddy-session/caddy-session/blob/main/docs/stores.md"
 
@@ -214,7 +217,7 @@ func newSharedStore(store session.Store, name string, log *zap.Logger) *sharedSt
 }
 
 func (s *sharedStore) Destruct() error {
-	s.streams.stop()
+	s.streams.close()
 	return s.Close()
 }
 
@@ -222,7 +225,7 @@ func (s *sharedStore) Destruct() error {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger, a.lost = ctx, ctx.Logger(), new(logging.Repeated)
 	if a.StoreRaw == nil {
-		a.StoreRaw = json.RawMessage(`{"module":"embedded"}`)
+		a.StoreRaw = json.RawMessage(`{"module":"` + defaultStore + `"}`)
 	}
 	var err error
 	if a.store, err = a.open("store", "StoreRaw"); err != nil {

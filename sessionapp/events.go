@@ -19,11 +19,13 @@ const (
 // Caddy's events. Their data is `id`, and `reason` where a session has ended. A session
 // that gets another id is destroyed and created.
 func (a *App) notify(n session.Notice) {
-	switch {
-	case n.Ends():
-		a.store.streams.ended(n.ID)
-	case n.Event == session.EventRenewed:
-		a.store.streams.renewed(n.ID, n.Epoch)
+	for _, store := range a.stores { // what was opened before is with the old one
+		switch {
+		case n.Ends():
+			store.streams.ended(n.ID)
+		case n.Event == session.EventRenewed:
+			store.streams.renewed(n.ID, n.Epoch)
+		}
 	}
 	switch {
 	case n.Event == session.EventReplaced:

@@ -219,6 +219,16 @@ func (s *Streams) len() int {
 	return streams
 }
 
+// close closes the channels that are left when no configuration has the store any
+// more: nobody would hear of it when their sessions end.
+func (s *Streams) close() {
+	s.stop()
+	ids, _ := s.lasting()
+	for _, id := range ids {
+		s.end(id, func(stream *Stream) bool { return stream.channel }, false)
+	}
+}
+
 // ended ends the streams of a session that this process has ended, and renewed
 // those of the epochs before the one given. Both tell the other processes.
 func (s *Streams) ended(id string) {

@@ -136,9 +136,20 @@ func (s *Postgres) NewStore(log *zap.Logger) (session.Store, error) {
 	return pgstore.New(o)
 }
 
+// Schema implements [sessionapp.SchemaModule]. Of the URL it takes the user and the
+// search_path, so placeholders that have no value here do no harm.
+func (s *Postgres) Schema() (string, error) {
+	table, err := settings.Resolve("table", s.Table)
+	if err != nil {
+		return "", err
+	}
+	return pgstore.Script(pgstore.Options{URL: caddy.NewReplacer().ReplaceAll(s.URL, ""), Table: table})
+}
+
 // Interface guards.
 var (
-	_ sessionapp.StoreModule = (*Postgres)(nil)
-	_ caddy.Provisioner      = (*Postgres)(nil)
-	_ caddyfile.Unmarshaler  = (*Postgres)(nil)
+	_ sessionapp.StoreModule  = (*Postgres)(nil)
+	_ sessionapp.SchemaModule = (*Postgres)(nil)
+	_ caddy.Provisioner       = (*Postgres)(nil)
+	_ caddyfile.Unmarshaler   = (*Postgres)(nil)
 )

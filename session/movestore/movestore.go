@@ -21,6 +21,12 @@
 //  5. The mark in the new store is replaced by the session, at the mark's version.
 //  6. The claim is deleted. One that stays means nothing.
 //
+// Steps 3, 4 and 5 are written so that a failover does not undo them, where a store can.
+// Who comes upon a mark that somebody else has left writes its step once more, for it
+// can't tell whether that was so, nor what the old store has been told about the time
+// to live since. An old store that refuses step 4, being full, is told to delete the
+// session at that version; then a crash before step 5 loses that session.
+//
 // No step belongs to anybody. Who comes upon a mark goes on from there, so a process
 // that dies leaves nothing to be cleaned up, and two that move one session help each
 // other. A mark is no session to any method of [Store], and what is no mark in the new
@@ -29,7 +35,8 @@
 // late does nothing.
 //
 // Two processes that move in opposite directions disturb each other, and see it: what
-// one of them is moving the other can't tell anything about.
+// one of them is moving the other can't tell anything about. A claim alone is left over
+// from the other direction.
 package movestore
 
 import (
@@ -39,6 +46,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddy-session/caddy-session/session"
@@ -47,6 +57,10 @@ import (
 const (
 	// markFor is how long a mark without a session stays that everybody has left.
 	markFor = time.Minute
+
+	// atOnce is how many sessions of a list are asked for at once: a user may have
+	// thousands, half of which were moved.
+	atOnce = 64
 
 	// mostSteps bounds what one call does. Five are enough when nobody else moves or
 	// writes the same session.
@@ -66,15 +80,16 @@ var errOtherWay = errors.New("it is being moved the other way")
 type Store struct {
 	session.Store // the new one
 	from          *Source
+	known         sync.Once // to the source
 }
 
 // New returns a store that has the sessions of both, once it is open.
-func New(to session.Store, from *Source) *Store { return &Store{to, from} }
+func New(to session.Store, from *Source) *Store { return &Store{Store: to, from: from} }
 
 // Open implements session.Opener. It opens neither store. From now on the source knows
-// where sessions go.
+// where sessions go, if it does not know because the first one was moved.
 func (s *Store) Open(context.Context) error {
-	s.from.to.Store(s)
+	s.known.Do(func() { s.from.to.Store(s) })
 	return nil
 }
 
@@ -83,6 +98,7 @@ func (s *Store) Unwrap() session.Store { return s.Store }
 
 // Close has the source forget the store, and closes neither.
 func (s *Store) Close() error {
+	s.known.Do(func() {})
 	s.from.to.CompareAndSwap(s, nil)
 	return nil
 }
@@ -122,24 +138,43 @@ func beginning(e session.Entry, size int) session.Entry {
 	return e
 }
 
+// Peek returns what Get does, and moves nothing that is not on its way.
+func (s *Store) Peek(ctx context.Context, id string) (session.Entry, error) {
+	for _, store := range []session.Store{s.Store, s.from.Store} {
+		e, err := store.Get(ctx, id)
+		if err == nil && !isMark(e.Value) && !isClaim(e.Value) || err != nil && !errors.Is(err, session.ErrNotFound) {
+			return e, err
+		}
+	}
+	return s.Get(ctx, id)
+}
+
+// Leases returns the stores in which a lock has to be taken. The old one comes first: it
+// is where all know of it.
+func (s *Store) Leases() []session.Store { return []session.Store{s.from.Store, s.Store} }
+
 // Put implements session.Store. What is created is created in the new store, without
 // a look at the old one: no id is used twice.
 func (s *Store) Put(ctx context.Context, id string, expect uint64, e session.Entry) error {
 	if expect == 0 {
 		return s.Store.Put(ctx, id, expect, e)
 	}
-	return s.whenMoved(ctx, id, func() error { return s.Store.Put(ctx, id, expect, e) })
+	return s.whenMoved(ctx, id, expect, func() error { return s.Store.Put(ctx, id, expect, e) })
 }
 
 // Touch implements session.Store.
 func (s *Store) Touch(ctx context.Context, id string, expect uint64, ttl time.Duration) error {
-	return s.whenMoved(ctx, id, func() error { return s.Store.Touch(ctx, id, expect, ttl) })
+	return s.whenMoved(ctx, id, expect, func() error { return s.Store.Touch(ctx, id, expect, ttl) })
 }
 
 // Delete implements session.Store.
 func (s *Store) Delete(ctx context.Context, id string, expect uint64) error {
 	if expect != 0 {
-		return s.whenMoved(ctx, id, func() error { return s.Store.Delete(ctx, id, expect) })
+		err := s.whenMoved(ctx, id, expect, func() error { return s.Store.Delete(ctx, id, expect) })
+		if err == nil {
+			_ = s.from.Store.Delete(ctx, id, 0) // where a failover may have brought it back
+		}
+		return err
 	}
 	if err := s.from.Store.Delete(ctx, id, 0); err != nil {
 		return err
@@ -161,22 +196,59 @@ func (s *Store) Unindex(ctx context.Context, key, id string) error {
 }
 
 // Indexed implements session.Store. First comes what the old store has: what is moved
-// meanwhile is found in the new one. The old one's index goes on naming what was moved.
+// meanwhile is found in the new one. The old one's index goes on naming what was moved,
+// which is left out there if the new one's has it.
 func (s *Store) Indexed(ctx context.Context, key, cursor string, limit int) ([]session.Indexed, string, error) {
 	page, next, err := pages(cursor, func(store session.Store, cursor string) ([]session.Indexed, string, error) {
 		return store.Indexed(ctx, key, cursor, limit)
 	}, s.from.Store, s.Store)
-	for i := range page {
-		if page[i].Header != nil && !isMark(page[i].Header) && !isClaim(page[i].Header) {
-			continue
-		}
-		e, err := s.Get(ctx, page[i].ID)
-		if err != nil && !errors.Is(err, session.ErrNotFound) {
-			return nil, "", err
-		}
-		page[i].Header = e.Value
+	if err != nil {
+		return nil, "", err
 	}
-	return page, next, err
+	elsewhere, err := s.headers(ctx, page)
+	if err != nil {
+		return nil, "", err
+	}
+	if !strings.HasPrefix(cursor, second) {
+		page = slices.DeleteFunc(page, func(i session.Indexed) bool {
+			its, _ := session.IndexOf(i.Header)
+			return elsewhere[i.ID] && its == key
+		})
+	}
+	return page, next, nil
+}
+
+// headers fills in what the store that was listed does not have, and returns the ids of
+// those that are in the new one.
+func (s *Store) headers(ctx context.Context, page []session.Indexed) (elsewhere map[string]bool, err error) {
+	elsewhere = map[string]bool{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for part := range atOnce {
+		all.Go(func() {
+			for i := part; i < len(page); i += atOnce {
+				header := page[i].Header
+				if header != nil && !isMark(header) && !isClaim(header) {
+					continue
+				}
+				e, failure := s.Store.Get(ctx, page[i].ID)
+				if failure == nil && (isMark(e.Value) || isClaim(e.Value)) || header != nil && errors.Is(failure, session.ErrNotFound) {
+					e, failure = s.Get(ctx, page[i].ID)
+				}
+				page[i].Header = e.Value
+				mu.Lock()
+				switch {
+				case failure == nil:
+					elsewhere[page[i].ID] = true
+				case !errors.Is(failure, session.ErrNotFound):
+					err = failure
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return elsewhere, err
 }
 
 // List implements session.Store.
@@ -186,36 +258,36 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) ([]string, s
 	}, s.from.Store, s.Store)
 }
 
-// pages lists one store and then another one. The cursors of the second begin with +.
-func pages[T any](cursor string, list func(session.Store, string) ([]T, string, error), first, second session.Store) ([]T, string, error) {
-	if cursor == "" || cursor[0] != '+' {
-		page, next, err := list(first, trim(cursor))
+// Cursors begin with one of these: in which store they are.
+const first, second = "-", "+"
+
+// pages lists one store and then another one.
+func pages[T any](cursor string, list func(session.Store, string) ([]T, string, error), one, other session.Store) ([]T, string, error) {
+	if !strings.HasPrefix(cursor, second) {
+		page, next, err := list(one, strings.TrimPrefix(cursor, first))
 		if next == "" {
-			return page, "+", err
+			return page, second, err
 		}
-		return page, "-" + next, err
+		return page, first + next, err
 	}
-	page, next, err := list(second, trim(cursor))
+	page, next, err := list(other, strings.TrimPrefix(cursor, second))
 	if next != "" {
-		next = "+" + next
+		next = second + next
 	}
 	return page, next, err
 }
 
-// trim removes the sign of a cursor.
-func trim(cursor string) string { return cursor[min(len(cursor), 1):] }
-
 // whenMoved does what is about a session at one version, in the new store. If that has no
 // such session, it may be on its way.
-func (s *Store) whenMoved(ctx context.Context, id string, do func() error) error {
+func (s *Store) whenMoved(ctx context.Context, id string, expect uint64, do func() error) error {
 	err := do()
 	if !errors.Is(err, session.ErrNotFound) && !errors.Is(err, session.ErrConflict) {
 		return err
 	}
 	if errors.Is(err, session.ErrConflict) {
-		if e, failure := s.Store.Get(ctx, id); failure == nil && !isMark(e.Value) && !isClaim(e.Value) {
+		if e, failure := s.Store.Get(ctx, id); failure == nil && !isMark(e.Value) && !isClaim(e.Value) && e.Version != expect {
 			return err
-		}
+		} // else it was a mark that was in the way
 	}
 	e, failure := s.move(ctx, id)
 	switch {
@@ -231,14 +303,18 @@ func (s *Store) whenMoved(ctx context.Context, id string, do func() error) error
 
 // move has the session moved, by whomever, and returns it.
 func (s *Store) move(ctx context.Context, id string) (session.Entry, error) {
+	_ = s.Open(ctx) // a request may come before its configuration has started as a whole
+	var own uint64  // the version of the mark that was just made here
 	for range mostSteps {
 		at, err := s.Store.Get(ctx, id)
 		switch {
-		case errors.Is(err, session.ErrNotFound):
+		case errors.Is(err, session.ErrNotFound), err == nil && isClaim(at.Value):
 			e, err := s.from.Store.Get(ctx, id)
 			if errors.Is(err, session.ErrNotFound) || err == nil && isClaim(e.Value) {
-				if _, err = s.Store.Get(ctx, id); err != nil {
+				if now, err := s.Store.Get(ctx, id); err != nil {
 					return session.Entry{}, err
+				} else if isClaim(now.Value) {
+					return session.Entry{}, session.ErrNotFound
 				}
 				continue // it was moved since
 			}
@@ -248,15 +324,15 @@ func (s *Store) move(ctx context.Context, id string) (session.Entry, error) {
 			if err != nil || e.Version == 0 { // what is somebody else's is not moved
 				return e, err
 			}
-			if err := ignored(s.Store.Put(ctx, id, 0, mark(session.Entry{TTL: min(e.TTL, markFor)}))); err != nil {
+			key, _ := session.IndexOf(e.Value)
+			if err := ignored(s.Store.Put(ctx, id, at.Version, mark(session.Entry{TTL: min(e.TTL, markFor), SignedIn: key != ""}))); err != nil {
 				return session.Entry{}, failed(id, err)
 			}
-		case err == nil && isClaim(at.Value):
-			return session.Entry{}, failed(id, errOtherWay)
 		case err != nil || !isMark(at.Value):
 			return at, err
 		default:
-			if err := ignored(s.step(ctx, id, at)); err != nil {
+			its := at.Version == own
+			if own, err = s.step(ctx, id, at, its); ignored(err) != nil {
 				return session.Entry{}, failed(id, err)
 			}
 		}
@@ -265,48 +341,71 @@ func (s *Store) move(ctx context.Context, id string) (session.Entry, error) {
 }
 
 // step goes on from a mark in the new store. That it has changed meanwhile is an error
-// which says so.
-func (s *Store) step(ctx context.Context, id string, at session.Entry) error {
+// which says so. own: the mark was just made by the caller. It returns the version of
+// one that it has made, with the session in it.
+func (s *Store) step(ctx context.Context, id string, at session.Entry, own bool) (made uint64, err error) {
 	value := at.Value[session.HeadSize+len(moving):]
 	version, copied := session.ParseHead(value)
-	if copied {
-		claim := session.Entry{Version: at.Version, Value: append(session.AppendHead(nil, at.Version), moved...), TTL: at.TTL, Durable: true}
-		err := s.from.Store.Put(ctx, id, version, claim)
-		if err == nil {
-			return s.arrive(ctx, id, at, value)
-		}
-		if errors.Is(err, session.ErrNotFound) {
-			return s.Store.Delete(ctx, id, at.Version)
-		}
-		if !errors.Is(err, session.ErrConflict) {
-			return err
-		}
+	if copied && own {
+		return 0, s.claim(ctx, id, version, at)
 	}
 	e, err := s.from.Store.Get(ctx, id)
 	switch {
 	case err == nil && isMark(e.Value):
-		return errOtherWay
+		return 0, errOtherWay
 	case err == nil && copied && e.Version == at.Version:
-		return s.arrive(ctx, id, at, value)
+		if err := s.from.Store.Put(ctx, id, at.Version, claim(at)); err != nil {
+			return 0, err
+		}
+		return 0, s.arrive(ctx, id, at)
 	case errors.Is(err, session.ErrNotFound), err == nil && (e.Version == 0 || isClaim(e.Value)):
-		return s.Store.Delete(ctx, id, at.Version)
+		return 0, s.Store.Delete(ctx, id, at.Version)
 	case err != nil:
-		return err
+		return 0, err
 	}
-	e.IndexKey, e.Deadline = session.IndexOf(e.Value)
-	e.SignedIn = e.IndexKey != ""
-	e.Durable = true // before it goes out of the old store
-	return s.Store.Put(ctx, id, at.Version, mark(e))
+	next := mark(e)
+	if copied && e.Version == version { // perhaps others rely on it
+		next = session.Entry{Version: at.Version, Value: at.Value, TTL: e.TTL}
+	}
+	next.IndexKey, next.Deadline = session.IndexOf(e.Value)
+	next.SignedIn = next.IndexKey != ""
+	next.Durable = true // before it goes out of the old store
+	return next.Version, s.Store.Put(ctx, id, at.Version, next)
+}
+
+// claim takes the session of a mark out of the old store, where it has to have a version.
+func (s *Store) claim(ctx context.Context, id string, version uint64, at session.Entry) error {
+	err := s.from.Store.Put(ctx, id, version, claim(at))
+	if errors.Is(err, session.ErrNotDone) { // for want of room, perhaps
+		if deletion := s.from.Store.Delete(ctx, id, version); deletion == nil || ignored(deletion) == nil {
+			err = deletion
+		}
+	}
+	switch {
+	case err == nil:
+		return s.arrive(ctx, id, at)
+	case errors.Is(err, session.ErrNotFound):
+		return s.Store.Delete(ctx, id, at.Version)
+	}
+	return err
 }
 
 // arrive is the end of the way: the old store has nothing but the claim.
-func (s *Store) arrive(ctx context.Context, id string, at session.Entry, value []byte) error {
-	version, _ := session.ParseHead(value)
-	if err := s.Store.Put(ctx, id, at.Version, session.Entry{Version: version, Value: value, TTL: at.TTL}); err != nil {
+func (s *Store) arrive(ctx context.Context, id string, at session.Entry) error {
+	e := session.Entry{Value: at.Value[session.HeadSize+len(moving):], TTL: at.TTL, Durable: true} // before the claim goes
+	e.Version, _ = session.ParseHead(e.Value)
+	key, _ := session.IndexOf(e.Value)
+	e.SignedIn = key != ""
+	if err := s.Store.Put(ctx, id, at.Version, e); err != nil {
 		return err
 	}
 	_ = s.from.Store.Delete(ctx, id, at.Version) // what stays means nothing, and expires
 	return nil
+}
+
+// claim returns what takes the place of a session in the old store, for a mark.
+func claim(at session.Entry) session.Entry {
+	return session.Entry{Version: at.Version, Value: append(session.AppendHead(nil, at.Version), moved...), TTL: at.TTL, Durable: true}
 }
 
 // mark returns a mark for a session, or one without a session. Its version is nobody

@@ -1,10 +1,14 @@
+//go:build unix
+
 package movestore_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +18,10 @@ import (
 	"github.com/caddy-session/caddy-session/session/boltstore"
 	"github.com/caddy-session/caddy-session/session/memstore"
 	"github.com/caddy-session/caddy-session/session/movestore"
+	"github.com/caddy-session/caddy-session/session/pgstore"
+	"github.com/caddy-session/caddy-session/session/pgstore/pgtest"
+	"github.com/caddy-session/caddy-session/session/redisstore"
+	"github.com/caddy-session/caddy-session/session/redisstore/redistest"
 	"github.com/caddy-session/caddy-session/session/storetest"
 )
 
@@ -39,37 +47,61 @@ func (b *begun) Unwrap() session.Store { return b.Store }
 
 func (b *begun) Close() error { return errors.Join(b.to.Close(), b.from.Close()) }
 
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
 // The contract, races included, for sessions that are in the new store, and for those
 // that every test finds in the old one.
 func TestConformance(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		open   func(*testing.T) session.Store
-		bubble bool
-	}{
-		{"memory", func(*testing.T) session.Store { return memstore.New() }, true},
-		{"embedded", func(t *testing.T) session.Store {
-			return boltstore.New(boltstore.Options{Path: filepath.Join(t.TempDir(), "sessions.db")})
-		}, false},
-	} {
-		for _, where := range []string{"new", "old"} {
-			t.Run(tt.name+" "+where, func(t *testing.T) {
-				var store *begun
-				storetest.Run(t, func(t *testing.T) session.Store {
-					to, from := tt.open(t), movestore.NewSource(tt.open(t))
-					store = &begun{movestore.New(to, from), from.Store, to, from}
-					if where == "new" {
-						store.old = to
-					}
-					return store
-				}, storetest.Options{Bubble: tt.bubble, PutRaw: func(id string, value []byte) {
-					if err := store.old.Put(t.Context(), id, 0, session.Entry{Value: value, TTL: time.Hour}); err != nil {
-						t.Fatal(err)
-					}
-				}})
-			})
-		}
+	memory := func(*testing.T) session.Store { return memstore.New() }
+	embedded := func(t *testing.T) session.Store {
+		return boltstore.New(boltstore.Options{Path: filepath.Join(t.TempDir(), "sessions.db")})
 	}
+	for _, tt := range []struct {
+		name, where string // the sessions are
+		to, from    func(*testing.T) session.Store
+	}{
+		{"memory new", "new", memory, memory},
+		{"memory old", "old", memory, memory},
+		{"embedded new", "new", embedded, embedded},
+		{"embedded old", "old", embedded, embedded},
+		{"redis to postgres", "old", inPostgres, inRedis},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var store *begun
+			storetest.Run(t, func(t *testing.T) session.Store {
+				to, from := tt.to(t), movestore.NewSource(tt.from(t))
+				store = &begun{movestore.New(to, from), from.Store, to, from}
+				if tt.where == "new" {
+					store.old = to
+				}
+				return store
+			}, storetest.Options{Bubble: strings.HasPrefix(tt.name, "memory"), PutRaw: func(id string, value []byte) {
+				if err := store.old.Put(t.Context(), id, 0, session.Entry{Value: value, TTL: time.Hour}); err != nil {
+					t.Fatal(err)
+				}
+			}})
+		})
+	}
+}
+
+// patient is the timeout of servers.
+const patient = 10 * time.Second
+
+func inPostgres(t *testing.T) session.Store {
+	server := pgtest.Shared(t)
+	s, err := pgstore.New(pgstore.Options{URL: server.URL("postgres", pgtest.Password), Table: "moved", Timeout: patient})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func inRedis(t *testing.T) session.Store {
+	s, err := redisstore.New(redisstore.Options{Addresses: []string{redistest.Start(t).Addr}, Timeout: patient})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // faulty is a store whose calls fail now and then, before or after they have done

@@ -13,6 +13,7 @@ import (
 const (
 	codeReadOnly = "25006"
 	codeNoTable  = "42P01"
+	codeNoRight  = "42501"
 )
 
 // oneLine is an error whose text has no line breaks, as those of connecting to

@@ -74,15 +74,17 @@ func nothingLeft(t testing.TB) {
 	})
 }
 
-// The whole contract, as a user who may do no more than the manual says.
+// The whole contract, as a user who may do no more than the script for the owner says,
+// run by psql.
 func TestStore(t *testing.T) {
 	server := pgtest.Shared(t)
-	table := newTable()
-	server.Do(t, pgstore.Schema(table)+"CREATE ROLE "+table+" LOGIN PASSWORD 'p'; GRANT SELECT, INSERT, UPDATE, DELETE ON "+table+", "+table+"_user TO "+table)
+	role := newTable()
+	table := role + ".sessions"
+	server.Do(t, "CREATE ROLE "+role+" LOGIN PASSWORD 'p'; CREATE SCHEMA "+role)
+	opts := pgstore.Options{URL: server.URL(role, "p"), Table: table, Timeout: patient}
+	runScript(t, server, opts)
 	admin := server.Connect(t)
-	storetest.Run(t, func(t *testing.T) session.Store {
-		return open(t, pgstore.Options{URL: server.URL(table, "p"), Table: table, Timeout: patient})
-	}, storetest.Options{PutRaw: func(id string, value []byte) {
+	storetest.Run(t, func(t *testing.T) session.Store { return open(t, opts) }, storetest.Options{PutRaw: func(id string, value []byte) {
 		_, err := admin.Exec(t.Context(), "INSERT INTO "+table+" VALUES ($1, 0, $2, now() + interval '1 hour')", id, value)
 		if err != nil {
 			t.Fatal(err)

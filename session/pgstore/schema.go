@@ -1,8 +1,10 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -11,8 +13,9 @@ import (
 // schemaVersion is in the comment of the table of sessions.
 const schemaVersion = "caddy-session 1"
 
-// Schema returns the statements that make the tables. A store makes them itself when
-// it is first used, if it may and they are not there.
+// Schema returns the statements that make the tables, and fail if one is there that is
+// not for sessions, or of another version. A store runs them itself when it is first
+// used, if it may and the tables are not there.
 //
 // Ids compare as bytes, whatever the collation of the database. The version is the
 // same 64 bits as in the value, which is encrypted and so not worth compressing: the
@@ -20,6 +23,11 @@ const schemaVersion = "caddy-session 1"
 func Schema(table string) string {
 	base := table[strings.IndexByte(table, '.')+1:]
 	return strings.NewReplacer("TABLE_NAME", table, "INDEX_NAME", base, "VERSION", schemaVersion).Replace(`
+DO $$ BEGIN
+	IF to_regclass('TABLE_NAME') IS NOT NULL AND coalesce(obj_description(to_regclass('TABLE_NAME'), 'pg_class'), '') <> 'VERSION' THEN
+		RAISE 'the table TABLE_NAME is somebody else''s, or of another version';
+	END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS TABLE_NAME (
 	id      text COLLATE "C" PRIMARY KEY,
 	version bigint NOT NULL,
@@ -64,7 +72,9 @@ func prepare(ctx context.Context, conn *pgx.Conn, table string) error {
 			return nil
 		}
 	}
-	switch {
+	switch code, _ := answered(err); {
+	case code == codeNoRight:
+		return fmt.Errorf("making the table %s: %w; or have its owner run what caddy session schema prints", table, err)
 	case err != nil:
 		return fmt.Errorf("making the table %s: %w", table, err)
 	case found == nil:
@@ -73,6 +83,37 @@ func prepare(ctx context.Context, conn *pgx.Conn, table string) error {
 		return fmt.Errorf("the table %s is of %q, this needs %q", table, *found, schemaVersion)
 	}
 	return nil
+}
+
+// DefaultRole is whom [Script] gives the rights if the URL names no user.
+const DefaultRole = "caddy"
+
+// Script returns [Schema] as one transaction for the owner of the tables, with the
+// rights that are enough for the user of the URL. It has no password.
+func Script(opts Options) (string, error) {
+	cfg, err := opts.resolve()
+	if err != nil {
+		return "", fmt.Errorf("configuring the postgres store: %w", err)
+	}
+	role := DefaultRole
+	if u, err := url.Parse(opts.URL); err == nil {
+		role = cmp.Or(u.User.Username(), u.Query().Get("user"), role)
+	}
+	role = pgx.Identifier{role}.Sanitize()
+	var script strings.Builder
+	fmt.Fprintf(&script, "-- The tables of sessions: %s, for PostgreSQL 12 or later.\nBEGIN;\n", schemaVersion)
+	schema, _, qualified := strings.Cut(cfg.table, ".")
+	if path := cfg.pool.ConnConfig.RuntimeParams["search_path"]; path != "" && !qualified {
+		fmt.Fprintf(&script, "SELECT set_config('search_path', '%s', true);\n", strings.ReplaceAll(path, "'", "''"))
+		schema, _, _ = strings.Cut(path, ",")
+		schema, qualified = strings.Trim(schema, ` "`), true
+	}
+	script.WriteString(strings.TrimPrefix(Schema(cfg.table), "\n"))
+	if qualified {
+		fmt.Fprintf(&script, "GRANT USAGE ON SCHEMA %s TO %s;\n", pgx.Identifier{schema}.Sanitize(), role)
+	}
+	fmt.Fprintf(&script, "GRANT SELECT, INSERT, UPDATE, DELETE ON %s, %[1]s_user TO %s;\nCOMMIT;\n", cfg.table, role)
+	return script.String(), nil
 }
 
 // statements are those of the store for its tables.

@@ -4,24 +4,154 @@ package pgstore_test
 
 import (
 	"errors"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/pgstore"
 	"github.com/caddy-session/caddy-session/session/pgstore/pgtest"
 )
 
-func TestManualHasTheSchema(t *testing.T) {
+func TestManualHasTheScript(t *testing.T) {
 	manual, err := os.ReadFile("../../docs/postgres.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(manual), "```sql\n"+strings.TrimPrefix(pgstore.Schema(pgstore.DefaultTable), "\n")+"```\n") {
-		t.Error("the manual has another schema")
+	script, err := pgstore.Script(pgstore.Options{URL: "postgres://caddy@db.internal/sessions"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(manual), "```sql\n"+script+"```\n") {
+		t.Error("the manual has another script")
+	}
+}
+
+// runScript makes the tables as their owner does.
+func runScript(t *testing.T, server *pgtest.Server, opts pgstore.Options) {
+	t.Helper()
+	script, err := pgstore.Script(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := server.Psql(script); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, script)
+	}
+}
+
+// The script makes what the first use makes, in whatever schema and for whatever role,
+// as often as it is run.
+func TestScriptMakesWhatFirstUseMakes(t *testing.T) {
+	server := pgtest.Shared(t)
+	admin := server.Connect(t)
+	// made describes all that is in a schema.
+	made := func(schema string) (text string) {
+		t.Helper()
+		err := admin.QueryRow(t.Context(), `SELECT string_agg(line, E'\n' ORDER BY line) FROM (
+			SELECT concat_ws(' ', c.relname, c.relkind, obj_description(c.oid), a.attname, format_type(a.atttypid, a.atttypmod),
+				a.attnotnull, a.attstorage, collname, pg_get_indexdef(c.oid), pg_get_constraintdef(k.oid)) AS line
+			FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+			LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_constraint k ON k.conrelid = c.oid
+			WHERE c.relnamespace = $1::regnamespace) lines`, `"`+schema+`"`).Scan(&text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(text, schema, "SCHEMA")
+	}
+	first := newTable()
+	server.Do(t, "CREATE SCHEMA "+first)
+	s := open(t, pgstore.Options{URL: server.URL("postgres", pgtest.Password), Table: first + ".sessions", Timeout: patient})
+	if err := s.Put(t.Context(), newID(), 0, entry(1, "")); err != nil {
+		t.Fatal(err)
+	}
+	want := made(first)
+	if strings.Count(want, "\n") < 10 {
+		t.Fatalf("the first use has made\n%s", want)
+	}
+	for name, script := range map[string]func(schema string, role string) pgstore.Options{
+		"table": func(schema, role string) pgstore.Options {
+			return pgstore.Options{URL: server.URL(url.PathEscape(role), "p"), Table: schema + ".sessions"}
+		},
+		"search_path": func(schema, role string) pgstore.Options {
+			return pgstore.Options{URL: server.URL(url.PathEscape(role), "p") + "&search_path=" + schema + ",public", Table: "sessions"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			schema := newTable()
+			role := "O'Neill \"" + schema
+			server.Do(t, "CREATE SCHEMA "+schema+"; CREATE ROLE "+pgx.Identifier{role}.Sanitize()+" LOGIN PASSWORD 'p'")
+			opts := script(schema, role)
+			opts.Timeout = patient
+			runScript(t, server, opts)
+			runScript(t, server, opts)
+			if got := made(schema); got != want {
+				t.Errorf("the script has made\n%s\nand the first use makes\n%s", got, want)
+			}
+			s := open(t, opts)
+			if err := s.Put(t.Context(), newID(), 0, entry(1, "")); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Sweep(); err != nil {
+				t.Error(err)
+			}
+			if err := s.Notify(t.Context(), newID()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The script leaves a table alone that is somebody else's, or of another version.
+func TestScriptAndOtherTables(t *testing.T) {
+	server := pgtest.Shared(t)
+	for _, comment := range []string{"NULL", "'caddy-session 99'"} {
+		table := newTable()
+		server.Do(t, "CREATE ROLE "+table+"; CREATE TABLE "+table+" (id int); COMMENT ON TABLE "+table+" IS "+comment)
+		script, err := pgstore.Script(pgstore.Options{URL: server.URL(table, "p"), Table: table})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := server.Psql(script); err == nil || !strings.Contains(out, "somebody else's, or of another version") {
+			t.Errorf("%s: error %v\n%s", comment, err, out)
+		}
+		server.Do(t, "DO $$ BEGIN ASSERT to_regclass('"+table+"_user') IS NULL, 'it has made the other one'; END $$")
+	}
+}
+
+// A user who may not make the tables learns what does.
+func TestMayNotMakeTables(t *testing.T) {
+	server := pgtest.Shared(t)
+	table := newTable()
+	server.Do(t, "CREATE ROLE "+table+" LOGIN PASSWORD 'p'")
+	s, logs := watched(t, pgstore.Options{URL: server.URL(table, "p"), Table: table, Timeout: patient})
+	const hint = "have its owner run what caddy session schema prints"
+	if err := s.Put(t.Context(), newID(), 0, entry(1, "")); !errors.Is(err, session.ErrNotDone) || !strings.Contains(err.Error(), hint) {
+		t.Errorf("error %v", err)
+	}
+	if said := logs.FilterMessage("postgres is down").All(); len(said) != 1 || !strings.Contains(said[0].ContextMap()["error"].(string), hint) {
+		t.Errorf("the log has %v", said)
+	}
+	runScript(t, server, pgstore.Options{URL: server.URL(table, "p"), Table: table})
+	eventually(t, "the store works", func() bool { return s.Put(t.Context(), newID(), 0, entry(1, "")) == nil })
+}
+
+// The script names whom the URL names, and no password.
+func TestScriptForWhom(t *testing.T) {
+	for given, want := range map[string]string{
+		"":                                  `"caddy"`,
+		"postgres://db/x":                   `"caddy"`,
+		"postgres://web:hidden@one,two:5/x": `"web"`,
+		"postgres:///x?user=w%22eb&password=hidden": `"w""eb"`,
+	} {
+		script, err := pgstore.Script(pgstore.Options{URL: given})
+		if err != nil || !strings.Contains(script, "TO "+want+";\n") || strings.Contains(script, "hidden") {
+			t.Errorf("%q: error %v\n%s", given, err, script)
+		}
 	}
 }
 

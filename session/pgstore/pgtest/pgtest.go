@@ -184,6 +184,15 @@ func (s *Server) Do(t testing.TB, sql string) {
 	}
 }
 
+// Psql runs statements as the superuser, by psql up to the first error. It returns
+// what that prints.
+func (s *Server) Psql(sql string) (string, error) {
+	cmd := s.command("psql", "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", s.URL("postgres", Password))
+	cmd.Stdin = strings.NewReader(sql)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // Connect returns a connection of the superuser that ends with the test.
 func (s *Server) Connect(t testing.TB) *pgx.Conn {
 	t.Helper()
