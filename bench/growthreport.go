@@ -83,7 +83,7 @@ func (g *growth) writePoints(b *strings.Builder, part, of string, name func(int)
 		last := p.samples[len(p.samples)-1]
 		redisCPU, redisMemory := "–", "–"
 		if p.server.redis != nil {
-			redisCPU = fmt.Sprintf("%.1f µs", ofPoint(p, redisCPUOf).median)
+			redisCPU = fmt.Sprintf("%.1f µs", ofPoint(p, storeCPUOf).median)
 			redisMemory = fmt.Sprintf("%.0f MB", float64(last.redisMemory)/1e6)
 		}
 		fmt.Fprintf(b, "| %s | %s | %.0f | %.2f ms | %.2f ms | %s µs | %s | %.0f MB | %.0f MB | %s |\n", p.store, name(p.of),
@@ -153,7 +153,7 @@ func (g *growth) csv() string {
 	for _, p := range g.points {
 		for i, s := range p.samples {
 			fmt.Fprintf(&b, "%s,%s,%d,%s,%d,%.0f,%.3f,%.3f,%.2f,%.2f,%.1f,%.1f,%.1f\n", p.part, p.store, p.of, p.kind, i+1, s.rate,
-				p50Of(s.sample), p99Of(s.sample), cpuOf(s.sample), redisCPUOf(s.sample),
+				p50Of(s.sample), p99Of(s.sample), cpuOf(s.sample), storeCPUOf(s.sample),
 				float64(s.anonymous)/1e6, float64(s.memory-s.anonymous)/1e6, float64(s.redisMemory)/1e6)
 		}
 	}

@@ -87,7 +87,7 @@ func (p *point) once(ctx context.Context, d time.Duration) (grown, error) {
 		return s, err
 	}
 	s.cpu = (after - before) / time.Duration(s.requests)
-	s.redisCPU = (redisAfter - redisBefore) / time.Duration(s.requests)
+	s.storeCPU = (redisAfter - redisBefore) / time.Duration(s.requests)
 	pid := p.server.cmd.Process.Pid
 	if s.memory, err = memory(pid); err != nil {
 		return s, err
