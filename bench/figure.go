@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -178,10 +179,34 @@ const perUser = 100
 // sessions and with, and how long it takes until all of a user's are closed when the
 // user signs out.
 func (g *growth) measureSockets(ctx context.Context) error {
+	// Caddy has two for each; the rest is for what else it has.
+	if err := allowFiles(uint64(2*g.sockets) + 1000); err != nil {
+		g.fail("sockets: %v", err)
+		return nil
+	}
 	for _, session := range []string{"", plainSession} {
-		if err := g.socketsOn(ctx, session); err != nil {
-			return err
+		if err := g.socketsOn(ctx, session); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			g.fail("sockets: %v", err)
 		}
+	}
+	return nil
+}
+
+// allowFiles makes sure that this program and all that it starts may have as many
+// open files.
+func allowFiles(n uint64) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if limit.Cur >= n {
+		return nil
+	}
+	// Only root may raise the second one.
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: max(n, limit.Max)}); err != nil {
+		return fmt.Errorf("%d open files are needed and %d allowed (ulimit -n): %w", n, limit.Max, err)
 	}
 	return nil
 }
