@@ -77,8 +77,8 @@ var all = []contender{
 	{id: "express-behind-bare", name: "Express, bare, behind bare Caddy", against: "bare"},
 	{id: "express-behind", name: "express-session and connect-redis, behind bare Caddy", against: "bare", over: "express-behind-bare", store: "redis", login: "/login", proof: signedIn,
 		note: "the application of the line above; CPU and memory are those of Caddy and the application together"},
-	{id: "express-adapter", name: "The same application with `adapters/express`, behind Caddy, session, Redis", against: "bare", over: "express-behind-bare", store: "redis", login: "/login", proof: signedIn,
-		note: "CPU and memory as in the line above"},
+	{id: "express-adapter", name: "Express with `adapters/express`, Caddy, session, Redis", against: "bare", over: "express-behind-bare", store: "redis", login: "/login", proof: signedIn,
+		note: "the same application, behind Caddy; CPU and memory are those of both together"},
 }
 
 // tuning lists what -tuning adds.
