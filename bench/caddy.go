@@ -10,10 +10,12 @@ import (
 
 // startCaddy starts one Caddy with a site for each contender.
 func (l *lab) startCaddy(ctx context.Context, members []*contender) error {
-	c := caddyfile{admin: "off"}
+	var c caddyfile
 	switch members[len(members)-1].id {
 	case "redis":
 		c.store = "redis " + address(l.redis)
+	case "postgres":
+		c.store = "postgres " + l.postgres
 	case "near":
 		c.store = "redis " + address(l.redis) + " {\n\t\t\tkey_prefix near:\n\t\t\tnear_cache\n\t\t}"
 	}
@@ -22,6 +24,9 @@ func (l *lab) startCaddy(ctx context.Context, members []*contender) error {
 	}
 	ports, err := freePorts(len(members))
 	if err != nil {
+		return err
+	}
+	if c.admin, err = l.profiled(members); err != nil {
 		return err
 	}
 	c.quiet = strings.HasPrefix(members[0].id, "quiet")
@@ -76,7 +81,7 @@ func (l *lab) runCaddy(ctx context.Context, name string, env []string, c caddyfi
 func site(id, upstream string) string {
 	proxy := "\treverse_proxy " + upstream
 	switch id {
-	case "nocookie", "embedded", "quiet-embedded", "redis", "near":
+	case "nocookie", "embedded", "quiet-embedded", "redis", "near", "postgres":
 		return "\tsession\n" + proxy + "\n"
 	case "user":
 		return "\tsession {\n\t\trequest_headers user\n\t}\n" + proxy + "\n"

@@ -17,9 +17,9 @@ const (
 	chartBars   = chartWidth - chartLabels - 90 // the rest is for numbers
 )
 
-// chart draws the throughput of all contenders against bare Caddy's, with the
-// smallest and the largest ratio. It has a background of its own, so that it
-// can be read in front of any other, and follows the browser's colours.
+// chart draws what a session costs everybody in CPU time, with the smallest and
+// the largest difference. It has a background of its own, so that it can be read
+// in front of any other, and follows the browser's colours.
 func (l *lab) chart(all samples) string {
 	type bar struct {
 		name string
@@ -27,28 +27,24 @@ func (l *lab) chart(all samples) string {
 		spread
 	}
 	var bars []bar
-	longest := 1.0
+	var medians []float64
 	for _, c := range l.contenders {
-		if c.against != "" {
-			s := ratio(all[c.id], all[c.against], rateOf)
-			longest = max(longest, s.max)
-			bars = append(bars, bar{strings.ReplaceAll(c.name, "`", ""), strings.HasPrefix(c.name, "Caddy, session"), s})
+		if c.over != "" {
+			s := tax(all[c.id], all[c.over])
+			medians = append(medians, s.median)
+			bars = append(bars, bar{strings.ReplaceAll(c.name, "`", ""), strings.Contains(c.name, "Caddy, session"), s})
 		}
 	}
-	step := 0.25
-	for longest/step > 6 {
-		step *= 2
-	}
-	end := math.Ceil(longest/step) * step
-	x := func(ratio float64) float64 { return chartLabels + ratio/end*chartBars }
+	end, step := chartScale(medians)
+	x := func(µs float64) float64 { return chartLabels + min(max(µs, 0), end)/end*chartBars }
 	height := chartTop + len(bars)*chartRow + chartBottom
 	base := chartTop + len(bars)*chartRow
 
 	var b strings.Builder
-	chartHead(&b, height, "Throughput against bare Caddy", "Requests per second, against bare Caddy in the same round",
-		fmt.Sprintf("Bars are medians of %d rounds, lines go from the smallest to the largest. More is better.", l.rounds))
-	for tick := 0.0; tick <= end+step/2; tick += step {
-		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text class="dim" x="%.1f" y="%d" text-anchor="middle">%.2f</text>`+"\n",
+	chartHead(&b, height, "What a session costs", "What a session costs: CPU time per request beyond the same proxy without, µs",
+		fmt.Sprintf("Bars are medians of %d paired rounds, lines go from the smallest to the largest. Less is better.", l.rounds))
+	for tick := 0.0; tick <= end; tick += step {
+		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text class="dim" x="%.1f" y="%d" text-anchor="middle">%.0f</text>`+"\n",
 			x(tick), x(tick), chartTop, base, x(tick), base+18, tick)
 	}
 	for i, bar := range bars {
@@ -57,14 +53,36 @@ func (l *lab) chart(all samples) string {
 		if bar.ours {
 			class = "ours"
 		}
+		number := fmt.Sprintf("%.1f", bar.median)
+		if bar.median > end {
+			number = fmt.Sprintf("%.0f →", bar.median)
+		}
 		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, chartLabels-10, y+18, html.EscapeString(bar.name))
 		fmt.Fprintf(&b, `<rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/>`, class, chartLabels, y+5, x(bar.median)-chartLabels, chartRow-10)
 		fmt.Fprintf(&b, `<line class="range" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`, x(bar.min), x(bar.max), y+chartRow/2, y+chartRow/2)
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d">%.2f</text>`+"\n", x(max(bar.median, bar.max))+8, y+18, bar.median)
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d">%s</text>`+"\n", x(max(bar.median, bar.max))+8, y+18, number)
 	}
-	fmt.Fprintf(&b, `<line class="bare" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`+"\n", x(1), x(1), chartTop-4, base)
 	b.WriteString("</svg>\n")
 	return b.String()
+}
+
+// chartScale returns where the axis ends, and how far apart its ticks are. What is
+// more than five times the middle one of all does not fit: its bar is cut off.
+func chartScale(medians []float64) (end, step float64) {
+	longest := 1.0
+	if len(medians) > 0 {
+		most := 5 * spreadOf(medians).median
+		for _, m := range medians {
+			if m <= most {
+				longest = max(longest, m)
+			}
+		}
+	}
+	step = 1
+	for times := 0; longest/step > 6; times++ {
+		step *= []float64{2, 2.5, 2}[times%3] // 1, 2, 5, 10
+	}
+	return math.Ceil(1.1*longest/step) * step, step
 }
 
 // chartHead begins a chart: its colours, which follow the browser's, and its
@@ -77,7 +95,6 @@ func chartHead(b *strings.Builder, height int, label, title, note string) {
 	.dim { fill: #5b6675; font-size: 12px; }
 	.card { fill: #ffffff; stroke: #d9dee6; }
 	.grid { stroke: #e3e7ed; }
-	.bare { stroke: #5b6675; stroke-dasharray: 4 3; }
 	.ours { fill: #2563c9; }
 	.peer { fill: #9aa5b5; }
 	.range { stroke: #1c2430; stroke-width: 1.5; }
@@ -89,7 +106,6 @@ func chartHead(b *strings.Builder, height int, label, title, note string) {
 		.dim { fill: #9aa5b5; }
 		.card { fill: #161b22; stroke: #333e4e; }
 		.grid { stroke: #2a3340; }
-		.bare { stroke: #9aa5b5; }
 		.ours { fill: #5b95f0; }
 		.peer { fill: #5c6878; }
 		.range { stroke: #e4e9f0; }

@@ -21,13 +21,18 @@ type contender struct {
 	// compared with.
 	against string
 
+	// The id of the same proxy without sessions: what this one takes more is what
+	// the session costs. Empty: it is such a proxy.
+	over string
+
 	// Measured for what it is compared with, but not shown.
 	hidden bool
 
 	url    string
 	server *process
 	behind *process // the application, if it is another one than for the rest
-	redis  bool     // uses Redis
+	store  string   // the server of its sessions: redis, postgres, or none
+	admin  string   // the address of Caddy's API; empty unless profiles are kept
 
 	login  string // the path that signs in; empty: requests without a session
 	cookie string // the Cookie header, from signing in
@@ -40,34 +45,40 @@ const signedIn = "session: alice\n"
 // sites and the processes are the ids.
 var all = []contender{
 	{id: "bare", name: "Caddy, bare `reverse_proxy`"},
-	{id: "headers", name: "Caddy, the same headers, no sessions", against: "bare", proof: signedIn,
+	{id: "headers", name: "Caddy, the same headers, no sessions", against: "bare", over: "bare", proof: signedIn,
 		note: "what it costs Caddy to proxy with four more headers in a request and two in the response"},
-	{id: "nocookie", name: "Caddy, session, no cookie", against: "bare"},
-	{id: "embedded", name: "Caddy, session, embedded store", against: "bare", login: "/login", proof: signedIn},
-	{id: "user", name: "Caddy, session, embedded store, `request_headers user`", against: "bare", login: "/login", proof: signedIn,
+	{id: "nocookie", name: "Caddy, session, no cookie", against: "bare", over: "bare"},
+	{id: "embedded", name: "Caddy, session, embedded store", against: "bare", over: "bare", login: "/login", proof: signedIn},
+	{id: "user", name: "Caddy, session, embedded store, `request_headers user`", against: "bare", over: "bare", login: "/login", proof: signedIn,
 		note: "the application gets the user's name alone"},
-	{id: "kept", name: "Caddy, session, embedded store, a kept cookie", against: "bare", login: "/login?cookie",
+	{id: "kept", name: "Caddy, session, embedded store, a kept cookie", against: "bare", over: "bare", login: "/login?cookie",
 		proof: signedIn + "cookie: appsid=0123456789abcdef0123456789abcdef\n"},
-	{id: "bare-redis", against: "", hidden: true, name: "Caddy, bare, beside redis"},
-	{id: "redis", name: "Caddy, session, Redis", against: "bare-redis", redis: true, login: "/login", proof: signedIn},
-	{id: "bare-near", against: "", hidden: true, name: "Caddy, bare, beside near"},
-	{id: "near", name: "Caddy, session, Redis, near-cache", against: "bare-near", redis: true, login: "/login", proof: signedIn},
+	{id: "bare-redis", hidden: true, name: "Caddy, bare, beside redis"},
+	{id: "redis", name: "Caddy, session, Redis", against: "bare-redis", over: "bare-redis", store: "redis", login: "/login", proof: signedIn},
+	{id: "bare-near", hidden: true, name: "Caddy, bare, beside near"},
+	{id: "near", name: "Caddy, session, Redis, near-cache", against: "bare-near", over: "bare-near", store: "redis", login: "/login", proof: signedIn},
+	{id: "bare-postgres", hidden: true, name: "Caddy, bare, beside postgres"},
+	{id: "postgres", name: "Caddy, session, PostgreSQL", against: "bare-postgres", over: "bare-postgres", store: "postgres", login: "/login", proof: signedIn},
 	{id: "nginx", name: "nginx, bare", against: "bare"},
 	{id: "apache-bare", name: "Apache, bare", against: "bare"},
-	{id: "apache", name: "Apache, mod_session_cookie", against: "bare", login: "/login", proof: "session: user=alice",
+	{id: "apache", name: "Apache, mod_session_cookie", against: "bare", over: "apache-bare", login: "/login", proof: "session: user=alice",
 		note: "the session is in the cookie, readable and not signed"},
-	{id: "apache-crypto", name: "Apache, mod_session_cookie, encrypted", against: "bare", login: "/login", proof: "session: user=alice",
+	{id: "apache-crypto", name: "Apache, mod_session_cookie, encrypted", against: "bare", over: "apache-bare", login: "/login", proof: "session: user=alice",
 		note: "the session is in the cookie, and encrypted by mod_session_crypto"},
-	{id: "scs", name: "Go `httputil.ReverseProxy` with scs, Redis", against: "bare", redis: true, login: "/login", proof: signedIn,
+	{id: "scs-bare", name: "Go `httputil.ReverseProxy`, bare", against: "bare"},
+	{id: "scs", name: "Go `httputil.ReverseProxy` with scs, Redis", against: "bare", over: "scs-bare", store: "redis", login: "/login", proof: signedIn,
 		note: "no idle timeout, its default; with one, every request writes"},
-	{id: "express", name: "express-session and connect-redis, proxying", against: "bare", redis: true, login: "/login", proof: signedIn,
+	{id: "express-bare", name: "Express, bare, proxying", against: "bare"},
+	{id: "express", name: "express-session and connect-redis, proxying", against: "bare", over: "express-bare", store: "redis", login: "/login", proof: signedIn,
 		note: "one process of Node; every request extends the session in Redis, its default"},
-	{id: "express-self", name: "express-session and connect-redis, answering itself", against: "bare", redis: true, login: "/login", proof: signedIn,
+	{id: "express-self-bare", name: "Express, bare, answering itself", against: "bare"},
+	{id: "express-self", name: "express-session and connect-redis, answering itself", against: "bare", over: "express-self-bare", store: "redis", login: "/login", proof: signedIn,
 		note: "as above, without a proxy and an upstream"},
-	{id: "express-behind", name: "express-session and connect-redis, behind bare Caddy", against: "bare", redis: true, login: "/login", proof: signedIn,
+	{id: "express-behind-bare", name: "Express, bare, behind bare Caddy", against: "bare"},
+	{id: "express-behind", name: "express-session and connect-redis, behind bare Caddy", against: "bare", over: "express-behind-bare", store: "redis", login: "/login", proof: signedIn,
 		note: "the application of the line above; CPU and memory are those of Caddy and the application together"},
-	{id: "express-adapter", name: "The same application with `adapters/express`, behind Caddy, session, Redis", against: "bare", redis: true, login: "/login", proof: signedIn,
-		note: "CPU and memory as in the line above"},
+	{id: "express-adapter", name: "Express with `adapters/express`, Caddy, session, Redis", against: "bare", over: "express-behind-bare", store: "redis", login: "/login", proof: signedIn,
+		note: "the same application, behind Caddy; CPU and memory are those of both together"},
 }
 
 // tuning lists what -tuning adds.
@@ -103,7 +114,7 @@ func (o options) chosen() []*contender {
 	wanted := map[string]bool{"bare": true}
 	for _, c := range list {
 		if !c.hidden && (len(o.only) == 0 || slices.Contains(o.only, c.id)) {
-			wanted[c.id], wanted[c.against] = true, true
+			wanted[c.id], wanted[c.against], wanted[c.over] = true, true, true
 		}
 	}
 	var chosen []*contender

@@ -16,34 +16,41 @@ import (
 // and in use.
 type growth struct {
 	*lab
-	sessions []int
+	sessions     []int
+	userSessions int // of the one who signs out
+	sockets      int
 
-	points []*point // what is measured in rounds
-	sweeps []sweep
-	starts []start
-	failed []string // what was not measured, and why
+	points  []*point // what is measured in rounds
+	sweeps  []sweep
+	starts  []start
+	figures []figure
+	failed  []string // what was not measured, and why
 
 	fillRate float64 // sessions a second, into an embedded store
 }
 
 var (
-	growthParts = []string{"sessions", "start", "sweep", "data", "parallel"}
+	growthParts = []string{"sessions", "start", "sweep", "data", "parallel", "signout", "list", "sockets"}
 
 	// dataSizes are in bytes, parallel are requests.
 	dataSizes = []int{100, 1 << 10, 8 << 10, 64 << 10, 1 << 20}
 	parallel  = []int{1, 10, 100}
 
-	storeNames = []string{"embedded", "redis", "near"}
+	storeNames   = []string{"embedded", "redis", "near"}
+	growthStores = append(slices.Clone(storeNames), "postgres")
 )
 
 func parseGrowth(arguments []string) (func(context.Context) error, error) {
 	o := options{headers: "browser"}
 	var only, sessions string
+	var userSessions, sockets int
 	fs := o.flags("growth", "growth.md and growth.csv")
-	fs.StringVar(&sessions, "sessions", "1000,100000,1000000", "comma-separated numbers of stored sessions; the sweep and cold starts have the last one")
+	fs.StringVar(&sessions, "sessions", "1000,100000,1000000", "comma-separated numbers of stored sessions; the sweep, the list and cold starts have the last one")
 	fs.IntVar(&o.rounds, "rounds", 3, "how many times each point is measured; cold starts, too")
 	fs.IntVar(&o.seconds, "seconds", 2, "how long each measurement takes")
 	fs.IntVar(&o.connections, "connections", 32, "connections, where that is not what is measured")
+	fs.IntVar(&userSessions, "user-sessions", 10_000, "how many sessions the user has who signs out of all")
+	fs.IntVar(&sockets, "sockets", 10_000, "how many WebSockets are open; each user has 100")
 	fs.StringVar(&only, "only", "", "comma-separated parts: "+strings.Join(growthParts, ", "))
 	if err := fs.Parse(arguments); err != nil {
 		return nil, err
@@ -52,6 +59,8 @@ func parseGrowth(arguments []string) (func(context.Context) error, error) {
 	switch {
 	case fs.NArg() > 0:
 		problem = "no arguments but flags: " + strings.Join(fs.Args(), " ")
+	case userSessions < 1 || sockets < 2*perUser || sockets%perUser != 0:
+		problem = "-user-sessions is at least 1, and -sockets a multiple of 100, at least 200"
 	case min(o.rounds, o.seconds, o.connections) < 1:
 		problem = "numbers are at least 1"
 	}
@@ -72,7 +81,7 @@ func parseGrowth(arguments []string) (func(context.Context) error, error) {
 			return err
 		}
 		defer l.close()
-		g := &growth{lab: l, sessions: numbers, fillRate: 5000}
+		g := &growth{lab: l, sessions: numbers, userSessions: userSessions, sockets: sockets, fillRate: 5000}
 		return g.run(ctx)
 	}, nil
 }
@@ -86,6 +95,7 @@ func (g *growth) run(ctx context.Context) error {
 	}
 	parts := map[string]func(context.Context) error{
 		"sessions": g.measureSessions, "start": g.measureStart, "sweep": g.measureSweep, "data": g.measureData, "parallel": g.measureParallel,
+		"signout": g.measureSignOut, "list": g.measureList, "sockets": g.measureSockets,
 	}
 	for _, part := range growthParts {
 		if !slices.Contains(g.only, part) {
@@ -117,7 +127,7 @@ func (g *growth) startServer(ctx context.Context, name, store string, ready bool
 // The setting session of the sites.
 const (
 	plainSession = "\tsession\n"
-	largeSession = "\tsession {\n\t\tmax_data 2MiB\n\t\tforward user\n\t}\n"
+	largeSession = "\tsession {\n\t\tmax_data 2MiB\n\t\trequest_headers id user version\n\t}\n"
 )
 
 func embeddedStore(file string) string {

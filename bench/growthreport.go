@@ -15,15 +15,20 @@ func (g *growth) report() error {
 	g.writePoints(&md, "sessions", "stored sessions", thousands)
 	g.writePoints(&md, "data", "data of a session", dataSize)
 	g.writeParallel(&md)
+	g.writeFigures(&md)
 	g.writeSweep(&md)
 	g.writeStarts(&md)
 	for _, reason := range g.failed {
 		fmt.Fprintf(&md, "- **Not measured**: %s.\n", strings.TrimSuffix(reason, "."))
 	}
+	versions := g.serverVersions()
+	if g.postgres != "" {
+		versions = append(versions, postgresVersion())
+	}
 	numbers := strings.Trim(strings.ReplaceAll(fmt.Sprint(g.sessions), " ", ","), "[]")
-	fmt.Fprintf(&md, "\n%s, %s. %s.\n\n```\n./bench/run growth --sessions %s --rounds %d --seconds %d --connections %d --only %s\n```\n",
-		g.began.UTC().Format(time.DateOnly), machine(), strings.Join(g.serverVersions(), ", "),
-		numbers, g.rounds, g.seconds, g.connections, strings.Join(g.only, ","))
+	fmt.Fprintf(&md, "\n%s, %s. %s.\n\n```\n./bench/run growth --sessions %s --rounds %d --seconds %d --connections %d --user-sessions %d --sockets %d --only %s\n```\n",
+		g.began.UTC().Format(time.DateOnly), machine(), strings.Join(versions, ", "),
+		numbers, g.rounds, g.seconds, g.connections, g.userSessions, g.sockets, strings.Join(g.only, ","))
 	fmt.Print(md.String())
 	for name, content := range map[string]string{"growth.md": md.String(), "growth.csv": g.csv()} {
 		if err := os.WriteFile(filepath.Join(g.out, name), []byte(content), 0o644); err != nil {
@@ -53,14 +58,16 @@ func dataSize(n int) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// ofPoint returns the spread of a number that each sample of a point has.
-func ofPoint(p *point, number func(sample) float64) spread {
-	var numbers []float64
+func (p *point) loads() []sample {
+	var list []sample
 	for _, s := range p.samples {
-		numbers = append(numbers, number(s.sample))
+		list = append(list, s.sample)
 	}
-	return spreadOf(numbers)
+	return list
 }
+
+// ofPoint returns the spread of a number that each sample of a point has.
+func ofPoint(p *point, number func(sample) float64) spread { return of(p.loads(), number) }
 
 // partPoints returns the points of a part that were measured, store by store.
 func (g *growth) partPoints(part string) []*point {
@@ -71,7 +78,7 @@ func (g *growth) partPoints(part string) []*point {
 		}
 	}
 	slices.SortStableFunc(points, func(a, b *point) int {
-		return slices.Index(storeNames, a.store) - slices.Index(storeNames, b.store)
+		return slices.Index(growthStores, a.store) - slices.Index(growthStores, b.store)
 	})
 	return points
 }
@@ -81,17 +88,22 @@ func (g *growth) writePoints(b *strings.Builder, part, of string, name func(int)
 	if len(points) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "| store | %s | requests/s | p50 | p99 | CPU of Caddy per request | CPU of Redis | memory of Caddy | and mapped file | memory of Redis |\n|---|---|---|---|---|---|---|---|---|---|\n", of)
-	for _, p := range points {
-		last := p.samples[len(p.samples)-1]
-		redisCPU, redisMemory := "–", "–"
-		if p.server.redis != nil {
-			redisCPU = fmt.Sprintf("%.1f µs", ofPoint(p, redisCPUOf).median)
-			redisMemory = fmt.Sprintf("%.0f MB", float64(last.redisMemory)/1e6)
+	fmt.Fprintf(b, "| store | %s | requests/s | p50 | p99 | CPU of Caddy per request | to the smallest | p50, to the smallest | CPU of the store | memory of Caddy | and mapped file | memory of the store |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n", of)
+	var smallest []sample // of the same store; its points are in ascending order
+	for i, p := range points {
+		if i == 0 || points[i-1].store != p.store {
+			smallest = p.loads()
 		}
-		fmt.Fprintf(b, "| %s | %s | %.0f | %.2f ms | %.2f ms | %s µs | %s | %.0f MB | %.0f MB | %s |\n", p.store, name(p.of),
-			ofPoint(p, rateOf).median, ofPoint(p, p50Of).median, ofPoint(p, p99Of).median, ofPoint(p, cpuOf).format("%.0f"), redisCPU,
-			float64(last.anonymous)/1e6, float64(last.memory-last.anonymous)/1e6, redisMemory)
+		cpu, p50 := ratio(p.loads(), smallest, cpuOf).format("%.2f"), ratio(p.loads(), smallest, p50Of).format("%.2f")
+		last := p.samples[len(p.samples)-1]
+		storeCPU, storeMemory := "–", "–"
+		if p.server.store != nil {
+			storeCPU = fmt.Sprintf("%.1f µs", ofPoint(p, storeCPUOf).median)
+			storeMemory = fmt.Sprintf("%.0f MB", float64(last.storeMemory)/1e6)
+		}
+		fmt.Fprintf(b, "| %s | %s | %.0f | %.2f ms | %.2f ms | %s µs | %s | %s | %s | %.0f MB | %.0f MB | %s |\n", p.store, name(p.of),
+			ofPoint(p, rateOf).median, ofPoint(p, p50Of).median, ofPoint(p, p99Of).median, ofPoint(p, cpuOf).format("%.0f"), cpu, p50, storeCPU,
+			float64(last.anonymous)/1e6, float64(last.memory-last.anonymous)/1e6, storeMemory)
 	}
 	b.WriteString("\n")
 }
@@ -152,12 +164,12 @@ func ms(d time.Duration) float64 { return d.Seconds() * 1e3 }
 // csv has every run, every second of the sweep and every start.
 func (g *growth) csv() string {
 	var b strings.Builder
-	b.WriteString("part,store,of,kind,round,requests_per_s,p50_ms,p99_ms,cpu_us,redis_cpu_us,memory_mb,file_mb,redis_memory_mb\n")
+	b.WriteString("part,store,of,kind,round,requests_per_s,p50_ms,p99_ms,cpu_us,store_cpu_us,memory_mb,file_mb,store_memory_mb\n")
 	for _, p := range g.points {
 		for i, s := range p.samples {
 			fmt.Fprintf(&b, "%s,%s,%d,%s,%d,%.0f,%.3f,%.3f,%.2f,%.2f,%.1f,%.1f,%.1f\n", p.part, p.store, p.of, p.kind, i+1, s.rate,
-				p50Of(s.sample), p99Of(s.sample), cpuOf(s.sample), redisCPUOf(s.sample),
-				float64(s.anonymous)/1e6, float64(s.memory-s.anonymous)/1e6, float64(s.redisMemory)/1e6)
+				p50Of(s.sample), p99Of(s.sample), cpuOf(s.sample), storeCPUOf(s.sample),
+				float64(s.anonymous)/1e6, float64(s.memory-s.anonymous)/1e6, float64(s.storeMemory)/1e6)
 		}
 	}
 	b.WriteString("\npart,kind,second,swept,p99_ms\n")
@@ -171,6 +183,12 @@ func (g *growth) csv() string {
 				phase = "after"
 			}
 			fmt.Fprintf(&b, "sweep,%s,%d,%s,%.3f\n", s.kind, i, phase, ms(p99))
+		}
+	}
+	b.WriteString("\npart,store,what,round,value\n")
+	for _, f := range g.figures {
+		for i, value := range f.values {
+			fmt.Fprintf(&b, "%s,%s,\"%s\",%d,%.3f\n", f.part, f.store, f.what, i+1, value)
 		}
 	}
 	b.WriteString("\npart,of,after,s\n")

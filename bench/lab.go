@@ -10,20 +10,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // lab is everything that runs.
 type lab struct {
 	options
-	dir        string // temporary
+	dir        string   // temporary
+	dirs       []string // more of them, of servers that another user runs
 	began      time.Time
 	contenders []*contender
 	missing    []string // what is not measured, and why
 	processes  []*process
 
-	upstream, redis int // ports
-	redisServer     *process
+	upstream, redis int                 // ports
+	postgres        string              // URL
+	stores          map[string]*process // the servers, by the names that contenders have
 }
 
 // openLab makes a lab in which nothing runs yet. It has to be closed.
@@ -42,13 +45,15 @@ func openLab(o options) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lab{options: o, dir: dir, began: time.Now()}, nil
+	return &lab{options: o, dir: dir, began: time.Now(), stores: map[string]*process{}}, nil
 }
 
 // close stops all servers and removes their data.
 func (l *lab) close() {
 	l.stop()
-	os.RemoveAll(l.dir)
+	for _, dir := range append(l.dirs, l.dir) {
+		os.RemoveAll(dir)
+	}
 }
 
 func (l *lab) startUpstream(ctx context.Context) error {
@@ -79,11 +84,20 @@ func (l *lab) start(ctx context.Context) error {
 	if err := l.startUpstream(ctx); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(l.contenders, func(c *contender) bool { return c.redis }) {
-		var err error
-		if l.redisServer, l.redis, err = l.startRedis(ctx, "redis"); err != nil {
-			l.lose(fmt.Errorf("no Redis: %w", err), func(c *contender) bool { return c.redis })
+	for store, start := range map[string]func() (*process, error){
+		"redis":    func() (server *process, err error) { server, l.redis, err = l.startRedis(ctx, "redis"); return },
+		"postgres": func() (server *process, err error) { server, l.postgres, err = l.startPostgres(ctx); return },
+	} {
+		uses := func(c *contender) bool { return c.store == store }
+		if !slices.ContainsFunc(l.contenders, uses) {
+			continue
 		}
+		server, err := start()
+		if err != nil {
+			l.lose(fmt.Errorf("no server of its store: %w", err), uses)
+			continue
+		}
+		l.stores[store] = server
 	}
 	for _, group := range []struct {
 		ids   []string
@@ -92,14 +106,20 @@ func (l *lab) start(ctx context.Context) error {
 		{[]string{"bare", "headers", "nocookie", "embedded", "user", "kept", "keepalive", "compression"}, l.startCaddy},
 		{[]string{"bare-redis", "redis"}, l.startCaddy},
 		{[]string{"bare-near", "near"}, l.startCaddy},
+		{[]string{"bare-postgres", "postgres"}, l.startCaddy},
 		{[]string{"quiet", "quiet-embedded"}, l.startCaddy},
 		{[]string{"gogc200"}, l.startCaddy},
 		{[]string{"gogc400"}, l.startCaddy},
 		{[]string{"nginx"}, l.startNginx},
-		{[]string{"apache-bare", "apache", "apache-crypto"}, l.startApache},
+		{[]string{"apache-bare"}, l.startApache},
+		{[]string{"apache", "apache-crypto"}, l.startApache},
+		{[]string{"scs-bare"}, l.startScs},
 		{[]string{"scs"}, l.startScs},
+		{[]string{"express-bare"}, l.startExpress},
 		{[]string{"express"}, l.startExpress},
+		{[]string{"express-self-bare"}, l.startExpress},
 		{[]string{"express-self"}, l.startExpress},
+		{[]string{"express-behind-bare"}, l.startExpress},
 		{[]string{"express-behind"}, l.startExpress},
 		{[]string{"express-adapter"}, l.startExpress},
 	} {
@@ -177,11 +197,7 @@ func (l *lab) withoutKept() {
 }
 
 func (l *lab) launch(ctx context.Context, name string, env []string, ports []int, program string, arguments ...string) (*process, error) {
-	p, err := launch(ctx, l.dir, name, env, ports, program, arguments...)
-	if err == nil {
-		l.processes = append(l.processes, p)
-	}
-	return p, err
+	return l.launchAs(ctx, &syscall.SysProcAttr{}, l.dir, name, env, ports, program, arguments...)
 }
 
 // stop stops all servers, the last one first. It may be called again.

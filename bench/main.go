@@ -35,6 +35,7 @@ type options struct {
 	only        []string // names of contenders; none: all
 	tuning      bool
 	headers     string
+	profile     string // the directory for CPU profiles; empty: none are kept
 	caddy       string
 	out         string
 	cache       string
@@ -111,6 +112,7 @@ func parseSpeed(arguments []string) (func(context.Context) error, error) {
 	fs.StringVar(&only, "only", "", "comma-separated contenders: "+strings.Join(names(), ", "))
 	fs.BoolVar(&o.tuning, "tuning", false, "also tune Caddy, without sessions: "+strings.Join(tuningNames(), ", "))
 	fs.StringVar(&o.headers, "headers", "browser", "the request headers: browser (what Firefox sends) or none")
+	fs.StringVar(&o.profile, "profile", "", "a directory for a CPU profile of each Caddy under load, made after the rounds; go tool pprof reads them")
 	if err := fs.Parse(arguments); err != nil {
 		return nil, err
 	}
@@ -158,11 +160,14 @@ func speed(ctx context.Context, o options) error {
 		return err
 	}
 	// However slow something is, it ends.
-	seconds := len(l.contenders) * (o.rounds*(o.seconds+2) + o.warmup + 2)
+	seconds := len(l.contenders) * ((o.rounds+1)*(o.seconds+2) + o.warmup + 2)
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+5*time.Minute)
 	defer cancel()
 	samples, err := l.measure(ctx)
 	if err != nil {
+		return err
+	}
+	if err := l.keepProfiles(ctx); err != nil {
 		return err
 	}
 	l.stop()

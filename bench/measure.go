@@ -12,7 +12,7 @@ import (
 type sample struct {
 	load
 	cpu      time.Duration // of the server and its children, per request
-	redisCPU time.Duration // of Redis, per request
+	storeCPU time.Duration // of the store's server, per request
 	memory   int64         // of the server and its children, bytes
 }
 
@@ -52,7 +52,7 @@ func (l *lab) measure(ctx context.Context) (samples, error) {
 	return all, nil
 }
 
-// failed takes a contender out.
+// failed takes a contender out, with those whose sessions have no price without it.
 func (l *lab) failed(ctx context.Context, c *contender, why error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -62,7 +62,7 @@ func (l *lab) failed(ctx context.Context, c *contender, why error) error {
 			return why
 		}
 	}
-	l.lose(why, func(other *contender) bool { return other == c })
+	l.lose(why, func(other *contender) bool { return other == c || other.over == c.id })
 	return nil
 }
 
@@ -72,14 +72,14 @@ func (l *lab) once(ctx context.Context, c *contender, seconds int) (sample, erro
 	if err := c.check(ctx); err != nil {
 		return s, err
 	}
-	before, redisBefore, err := l.cpuTimes(c)
+	before, storeBefore, err := l.cpuTimes(c)
 	if err != nil {
 		return s, err
 	}
 	if s.load, err = wrk(ctx, l.options, c, seconds); err != nil {
 		return s, err
 	}
-	after, redisAfter, err := l.cpuTimes(c)
+	after, storeAfter, err := l.cpuTimes(c)
 	if err != nil {
 		return s, err
 	}
@@ -91,7 +91,7 @@ func (l *lab) once(ctx context.Context, c *contender, seconds int) (sample, erro
 		s.memory += bytes
 	}
 	s.cpu = (after - before) / time.Duration(s.requests)
-	s.redisCPU = (redisAfter - redisBefore) / time.Duration(s.requests)
+	s.storeCPU = (storeAfter - storeBefore) / time.Duration(s.requests)
 	return s, c.check(ctx)
 }
 
@@ -103,7 +103,7 @@ func (c *contender) servers() []*process {
 	return []*process{c.server, c.behind}
 }
 
-func (l *lab) cpuTimes(c *contender) (server, redis time.Duration, err error) {
+func (l *lab) cpuTimes(c *contender) (server, store time.Duration, err error) {
 	for _, process := range c.servers() {
 		time, err := cpuTime(process.cmd.Process.Pid)
 		if err != nil {
@@ -111,11 +111,11 @@ func (l *lab) cpuTimes(c *contender) (server, redis time.Duration, err error) {
 		}
 		server += time
 	}
-	if !c.redis {
+	if c.store == "" {
 		return server, 0, nil
 	}
-	redis, err = cpuTime(l.redisServer.cmd.Process.Pid)
-	return server, redis, err
+	store, err = cpuTime(l.stores[c.store].cmd.Process.Pid)
+	return server, store, err
 }
 
 // spread is the middle one of some numbers, and the ends.
@@ -140,6 +140,16 @@ func ratio(list, against []sample, number func(sample) float64) spread {
 	return spreadOf(ratios)
 }
 
+// tax returns the spread of the CPU time, in µs, that requests took more than those
+// of the same proxy without sessions in the same round.
+func tax(list, over []sample) spread {
+	var more []float64
+	for i := range min(len(list), len(over)) {
+		more = append(more, cpuOf(list[i])-cpuOf(over[i]))
+	}
+	return spreadOf(more)
+}
+
 func spreadOf(numbers []float64) spread {
 	slices.Sort(numbers)
 	n := len(numbers)
@@ -151,4 +161,4 @@ func p50Of(s sample) float64      { return s.p50.Seconds() * 1e3 }
 func p99Of(s sample) float64      { return s.p99.Seconds() * 1e3 }
 func cpuOf(s sample) float64      { return s.cpu.Seconds() * 1e6 }
 func memoryOf(s sample) float64   { return float64(s.memory) / 1e6 }
-func redisCPUOf(s sample) float64 { return s.redisCPU.Seconds() * 1e6 }
+func storeCPUOf(s sample) float64 { return s.storeCPU.Seconds() * 1e6 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -113,13 +114,17 @@ func (l *lab) startApache(ctx context.Context, members []*contender) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(l.dir, "apache")
+	dir := filepath.Join(l.dir, members[0].id)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
 	var config strings.Builder
 	fmt.Fprintf(&config, "ServerRoot %[1]s\nServerName localhost\nPidFile %[1]s/pid\nErrorLog %[1]s/error.log\nDefaultRuntimeDir %[1]s\n", dir)
-	for _, module := range []string{"mpm_event", "authz_core", "headers", "env", "request", "proxy", "proxy_http", "session", "session_cookie", "session_crypto"} {
+	modules := []string{"mpm_event", "authz_core", "headers", "env", "request", "proxy", "proxy_http"}
+	if members[0].id != "apache-bare" {
+		modules = append(modules, "session", "session_cookie", "session_crypto")
+	}
+	for _, module := range modules {
 		file := filepath.Join(apacheModules, "mod_"+module+".so")
 		if _, err := os.Stat(file); err != nil {
 			return err
@@ -154,7 +159,7 @@ func (l *lab) startApache(ctx context.Context, members []*contender) error {
 	if err := os.WriteFile(file, []byte(config.String()), 0o644); err != nil {
 		return err
 	}
-	server, err := l.launch(ctx, "apache-server", nil, ports, program, "-d", dir, "-f", file, "-D", "FOREGROUND")
+	server, err := l.launch(ctx, members[0].id, nil, ports, program, "-d", dir, "-f", file, "-D", "FOREGROUND")
 	if err != nil {
 		said, _ := os.ReadFile(filepath.Join(dir, "error.log"))
 		return fmt.Errorf("%w %s", err, said)
@@ -170,8 +175,11 @@ func (l *lab) startScs(ctx context.Context, members []*contender) error {
 	if err != nil {
 		return err
 	}
-	server, err := l.launch(ctx, "scs", nil, ports, filepath.Join(l.cache, "bin", "scsproxy"),
-		"-listen", address(ports[0]), "-upstream", address(l.upstream), "-redis", address(l.redis))
+	arguments := []string{"-listen", address(ports[0]), "-upstream", address(l.upstream)}
+	if members[0].store != "" {
+		arguments = append(arguments, "-redis", address(l.redis))
+	}
+	server, err := l.launch(ctx, members[0].id, nil, ports, filepath.Join(l.cache, "bin", "scsproxy"), arguments...)
 	if err != nil {
 		return err
 	}
@@ -195,10 +203,14 @@ func (l *lab) startExpress(ctx context.Context, members []*contender) error {
 		return err
 	}
 	c := members[0]
-	arguments := []string{filepath.Join(dir, "server.js"), strconv.Itoa(ports[0]), strconv.Itoa(l.redis)}
-	front := caddyfile{admin: "off", sites: []string{site(c.id, address(ports[0]))}}
+	sessions := "none"
+	if c.store != "" {
+		sessions = strconv.Itoa(l.redis)
+	}
+	arguments := []string{filepath.Join(dir, "server.js"), strconv.Itoa(ports[0]), sessions}
+	front := caddyfile{sites: []string{site(c.id, address(ports[0]))}}
 	switch c.id {
-	case "express":
+	case "express-bare", "express":
 		arguments = append(arguments, strconv.Itoa(l.upstream))
 	case "express-adapter":
 		arguments = append(arguments, "adapter")
@@ -209,9 +221,12 @@ func (l *lab) startExpress(ctx context.Context, members []*contender) error {
 		return err
 	}
 	c.server = server
-	if c.id == "express-behind" || c.id == "express-adapter" {
+	if slices.Contains([]string{"express-behind-bare", "express-behind", "express-adapter"}, c.id) {
 		c.behind = server
 		if ports, err = freePorts(1); err != nil {
+			return err
+		}
+		if front.admin, err = l.profiled(members); err != nil {
 			return err
 		}
 		if c.server, err = l.runCaddy(ctx, "caddy-"+c.id, nil, front, ports, ports); err != nil {

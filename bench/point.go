@@ -28,7 +28,7 @@ type point struct {
 type grown struct {
 	sample
 	anonymous   int64 // what is not a file's, of the memory
-	redisMemory int64 // 0 without Redis
+	storeMemory int64 // 0 without a server of the store
 }
 
 // measure measures points in rounds, every other one backwards. One that fails
@@ -75,19 +75,19 @@ func (g *growth) fail(format string, values ...any) {
 
 func (p *point) once(ctx context.Context, d time.Duration) (grown, error) {
 	var s grown
-	before, redisBefore, err := p.server.cpuTimes()
+	before, storeBefore, err := p.server.cpuTimes()
 	if err != nil {
 		return s, err
 	}
 	if s.load, err = p.traffic.runFor(ctx, d); err != nil {
 		return s, err
 	}
-	after, redisAfter, err := p.server.cpuTimes()
+	after, storeAfter, err := p.server.cpuTimes()
 	if err != nil {
 		return s, err
 	}
 	s.cpu = (after - before) / time.Duration(s.requests)
-	s.redisCPU = (redisAfter - redisBefore) / time.Duration(s.requests)
+	s.storeCPU = (storeAfter - storeBefore) / time.Duration(s.requests)
 	pid := p.server.cmd.Process.Pid
 	if s.memory, err = memory(pid); err != nil {
 		return s, err
@@ -95,8 +95,8 @@ func (p *point) once(ctx context.Context, d time.Duration) (grown, error) {
 	if s.anonymous, err = smaps(pid, "Pss_Anon"); err != nil {
 		return s, err
 	}
-	if p.server.redis != nil {
-		if s.redisMemory, err = memory(p.server.redis.cmd.Process.Pid); err != nil {
+	if p.server.store != nil {
+		if s.storeMemory, err = memory(p.server.store.cmd.Process.Pid); err != nil {
 			return s, err
 		}
 	}
@@ -106,12 +106,12 @@ func (p *point) once(ctx context.Context, d time.Duration) (grown, error) {
 	return s, err
 }
 
-func (s *server) cpuTimes() (caddy, redis time.Duration, err error) {
-	if caddy, err = cpuTime(s.cmd.Process.Pid); err != nil || s.redis == nil {
+func (s *server) cpuTimes() (caddy, store time.Duration, err error) {
+	if caddy, err = cpuTime(s.cmd.Process.Pid); err != nil || s.store == nil {
 		return caddy, 0, err
 	}
-	redis, err = cpuTime(s.redis.cmd.Process.Pid)
-	return caddy, redis, err
+	store, err = cpuTime(s.store.cmd.Process.Pid)
+	return caddy, store, err
 }
 
 // measureSessions measures reads by the number of stored sessions. All stores
@@ -154,7 +154,7 @@ func (g *growth) measureSessions(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			s.redis = redis
+			s.store = redis
 			add(store, s, visitors)
 		}
 	}
@@ -163,58 +163,44 @@ func (g *growth) measureSessions(ctx context.Context) error {
 	return g.measure(ctx, points)
 }
 
-// measureData measures reads by the size of the session's data, of which the
-// application gets the user's name only: the rest does not fit into headers.
+// measureData measures reads by the size of the session's data where nobody asks for
+// it: the application gets the user's name only.
 func (g *growth) measureData(ctx context.Context) error {
-	redis, port, err := g.startRedis(ctx, "redis")
+	depots, err := g.depots(ctx, "data")
 	if err != nil {
 		return err
 	}
-	visitors := map[string]map[int][]visitor{"embedded": {}, "redis": {}}
-	for _, size := range dataSizes {
-		for store, where := range map[string][]string{"embedded": {"--file", g.file("data")}, "redis": {"--redis", address(port)}} {
-			visitors[store][size], err = g.fill(ctx, append(where, "--sessions", strconv.Itoa(min(500, 50<<20/size)), "--bytes", strconv.Itoa(size), "--name", fmt.Sprintf("user%d-", size))...)
+	var points []*point
+	for _, d := range depots {
+		visitors := map[int][]visitor{}
+		for _, size := range dataSizes {
+			// 50 MiB of them at most.
+			visitors[size], err = g.fill(ctx, append(d.where, "--sessions", strconv.Itoa(min(500, 50<<20/size)), "--bytes", strconv.Itoa(size), "--name", fmt.Sprintf("user%d-", size))...)
 			if err != nil {
 				return err
 			}
 		}
-	}
-	visitors["near"] = visitors["redis"]
-	var points []*point
-	for _, store := range storeNames {
-		s, err := g.startStore(ctx, store, g.file("data"), redis, port, largeSession)
+		s, err := g.startDepot(ctx, d, largeSession)
 		if err != nil {
 			return err
 		}
 		for _, size := range dataSizes {
-			points = append(points, &point{part: "data", store: store, of: size, kind: "reads", server: s,
-				traffic: reads(s.sites[0], g.connections, visitors[store][size])})
+			points = append(points, &point{part: "data", store: d.store, of: size, kind: "reads", server: s,
+				traffic: reads(s.sites[0], g.connections, visitors[size])})
 		}
 	}
 	return g.measure(ctx, points)
 }
 
-// startStore starts a Caddy on one of storeNames.
-func (g *growth) startStore(ctx context.Context, store, file string, redis *process, port int, session string) (*server, error) {
-	if store == "embedded" {
-		return g.startServer(ctx, store, embeddedStore(file), true, session)
-	}
-	s, err := g.startServer(ctx, store, redisStore(store, port), true, session)
-	if err == nil {
-		s.redis = redis
-	}
-	return s, err
-}
-
 // measureParallel measures parallel reads and commits of one session.
 func (g *growth) measureParallel(ctx context.Context) error {
-	redis, port, err := g.startRedis(ctx, "redis")
+	depots, err := g.depots(ctx, "parallel")
 	if err != nil {
 		return err
 	}
 	var points []*point
-	for _, store := range storeNames {
-		s, err := g.startStore(ctx, store, g.file("parallel"), redis, port, plainSession)
+	for _, d := range depots {
+		s, err := g.startDepot(ctx, d, plainSession)
 		if err != nil {
 			return err
 		}
@@ -223,8 +209,8 @@ func (g *growth) measureParallel(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			points = append(points, &point{part: "parallel", store: store, of: n, kind: "reads", server: s,
-				traffic: reads(s.sites[0], n, []visitor{v})}, commits(store, s, n, v))
+			points = append(points, &point{part: "parallel", store: d.store, of: n, kind: "reads", server: s,
+				traffic: reads(s.sites[0], n, []visitor{v})}, commits(d.store, s, n, v))
 		}
 	}
 	return g.measure(ctx, points)

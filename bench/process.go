@@ -22,11 +22,11 @@ type process struct {
 	once sync.Once // of stop
 }
 
-// launch starts a server that stays in the foreground, and waits until it
-// listens on every port. It is told to end when this program ends, however that
-// happens.
-func launch(ctx context.Context, dir, name string, env []string, ports []int, program string, arguments ...string) (*process, error) {
-	p := &process{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
+// launchAs starts a server that stays in the foreground, in a directory and as the
+// user that as has, and waits until it listens on every port. It is told to end
+// when this program ends, however that happens.
+func (l *lab) launchAs(ctx context.Context, as *syscall.SysProcAttr, dir, name string, env []string, ports []int, program string, arguments ...string) (*process, error) {
+	p := &process{name: name, log: filepath.Join(l.dir, name+".log"), done: make(chan struct{})}
 	log, err := os.Create(p.log)
 	if err != nil {
 		return nil, err
@@ -36,7 +36,8 @@ func launch(ctx context.Context, dir, name string, env []string, ports []int, pr
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	as.Setpgid, as.Pdeathsig = true, syscall.SIGTERM
+	p.cmd.SysProcAttr = as
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -50,6 +51,7 @@ func launch(ctx context.Context, dir, name string, env []string, ports []int, pr
 			return nil, err
 		}
 	}
+	l.processes = append(l.processes, p)
 	return p, nil
 }
 

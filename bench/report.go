@@ -26,7 +26,7 @@ func (l *lab) report(all samples) error {
 }
 
 func (l *lab) writeTable(b *strings.Builder, all samples) {
-	b.WriteString("| | requests/s | against bare | p50 | p99 | CPU per request | against bare | CPU of Redis | memory |\n|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| | requests/s | against bare | p50 | p99 | CPU per request | against bare | session costs, µs | CPU of the store | memory |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range l.contenders {
 		if c.hidden {
 			continue
@@ -36,12 +36,15 @@ func (l *lab) writeTable(b *strings.Builder, all samples) {
 		if c.against != "" {
 			rate, cpu = ratio(list, against, rateOf).format("%.2f"), ratio(list, against, cpuOf).format("%.2f")
 		}
-		redis := "–"
-		if c.redis {
-			redis = fmt.Sprintf("%.1f µs", of(list, redisCPUOf).median)
+		costs, store := "–", "–"
+		if c.over != "" {
+			costs = tax(list, all[c.over]).format("%.1f")
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %.2f ms | %.2f ms | %s µs | %s | %s | %.0f MB |\n", c.name, of(list, rateOf).format("%.0f"), rate,
-			of(list, p50Of).median, of(list, p99Of).median, of(list, cpuOf).format("%.1f"), cpu, redis, of(list, memoryOf).max)
+		if c.store != "" {
+			store = fmt.Sprintf("%.1f µs", of(list, storeCPUOf).median)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %.2f ms | %.2f ms | %s µs | %s | %s | %s | %.0f MB |\n", c.name, of(list, rateOf).format("%.0f"), rate,
+			of(list, p50Of).median, of(list, p99Of).median, of(list, cpuOf).format("%.1f"), cpu, costs, store, of(list, memoryOf).max)
 	}
 }
 
@@ -61,7 +64,7 @@ func (l *lab) writeNotes(b *strings.Builder, all samples) {
 		fmt.Fprintf(b, "\nMedians of %d rounds of %d s for each, with the smallest and largest in parentheses. Each round runs everything, "+
 			"every other one backwards. Ratios are those of one round. ", l.rounds, l.seconds)
 	}
-	for _, pair := range [][2]string{{"bare-redis", "Redis"}, {"bare-near", "the near-cache"}} {
+	for _, pair := range [][2]string{{"bare-redis", "Redis"}, {"bare-near", "the near-cache"}, {"bare-postgres", "PostgreSQL"}} {
 		if list := all[pair[0]]; len(list) > 0 {
 			fmt.Fprintf(b, "What uses %s is compared to a bare site of the same process, which made %s requests/s at %s µs. ",
 				pair[1], of(list, rateOf).format("%.0f"), of(list, cpuOf).format("%.1f"))
@@ -71,7 +74,8 @@ func (l *lab) writeNotes(b *strings.Builder, all samples) {
 		fmt.Fprintf(b, "The application with `adapters/express` made %s times the requests of the one with express-session, and took %s of its CPU time per request. ",
 			ratio(adapter, behind, rateOf).format("%.2f"), ratio(adapter, behind, cpuOf).format("%.2f"))
 	}
-	b.WriteString("CPU is that of the server with all its processes, and so is the memory, which is the most that was seen after a run; the upstream and wrk run on the same cores. " +
+	b.WriteString("What a session costs is the CPU time per request beyond that of the same proxy without sessions in the same round; that of the store's server is not in it. " +
+		"CPU is that of the server with all its processes, and so is the memory, which is the most that was seen after a run; the upstream and wrk run on the same cores. " +
 		"Before and after each run one request makes sure that the session is read.\n\n")
 	for _, c := range l.contenders {
 		if c.note != "" {
@@ -104,6 +108,9 @@ func (l *lab) command() string {
 		l.rounds, l.seconds, l.warmup, l.connections, l.threads, l.headers)
 	if len(l.only) > 0 {
 		command += " --only " + strings.Join(l.only, ",")
+	}
+	if l.profile != "" {
+		command += " --profile DIR"
 	}
 	if l.tuning {
 		command += " --tuning"
@@ -139,11 +146,14 @@ func machine() string {
 // csv has every run, for those who want to calculate themselves.
 func (l *lab) csv(all samples) string {
 	var b strings.Builder
-	b.WriteString("round,contender,against,requests_per_s,p50_ms,p99_ms,cpu_us,redis_cpu_us,memory_mb\n")
+	b.WriteString("round,contender,against,requests_per_s,p50_ms,p99_ms,cpu_us,session_us,store_cpu_us,memory_mb\n")
 	for round := range l.rounds {
 		for _, c := range l.contenders {
-			s := all[c.id][round]
-			fmt.Fprintf(&b, "%d,%s,%s,%.0f,%.3f,%.3f,%.2f,%.2f,%.1f\n", round+1, c.id, c.against, s.rate, p50Of(s), p99Of(s), cpuOf(s), redisCPUOf(s), memoryOf(s))
+			s, costs := all[c.id][round], ""
+			if c.over != "" {
+				costs = fmt.Sprintf("%.2f", cpuOf(s)-cpuOf(all[c.over][round]))
+			}
+			fmt.Fprintf(&b, "%d,%s,%s,%.0f,%.3f,%.3f,%.2f,%s,%.2f,%.1f\n", round+1, c.id, c.against, s.rate, p50Of(s), p99Of(s), cpuOf(s), costs, storeCPUOf(s), memoryOf(s))
 		}
 	}
 	return b.String()

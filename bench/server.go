@@ -17,7 +17,7 @@ type server struct {
 	*process
 	admin string   // address of the API
 	sites []string // their addresses
-	redis *process // nil if it has the embedded store
+	store *process // nil if it has the embedded store
 }
 
 // startServer starts a Caddy with these sites. The store is what the setting

@@ -14,8 +14,11 @@ import (
 
 // versions returns the names and versions of what was measured.
 func (l *lab) versions() []string {
-	list := slices.DeleteFunc(l.serverVersions(), func(v string) bool { return l.redisServer == nil && strings.HasPrefix(v, "Redis") })
+	list := slices.DeleteFunc(l.serverVersions(), func(v string) bool { return l.stores["redis"] == nil && strings.HasPrefix(v, "Redis") })
 	list = append(list, "wrk "+said("wrk", "-v"))
+	if l.stores["postgres"] != nil {
+		list = append(list, postgresVersion())
+	}
 	if l.shows("nginx") {
 		program, _ := l.nginx()
 		list = append(list, "nginx "+said(program, "-v"))
@@ -24,10 +27,10 @@ func (l *lab) versions() []string {
 		program, _ := apache()
 		list = append(list, "Apache "+said(program, "-v"))
 	}
-	if l.shows("scs") {
+	if l.shows("scs-bare", "scs") {
 		list = append(list, l.modules()...)
 	}
-	if l.shows("express", "express-self") {
+	if l.shows("express-bare", "express-self-bare", "express-behind-bare") {
 		program, _ := find("node", "nodejs")
 		list = append(list, "Node "+said(program, "--version"))
 		for _, name := range []string{"express", "express-session", "connect-redis", "redis"} {
@@ -41,6 +44,11 @@ func (l *lab) versions() []string {
 func (l *lab) serverVersions() []string {
 	return []string{"Go " + strings.TrimPrefix(runtime.Version(), "go"), "Caddy " + said(l.caddy, "version"),
 		"Redis " + said("redis-server", "--version")}
+}
+
+func postgresVersion() string {
+	program, _ := postgresProgram("postgres")
+	return "PostgreSQL " + said(program, "--version")
 }
 
 var version = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)*`)

@@ -1,6 +1,7 @@
 // An application with express-session and connect-redis, with their defaults
 // and one process. It answers itself, or, with an upstream, passes requests on.
-// With "adapter" it has adapters/express in the place of both.
+// With "adapter" it has adapters/express in the place of both; with "none" in the
+// place of Redis's port it has no sessions.
 //
 //	node server.js PORT REDIS [UPSTREAM|adapter]     ports of 127.0.0.1
 
@@ -11,10 +12,11 @@ import { RedisStore } from 'connect-redis'
 import { createClient } from 'redis'
 
 const [port, redis, how] = process.argv.slice(2)
+const bare = redis === 'none'
 const adapter = how === 'adapter' && (await import('./adapter.cjs')).default
 const upstream = !adapter && how
 let store
-if (!adapter) {
+if (!adapter && !bare) {
   const client = createClient({ url: `redis://127.0.0.1:${redis}` })
   client.on('error', (error) => console.error(error))
   await client.connect()
@@ -23,12 +25,14 @@ if (!adapter) {
 
 const app = express()
 app.disable('x-powered-by')
-app.use((adapter || expressSession)({
-  store,
-  secret: 'of a benchmark, on 127.0.0.1 only',
-  resave: false,
-  saveUninitialized: false,
-}))
+if (!bare) {
+  app.use((adapter || expressSession)({
+    store,
+    secret: 'of a benchmark, on 127.0.0.1 only',
+    resave: false,
+    saveUninitialized: false,
+  }))
+}
 
 app.get('/login', (req, res, next) => {
   req.session.regenerate((error) => {
@@ -45,7 +49,7 @@ if (upstream) {
     const headers = { ...req.headers }
     delete headers['x-session-user']
     delete headers.connection
-    if (req.session.user) headers['x-session-user'] = req.session.user
+    if (req.session?.user) headers['x-session-user'] = req.session.user
     const out = http.request({ agent, host: '127.0.0.1', port: upstream, method: req.method, path: req.url, headers }, (answer) => {
       const { connection, 'keep-alive': keepAlive, ...rest } = answer.headers
       res.writeHead(answer.statusCode, rest)
@@ -60,9 +64,9 @@ if (upstream) {
 } else {
   const page = 'It is a page of sixty-four bytes, and then the same once again.\n'.repeat(16)
   app.disable('etag') // a hash of every page is not what is compared
-  app.get('/whoami', (req, res) => res.type('text').send(`session: ${req.session.user ?? ''}\n`))
+  app.get('/whoami', (req, res) => res.type('text').send(`session: ${req.session?.user ?? ''}\n`))
   app.get('/', (req, res) => {
-    if (req.session.user !== 'alice' && req.get('cookie')) return res.status(500).end()
+    if (req.session?.user !== 'alice' && req.get('cookie')) return res.status(500).end()
     res.type('text').send(page)
   })
 }

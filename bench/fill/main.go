@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddy-session/caddy-session/session"
 	"github.com/caddy-session/caddy-session/session/boltstore"
+	"github.com/caddy-session/caddy-session/session/pgstore"
 	"github.com/caddy-session/caddy-session/session/redisstore"
 )
 
@@ -30,17 +31,19 @@ func writers(size int) int { return min(512, 8<<20/size+1) }
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("fill: ")
-	file := flag.String("file", "", "the file of an embedded store; without it, the store is Redis")
+	file := flag.String("file", "", "the file of an embedded store; without it, the store is on a server")
 	redis := flag.String("redis", "", "the address of Redis")
+	postgres := flag.String("postgres", "", "the URL of PostgreSQL")
 	host := flag.String("host", "127.0.0.1", "the host that the cookies are for")
 	name := flag.String("name", "user", "what the users' names begin with; a number follows")
 	sessions := flag.Int("sessions", 1000, "how many sessions to make")
 	size := flag.Int("bytes", 100, "how much data a session has, about")
+	same := flag.Bool("same", false, "all sessions are of one user, whose name has no number")
 	print := flag.Int("print", 1000, "how many of them to print, spread evenly")
 	expire := flag.Duration("expire", 0, "all end this long after the start of this program; 0: by the default settings")
 	flag.Parse()
 
-	store, err := open(*file, *redis)
+	store, err := open(*file, *redis, *postgres)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -59,7 +62,10 @@ func main() {
 	for range writers(*size) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < *sessions; i = int(next.Add(1)) - 1 {
-				user := fmt.Sprint(*name, i)
+				user := *name
+				if !*same {
+					user += fmt.Sprint(i)
+				}
 				s, err := f.create(user)
 				if err != nil {
 					log.Fatal(err)
@@ -81,12 +87,16 @@ func main() {
 	}
 }
 
-func open(file, redis string) (session.Store, error) {
-	if file != "" {
+func open(file, redis, postgres string) (session.Store, error) {
+	// The time is for a queue of all writers, on a machine that is busy.
+	const timeout = time.Minute
+	switch {
+	case postgres != "":
+		return pgstore.New(pgstore.Options{URL: postgres, Timeout: timeout})
+	case file != "":
 		return boltstore.New(boltstore.Options{Path: file, MaxSessions: math.MaxInt, MaxSize: math.MaxInt64}), nil
 	}
-	// The time is for a queue of all writers, on a machine that is busy.
-	return redisstore.New(redisstore.Options{Addresses: []string{redis}, Timeout: 5 * time.Second})
+	return redisstore.New(redisstore.Options{Addresses: []string{redis}, Timeout: timeout})
 }
 
 type filler struct {

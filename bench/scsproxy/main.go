@@ -18,7 +18,7 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "the address to listen on")
 	upstream := flag.String("upstream", "", "the address to proxy to")
-	store := flag.String("redis", "", "the address of Redis")
+	store := flag.String("redis", "", "the address of Redis; without it, there are no sessions")
 	flag.Parse()
 
 	sessions := scs.New()
@@ -36,10 +36,17 @@ func main() {
 			r.SetURL(&url.URL{Scheme: "http", Host: *upstream})
 			r.SetXForwarded()
 			r.Out.Header.Del("X-Session-User")
+			if *store == "" {
+				return
+			}
 			if user := sessions.GetString(r.In.Context(), "user"); user != "" {
 				r.Out.Header.Set("X-Session-User", user)
 			}
 		},
+	}
+
+	if *store == "" {
+		log.Fatal(http.ListenAndServe(*listen, proxy))
 	}
 
 	mux := http.NewServeMux()
