@@ -69,7 +69,7 @@ func TestCheck(t *testing.T) {
 		{"a store that evicts", redis(full.Addr),
 			[]string{"redis evicts sessions", "maxmemory_policy: allkeys-lru", "set maxmemory-policy to noeviction"},
 			redis(good.Addr)},
-		{"a store that is down", redis("127.0.0.1:1"), []string{"the store can't be asked"}, redis(good.Addr)},
+		{"a store that is down", redis("127.0.0.1:1"), []string{"the store redis can't be asked"}, redis(good.Addr)},
 	} {
 		check := func(text string, args ...string) (string, string, int) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
