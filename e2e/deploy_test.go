@@ -140,6 +140,13 @@ func TestDeployBalanced(t *testing.T) {
 		}
 		return response, string(body)
 	}
+	eventually(t, "the balancer has its certificate", func() bool {
+		c, err := tls.Dial("tcp", s.addr, &tls.Config{ServerName: "localhost", InsecureSkipVerify: true})
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 	in, _ := ask("POST", "/in")
 	if cookies := in.Cookies(); len(cookies) != 1 || !cookies[0].Secure {
 		t.Fatalf("signing in: %s, cookies %v", in.Status, cookies)
