@@ -1,6 +1,11 @@
 package e2e
 
 import (
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +53,13 @@ func TestDeployDocker(t *testing.T) {
 }
 
 func TestDeployCompose(t *testing.T) {
+	t.Run("one", func(t *testing.T) { composed(t, "compose.yaml", 3) })
+	t.Run("balanced", func(t *testing.T) { composed(t, "balanced.compose.yaml", 5) })
+}
+
+// composed looks whether all that a file of deploy/docker names is there.
+func composed(t *testing.T, name string, services int) {
+	t.Helper()
 	var file struct {
 		Services map[string]struct {
 			Build struct {
@@ -59,7 +71,7 @@ func TestDeployCompose(t *testing.T) {
 		}
 		Volumes, Networks map[string]any
 	}
-	if err := yaml.Unmarshal([]byte(repoFile(t, "deploy/docker/compose.yaml")), &file); err != nil {
+	if err := yaml.Unmarshal([]byte(repoFile(t, "deploy/docker/"+name)), &file); err != nil {
 		t.Fatal(err)
 	}
 	for name, service := range file.Services {
@@ -85,8 +97,74 @@ func TestDeployCompose(t *testing.T) {
 			}
 		}
 	}
-	if len(file.Services) != 3 {
+	if len(file.Services) != services {
 		t.Errorf("%d services", len(file.Services))
+	}
+}
+
+// The balancer of balanced.compose.yaml, with two sites in the place of two Caddys: it
+// is believed that it has a secure connection, and both sites know who is signed in.
+func TestDeployBalanced(t *testing.T) {
+	site := repoFile(t, "deploy/docker/Caddyfile")
+	site = regexp.MustCompile(`\{\$APP:[^}]*\}`).ReplaceAllString(site, "127.0.0.1:8081")
+	site = strings.NewReplacer("{$SITE:http://localhost:8080}", "http://localhost:8080, http://localhost:8082",
+		"{$STORE:embedded}", "embedded "+filepath.Join(t.TempDir(), "s.db"),
+		"\thttp_port 8080\n\thttps_port 8443\n", "\tauto_https disable_redirects\n\tskip_install_trust\n").Replace(site)
+	_, app, _ := strings.Cut(repoFile(t, "deploy/docker/app.Caddyfile"), "\n}\n")
+	_, balancer, _ := strings.Cut(repoFile(t, "deploy/docker/balancer.Caddyfile"), "\n}\n")
+	balancer = strings.Replace(balancer, "caddy-1:8080 caddy-2:8080", "127.0.0.1:8080 127.0.0.1:8082", 1)
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	s := serveFile(t, site+app+balancer, "localhost:8443", "localhost:8080", "localhost:8082", "127.0.0.1:8081")
+
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(client.CloseIdleConnections)
+	ask := func(method, path string) (*http.Response, string) {
+		t.Helper()
+		request, err := http.NewRequest(method, "https://"+s.addr+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response, string(body)
+	}
+	eventually(t, "the balancer has its certificate", func() bool {
+		c, err := tls.Dial("tcp", s.addr, &tls.Config{ServerName: "localhost", InsecureSkipVerify: true})
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	in, _ := ask("POST", "/in")
+	if cookies := in.Cookies(); len(cookies) != 1 || !cookies[0].Secure {
+		t.Fatalf("signing in: %s, cookies %v", in.Status, cookies)
+	}
+	for range 2 {
+		if _, body := ask("GET", "/"); !strings.Contains(body, `"user":"alice"`) {
+			t.Errorf("signed in: %q", body)
+		}
+	}
+	if out, _ := ask("POST", "/out"); out.StatusCode != http.StatusSeeOther {
+		t.Errorf("signing out: %s", out.Status)
+	}
+	jar.SetCookies(&url.URL{Scheme: "https", Host: s.addr}, in.Cookies())
+	for range 2 {
+		if _, body := ask("GET", "/"); !strings.HasPrefix(body, "Welcome. ") {
+			t.Errorf("with the cookie of who has signed out: %q", body)
+		}
+		jar.SetCookies(&url.URL{Scheme: "https", Host: s.addr}, in.Cookies())
 	}
 }
 

@@ -53,7 +53,7 @@ func (b *browser) readable(page, elements string) {
 		controls := 0
 		for _, node := range tree.Nodes {
 			switch node.Role.Value {
-			case "button", "link", "textbox", "searchbox", "checkbox", "combobox":
+			case "button", "link", "textbox", "searchbox", "checkbox", "combobox", "radio", "switch", "slider", "spinbutton", "listbox", "option", "tab", "menuitem":
 				if controls++; !node.Ignored && (node.Name.Value == nil || node.Name.Value == "") {
 					b.t.Errorf("%s at %d pixels: a %s without a name", page, width, node.Role.Value)
 				}

@@ -34,7 +34,7 @@ func TestWebsite(t *testing.T) {
 	b := browse(t)
 	for _, scheme := range []string{"light", "dark"} {
 		b.prefers(scheme)
-		for _, page := range []string{"", "docs/headers/", "docs/cookies/", "docs/adapters/express/"} {
+		for _, page := range []string{"", "docs/headers/", "docs/cookies/", "docs/install/", "docs/adapters/express/"} {
 			b.open(server.URL + "/" + page)
 			b.readable("/"+page+" in "+scheme, ".md-content :is(h2, p, li, td, code, a[href]:not(.headerlink))")
 		}
