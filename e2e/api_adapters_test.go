@@ -30,11 +30,20 @@ func apiSocket(t *testing.T) string {
 	return withAPI("unix/" + filepath.Join(t.TempDir(), "api.sock"))
 }
 
+// apiByTLS is apiSocket for an API that applications on other machines could reach.
+func apiByTLS(t *testing.T, cert, key string) string {
+	addr := freeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	return withAPI(fmt.Sprintf("%s {\n\tadvertise localhost:%s\n\ttls %s %s\n}", addr, port, cert, key))
+}
+
 // mebibyte is the length of data that no header holds.
 const mebibyte = "1048576"
 
 // What the adapter for Express does with the API.
 func TestAPIExpress(t *testing.T) {
+	cert, key, _ := selfsigned.Localhost(t)
+	t.Setenv("NODE_EXTRA_CA_CERTS", cert)
 	site, log := expressApp(t)
 	s := serve(t, apiSocket(t), withAPISite(site))
 	for _, express := range []string{"/5", "/4"} {
@@ -79,6 +88,9 @@ func TestAPIExpress(t *testing.T) {
 			}
 		})
 	}
+	v := enter(t, serve(t, apiByTLS(t, cert, key), withAPISite(site)))
+	v.says("/5/large?size="+mebibyte, "undefined")
+	v.says("/5/length", mebibyte)
 	if strings.Contains(log.String(), "caddy-session-express:") {
 		t.Errorf("the application's log: %s", log)
 	}
@@ -133,8 +145,9 @@ func TestAPIPHP(t *testing.T) {
 	root := t.TempDir()
 	writeFile(t, filepath.Join(root, "index.php"), legacy, 0o644)
 	log := filepath.Join(root, "php.log")
-	addr := startPHP(t, path, "-n", "-d", "auto_prepend_file="+sessionPHP(t), "-d", "error_log="+log, "-d", "log_errors=1", "-d", "display_errors=0")
-	s := serve(t, apiSocket(t), withAPISite(fmt.Sprintf(`session {
+	cert, key, _ := selfsigned.Localhost(t)
+	addr := startPHP(t, path, "-n", "-d", "openssl.cafile="+cert, "-d", "auto_prepend_file="+sessionPHP(t), "-d", "error_log="+log, "-d", "log_errors=1", "-d", "display_errors=0")
+	site := withAPISite(fmt.Sprintf(`session {
 			request_headers id version data new_id
 		}
 		root %s
@@ -144,7 +157,8 @@ func TestAPIPHP(t *testing.T) {
 				env CADDY_SESSION_LOCK on
 			}
 		}
-		php_fastcgi %[2]s`, root, addr)))
+		php_fastcgi %[2]s`, root, addr))
+	s := serve(t, apiSocket(t), site)
 	do := func(target, cookie string) (r *response, session string) {
 		t.Helper()
 		r = s.get(target, cookie)
@@ -190,6 +204,10 @@ func TestAPIPHP(t *testing.T) {
 	says("/", cookie, `{"large":0,"begun":1,"n":2,"user":"alice","x":{"y":null}}`)
 	do("/?do=end", cookie)
 	says("/", cookie, `{"large":0}`)
+
+	s = serve(t, apiByTLS(t, cert, key), site)
+	cookie = says("/?do=large&size="+mebibyte, "", `{"large":`+mebibyte+`}`).cookie()
+	says("/", cookie, `{"large":`+mebibyte+`}`)
 	if text, _ := os.ReadFile(log); len(text) > 0 {
 		t.Errorf("PHP's log: %s", text)
 	}
@@ -288,9 +306,7 @@ func TestAPIPython(t *testing.T) {
 		t.Errorf("the log has %d lines of what is lost: %s", n, apps)
 	}
 
-	addr := freeAddr(t)
-	_, port, _ := net.SplitHostPort(addr)
-	remote := serve(t, withAPI(fmt.Sprintf("%s {\n\tadvertise localhost:%s\n\ttls %s %s\n}", addr, port, cert, key)), site)
+	remote := serve(t, apiByTLS(t, cert, key), site)
 	cookie = remote.get("/flask/do/grow/"+mebibyte, "").cookie()
 	if large, _ := remote.data("/django/", cookie)["large"].(string); fmt.Sprint(len(large)) != mebibyte {
 		t.Errorf("by TLS, large: %d bytes", len(large))

@@ -16,6 +16,7 @@
 'use strict'
 
 const http = require('http')
+const https = require('https')
 const { EventEmitter } = require('events')
 const { randomBytes } = require('crypto')
 const { inherits } = require('util')
@@ -25,7 +26,7 @@ const EXCHANGE = Symbol(NAME)
 const UNTOUCHED = Symbol('untouched')
 const ASKED = Symbol('asked')
 
-const agent = new http.Agent({ keepAlive: true })
+const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) }
 const askTimeout = 30000 // milliseconds without an answer of the session API
 
 module.exports = session
@@ -871,14 +872,14 @@ function unsayable (value, path, above) {
 // ask sends a request to the session API and returns its status and body. Errors do
 // not have the URL in them, which is a secret.
 function ask (url, method, path, body, again) {
-  const [, unix, authority, base] = /^http(\+unix)?:\/\/([^/]+)(\/[\w-]+)$/.exec(url) || []
+  const [, scheme, unix, authority, base] = /^(https?)(\+unix)?:\/\/([^/]+)(\/[\w-]+)$/.exec(url) || []
   if (base === undefined) return Promise.reject(new Error(`${NAME}: X-Session-Api is no URL of a session API`))
-  const options = { agent, method, path: base + path, timeout: askTimeout }
+  const options = { agent: agents[scheme], method, path: base + path, timeout: askTimeout }
   if (unix) {
     options.socketPath = decodeURIComponent(authority)
     options.headers = { host: 'localhost' }
   } else {
-    const { hostname, port } = new URL('http://' + authority)
+    const { hostname, port } = new URL(`${scheme}://${authority}`)
     Object.assign(options, { host: hostname.replace(/[[\]]/g, ''), port, headers: { host: authority } })
   }
   if (body !== undefined) options.headers['content-type'] = 'application/json'
@@ -888,7 +889,7 @@ function ask (url, method, path, body, again) {
       if (req.reusedSocket && !again && (err.code === 'ECONNRESET' || err.code === 'EPIPE')) return resolve(ask(url, method, path, body, true))
       reject(new Error(`${NAME}: the session API does not answer: ${err.message}`))
     }
-    const req = http.request(options, (res) => {
+    const req = (scheme === 'https' ? https : http).request(options, (res) => {
       const chunks = []
       res.on('error', failed)
       res.on('data', (chunk) => chunks.push(chunk))

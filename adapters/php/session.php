@@ -459,18 +459,19 @@ final class Handler implements \SessionHandlerInterface, \SessionIdInterface, \S
      */
     private function ask(string $method, string $path, ?string $body = null): string
     {
-        if (!preg_match('~^http(\+unix)?://([^/]+)(/[\w-]+)$~D', $this->api, $found)) {
+        if (!preg_match('~^http(s|\+unix)?://([^/]+)(/[\w-]+)$~D', $this->api, $found)) {
             throw new \RuntimeException($this->prefix . 'Api is no URL of a session API');
         }
-        [, $unix, $host, $base] = $found;
-        $stream = @stream_socket_client($unix ? 'unix://' . rawurldecode($host) : 'tcp://' . $host, $code, $why, 5);
+        [, $kind, $host, $base] = $found;
+        $address = ['' => 'tcp://' . $host, 's' => 'ssl://' . $host, '+unix' => 'unix://' . rawurldecode($host)][$kind];
+        $stream = @stream_socket_client($address, $code, $why, 5);
         if (!$stream) {
             throw new \RuntimeException('the session API does not answer: ' . $why);
         }
         stream_set_timeout($stream, 30);
         $begun = $this->told ? (strpos($path, '?') === false ? '?begun' : '&begun') : '';
         // Of HTTP/1.0, an answer ends with the connection.
-        $request = "$method $base$path$begun HTTP/1.0\r\nHost: " . ($unix ? 'localhost' : $host) . "\r\n"
+        $request = "$method $base$path$begun HTTP/1.0\r\nHost: " . ($kind === '+unix' ? 'localhost' : $host) . "\r\n"
             . ($body === null ? '' : "Content-Type: application/json\r\nContent-Length: " . strlen($body) . "\r\n") . "\r\n" . $body;
         while ($request !== '' && ($sent = @fwrite($stream, $request))) {
             $request = (string) substr($request, $sent);
