@@ -167,7 +167,7 @@ func (d dashboard) draw(t *testing.T, begin, end time.Time, ask func(path string
 </style>
 <rect class="ground" width="%[1]d" height="%[2]g"/>
 <text class="title" x="12" y="26">%[3]s</text>
-<text class="dim" x="12" y="48">Drawn from the dashboard’s queries by Prometheus, not by Grafana: %[5]v of a test’s traffic. The store fails for a while.</text>
+<text class="dim" x="12" y="48">Drawn from what Prometheus answers the dashboard’s queries, not by Grafana: %[5]v of a test’s traffic. The store fails for a while.</text>
 `, dashboardWidth, height, html.EscapeString(d.Title), len(d.Panels), end.Sub(begin).Round(time.Second))
 	for _, p := range d.Panels {
 		p.draw(t, &b, end.Sub(begin), p.curves(t, begin, end, ask))
@@ -180,7 +180,7 @@ func (d dashboard) draw(t *testing.T, begin, end time.Time, ask func(path string
 func (p panel) draw(t *testing.T, b *strings.Builder, duration time.Duration, curves []curve) {
 	t.Helper()
 	width, height := p.GridPos.W*dashboardColumn-8, p.GridPos.H*dashboardRow-8
-	fit := int(width / 7.2) // letters
+	fit := int(width / 8) // letters
 	fmt.Fprintf(b, `<g transform="translate(%.1f %g)"><title>%s</title><rect class="card" width="%.1f" height="%g" rx="4"/>`+"\n",
 		12+p.GridPos.X*dashboardColumn, dashboardHead+p.GridPos.Y*dashboardRow, html.EscapeString(p.Title), width, height)
 	defer b.WriteString("</g>\n")
@@ -205,7 +205,7 @@ func (p panel) draw(t *testing.T, b *strings.Builder, duration time.Duration, cu
 
 	if p.Type == "stat" {
 		for _, c := range curves {
-			fmt.Fprintf(b, `<text class="stat" x="%.1f" y="%g" text-anchor="middle">%s</text>`+"\n", width/2, height/2+10, inUnit(t, c.last(), p.FieldConfig.Defaults.Unit))
+			fmt.Fprintf(b, `<text class="stat" x="%.1f" y="%g" text-anchor="middle">%s</text>`+"\n", width/2, height/2+12, inUnit(t, c.last(), p.FieldConfig.Defaults.Unit))
 			c.draw(b, 0, 8, width-8, height/2+26, height-12, top)
 		}
 		return
