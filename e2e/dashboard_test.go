@@ -167,7 +167,7 @@ func (d dashboard) draw(t *testing.T, begin, end time.Time, ask func(path string
 </style>
 <rect class="ground" width="%[1]d" height="%[2]g"/>
 <text class="title" x="12" y="26">%[3]s</text>
-<text class="dim" x="12" y="48">Drawn from what Prometheus answers the dashboard’s queries, not by Grafana: %[5]v of a test’s traffic. The store fails for a while.</text>
+<text class="dim" x="12" y="48">Drawn from what Prometheus answers the dashboard’s queries, not by Grafana: %[5]v of a test, in which the store fails.</text>
 `, dashboardWidth, height, html.EscapeString(d.Title), len(d.Panels), end.Sub(begin).Round(time.Second))
 	for _, p := range d.Panels {
 		p.draw(t, &b, end.Sub(begin), p.curves(t, begin, end, ask))
