@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-session/caddy-session/session"
+	"github.com/caddy-session/caddy-session/session/boltstore"
 	"github.com/caddy-session/caddy-session/session/memstore"
 	"github.com/caddy-session/caddy-session/sessionapp"
 )
@@ -34,8 +35,15 @@ const probed = "session {\n\tstore probe\n}"
 // before us.
 const roomy = probed + "\nservers {\n\tmax_header_size 64KiB\n}"
 
-// probe is the store module of the memory store that the test sees into.
-type probe struct{}
+// probedFile is the global option for the embedded store in a file with a probe on
+// it. What is in memory is read in spite of the probe.
+func probedFile(file string) string { return storeOption("probe " + file) }
+
+// probe is the store module of a store that the test sees into: of the memory store,
+// or with a file of the embedded one.
+type probe struct {
+	File string `json:"file,omitempty"`
+}
 
 // asked counts the calls of the probed store; while down is set they fail.
 // While held is set, writes wait until its channel is closed.
@@ -55,15 +63,27 @@ func (probe) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "session.stores.probe", New: func() caddy.Module { return new(probe) }}
 }
 
-func (*probe) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
+func (p *probe) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	d.Args(&p.File)
+	return nil
+}
 
-func (*probe) StoreKey() string { return "probe" }
+func (p *probe) StoreKey() string { return "probe " + p.File }
 
-func (*probe) NewStore(*zap.Logger) (session.Store, error) {
+func (p *probe) NewStore(log *zap.Logger) (session.Store, error) {
+	if p.File != "" {
+		return probedEmbedded{probedStore{boltstore.New(boltstore.Options{Path: p.File, Logger: log})}}, nil
+	}
 	return probedStore{memstore.New()}, nil
 }
 
 type probedStore struct{ session.Store }
+
+// probedEmbedded shows what the embedded store can do beside.
+type probedEmbedded struct{ probedStore }
+
+func (s probedEmbedded) Unwrap() session.Store { return s.Store }
 
 func probing() error {
 	asked.Add(1)
