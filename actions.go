@@ -244,6 +244,9 @@ func (x *exchange) sessionFor(actions []action) (*session.Session, error) {
 			s, err := x.whole(x.came.session)
 			if s != nil {
 				x.came.session = s
+				if v := x.visit; v.session.Unread() && v.session.ID() == s.ID() {
+					v.session = s
+				}
 			}
 			return s, err // without a session now, the commit drops what they ask for
 		}

@@ -49,8 +49,11 @@ type exchange struct {
 	capability *api.Capability // nil without the session API, unless the request is locked
 	done       session.Result  // by the API, before the response began
 
-	after  *session.Session // as the response leaves it
-	touch  bool             // the session was used and not written
+	after    *session.Session               // as the response leaves it
+	answered bool                           // after is
+	moved    atomic.Pointer[session.Result] // what the API has done until now, else nil
+
+	touch  bool // the session was used and not written
 	writer response.Writer
 
 	// What ends with the session: see join.
@@ -164,6 +167,18 @@ func (x *exchange) whole(s *session.Session) (*session.Session, error) {
 		return nil, caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
 	return s, nil
+}
+
+// leaves returns the session that the response leaves, or the API until that begins; own
+// tells that one of them has said so. Nobody else may know its secret yet.
+func (x *exchange) leaves() (s *session.Session, own bool) {
+	if x.answered {
+		return x.after, true
+	}
+	if moved := x.moved.Load(); moved != nil {
+		return moved.Session, true
+	}
+	return nil, false
 }
 
 // unavailable is for a request whose session the store could not tell. The error is
@@ -339,6 +354,7 @@ func (x *exchange) abandoned(header http.Header) {
 
 // Moved implements [api.Response].
 func (x *exchange) Moved(result session.Result) {
+	x.moved.Store(&result)
 	x.belong(result)
 	if x.alive != nil {
 		x.alive.session.Store(result.Session)
@@ -500,7 +516,7 @@ func (x *exchange) refuse(err error) error {
 // answer puts into a response's header what the browser and caches have to know.
 // used tells that the request is a use of the session.
 func (x *exchange) answer(header http.Header, status int, result session.Result, used bool, now time.Time) {
-	x.after = result.Session
+	x.after, x.answered = result.Session, true
 	x.belong(result)
 	x.cookies.Send(header, x.visit.line, result)
 	if status != clientClosedRequest {

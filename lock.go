@@ -88,7 +88,11 @@ func (l *Lock) provision(ctx caddy.Context) error {
 // lock has a request with a session wait for its turn, if it has to. The request goes
 // on with the session as it is then. The error is what the client gets.
 func (x *exchange) lock(w http.ResponseWriter) error {
-	if matches, err := x.h.Lock.matchers.AnyMatchWithError(x.request); err != nil || !matches {
+	matches, err := x.h.Lock.matchers.AnyMatchWithError(x.request)
+	if err == nil {
+		err = x.writer.Failure() // of a placeholder
+	}
+	if err != nil || !matches {
 		return err
 	}
 	ctx, span := x.span("session.lock")

@@ -2,6 +2,8 @@ package caddysession
 
 import (
 	"net/http"
+	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -57,11 +59,38 @@ func (v *visit) placeholder(key string) (any, bool) {
 
 // unreadable is for a placeholder whose value can't be read from the store now. An
 // application that took it for a key that is not there could be wrong about the
-// visitor, so it does not go on. Where none runs, as in access logs, it is empty.
+// visitor, so it does not go on. Where none will run any more, as in access logs and
+// when the response is decided upon, it is empty.
 func (v *visit) unreadable(err error) {
-	if x := v.exchange; x != nil {
-		x.writer.Fail(err)
+	x := v.exchange
+	if x == nil || x.writer.Begun() {
+		return
+	}
+	x.writer.Fail(err)
+	if insideRun() {
 		panic(http.ErrAbortHandler)
+	}
+}
+
+var runName = runtime.FuncForPC(reflect.ValueOf((*exchange).run).Pointer()).Name()
+
+// insideRun reports whether run has called, which recovers. It has not where matchers
+// decide about the lock, nor for 1xx responses: these come on a goroutine of the
+// transport, where a panic would end the whole process.
+func insideRun() bool {
+	callers := make([]uintptr, 64)
+	for skip := 1; ; skip += len(callers) {
+		n := runtime.Callers(skip, callers)
+		if n == 0 {
+			return false
+		}
+		frames := runtime.CallersFrames(callers[:n])
+		for more := true; more; {
+			var frame runtime.Frame
+			if frame, more = frames.Next(); frame.Function == runName {
+				return true
+			}
+		}
 	}
 }
 

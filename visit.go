@@ -124,13 +124,20 @@ func (v *visit) newExchange(h *Handler, r *http.Request, ours reserved) *exchang
 	return x
 }
 
-// whole returns the request's session with its data, nil if there is none. The error is
-// what the client gets.
+// whole returns the request's session with its data, nil if there is none, or none any
+// more by what the application has asked for. The error is what the client gets.
 func (v *visit) whole() (*session.Session, error) {
 	if !v.session.Unread() {
 		return v.session, nil
 	}
-	s, err := v.loaded.whole(v.session)
+	now, own := v.loaded.leaves()
+	switch {
+	case !own:
+		now = v.session
+	case now == nil || now.ID() != v.session.ID(): // what was there is gone for good
+		return nil, nil
+	}
+	s, err := v.loaded.whole(now)
 	if err == nil && s == nil {
 		err = caddyhttp.Error(http.StatusServiceUnavailable,
 			fmt.Errorf("session %s: its data can't be read: it has ended or was renewed since the request began", v.session.ID()))

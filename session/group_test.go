@@ -1,11 +1,13 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -307,6 +309,107 @@ func TestTheGroupHasTheTimeOfItsLast(t *testing.T) {
 		wg.Wait()
 		if got := e.live(s); strings.Count(string(got.Data()), ":1") != 3 {
 			e.Errorf("data %s", got.Data())
+		}
+	})
+}
+
+// Patches on a session whose data was left in the store lose none of it when they are
+// written as one, wherever the limit is passed meanwhile.
+func TestAGroupOnUnreadData(t *testing.T) {
+	apiBubble(t, func(e *env) {
+		short := func(*env) *session.Patch {
+			return &session.Patch{Set: []map[string]any{{"text": "short"}}}
+		}
+		long := set(`{"text":"` + strings.Repeat("y", 50_000) + `"}`)
+		edit := func(*env) *session.Patch {
+			return &session.Patch{Edit: func([]byte) (map[string]any, any) { return map[string]any{"jar": strings.Repeat("j", 100)}, "edited" }}
+		}
+		label := func(*env) *session.Patch { l := "of Sales"; return &session.Patch{Label: &l} }
+		for name, test := range map[string]struct {
+			begins string
+			last   func(*env) *session.Patch
+			text   int
+		}{
+			"it shrinks":        {large("alice"), short, 5},
+			"both":              {large("alice"), set(`{"n":1}`), 50_000},
+			"it grows":          {`{"lang":"fr","user":"alice"}`, long, 50_000},
+			"shrinks and grows": {large("alice"), func(e *env) *session.Patch { p := short(e); p.Set = append(p.Set, long(e).Set...); return p }, 50_000},
+		} {
+			s := e.live(e.create(test.begins))
+			if s.Unread() != (len(test.begins) > 10_000) {
+				t.Fatal(name, s.Unread())
+			}
+			var results []session.Result
+			calls := e.calls(func() {
+				var errs []error
+				results, errs = e.gated(always(s), set(`{"a":1}`), set(`{"b":1}`), edit, label, short, set(`{"c":1}`), long, test.last, set(`{"d":1}`))
+				if errors.Join(errs...) != nil {
+					t.Fatal(name, errors.Join(errs...))
+				}
+			})
+			if calls["Put"] != 2 {
+				t.Errorf("%s: %v", name, calls)
+			}
+			if results[2].Edited != "edited" {
+				t.Errorf("%s: the jar's commit is told %v", name, results[2].Edited)
+			}
+			got := e.whole(e.asked(s.Token()))
+			text, _ := got.Text("text")
+			if len(text) != test.text || !got.Has("a", "1") || !got.Has("b", "1") || !got.Has("c", "1") || !got.Has("d", "1") || !got.Has("lang", "fr") ||
+				len(got.PrivateValue("jar")) != 102 || got.Label() != "of Sales" || got.Subject() != "alice" {
+				t.Errorf("%s: %d bytes of text, label %q, jar of %d bytes", name, len(text), got.Label(), len(got.PrivateValue("jar")))
+			}
+			if unread := e.asked(s.Token()).Unread(); unread != (len(text) > 4096) {
+				t.Errorf("%s: unread %v", name, unread)
+			}
+		}
+	})
+}
+
+// Whatever ends those that wait, or breaks who writes, nobody waits for ever, and what
+// was said to be saved is.
+func TestWaitingSurvivesEndsAndPanics(t *testing.T) {
+	bubble(t, nil, func(e *env) {
+		sessions := []*session.Session{e.create(`{}`), e.create(`{}`), e.create(`{}`)}
+		var puts atomic.Int64
+		e.faults(func(op, _ string) error {
+			if op == "Put" {
+				time.Sleep(20 * time.Millisecond)
+				if puts.Add(1)%3 == 0 {
+					panic("broken")
+				}
+			}
+			return nil
+		}, nil, nil)
+		var saved sync.Map
+		var wg sync.WaitGroup
+		for i := range 400 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i%150)*time.Millisecond)
+				defer cancel()
+				defer func() { recover() }()
+				key := fmt.Sprintf("k%d", i)
+				p := &session.Patch{Set: []map[string]any{{key: 1}}}
+				if r, err := e.Commit(ctx, e.site, sessions[i%3], p, time.Now()); err == nil && r.Committed {
+					saved.Store(key, sessions[i%3])
+				}
+			})
+		}
+		wg.Wait()
+		n := 0
+		saved.Range(func(key, of any) bool {
+			n++
+			if !e.live(of.(*session.Session)).Has(key.(string)) {
+				t.Errorf("%s was said to be saved", key)
+			}
+			return true
+		})
+		if n < 3 {
+			t.Errorf("only %d of 400 were saved", n)
+		}
+		e.faults(nil, nil, nil)
+		for _, s := range sessions {
+			e.commit(s, set(`{"after":1}`)) // the lock is free
 		}
 	})
 }

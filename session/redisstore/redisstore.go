@@ -169,6 +169,10 @@ func (s *Store) get(ctx context.Context, client rueidis.Client, key string, size
 		return session.Entry{}, err
 	}
 
+	if size != wholeValue && len(value) == 0 && ttl != -2 { // it came between the two commands, or is empty
+		return s.get(ctx, client, key, wholeValue)
+	}
+
 	// Zero is less than a millisecond: to writers the key is there still.
 	e := session.Entry{Value: value, Cut: len(value) == size, TTL: time.Duration(max(ttl, 1)) * time.Millisecond}
 	switch {
