@@ -82,3 +82,28 @@ func TestAPILargeSession(t *testing.T) {
 	s.get("/", cookie)
 	wantAll("editor", "2")
 }
+
+// A proxy relays early hints on a goroutine where nobody recovers. A header that shows
+// data which can't be read any more by then must not end the process, and nothing of the
+// response goes out.
+func TestAPILargeSessionEndsBeforeEarlyHints(t *testing.T) {
+	a := askingApp(t)
+	s := serve(t, withAPI(freeAddr(t)), "session {\n\tapi\n\tmax_data 2MiB\n}\nheader >Role {session.data.role}\nreverse_proxy "+a.host())
+	for _, meanwhile := range []string{"DELETE", "POST"} {
+		cookie := a.begin(s, `{"role":"admin","text":"`+strings.Repeat("x", 1<<20)+`"}`)
+		a.during = func(w http.ResponseWriter, r *http.Request) {
+			path := map[string]string{"DELETE": "", "POST": "/renew"}[meanwhile]
+			a.have(s, cookie, func(_ http.ResponseWriter, capability string) { // another request
+				if status, body := ask(t, capability, meanwhile, path, ""); status >= 300 {
+					t.Errorf("%s: %d %s", meanwhile, status, body)
+				}
+			})
+			w.Header().Set("Link", "</style.css>; rel=preload")
+			w.WriteHeader(http.StatusEarlyHints)
+			w.Write([]byte("the page"))
+		}
+		if r := s.get("/", cookie); strings.Contains(r.raw, "the page") || strings.Contains(r.raw, "admin") {
+			t.Errorf("%s: %q", meanwhile, r.raw)
+		}
+	}
+}
