@@ -105,8 +105,7 @@ func (s *Store) Close() error {
 
 // Get implements session.Store.
 func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
-	e, err := s.Store.Get(ctx, id)
-	if err == nil && !isMark(e.Value) && !isClaim(e.Value) || err != nil && !errors.Is(err, session.ErrNotFound) {
+	if e, err := s.Store.Get(ctx, id); decides(e, err) {
 		return e, err
 	}
 	return s.move(ctx, id)
@@ -115,10 +114,9 @@ func (s *Store) Get(ctx context.Context, id string) (session.Entry, error) {
 // GetPrefix implements session.PrefixReader. What has to be moved is read whole.
 func (s *Store) GetPrefix(ctx context.Context, id string, size int) (session.Entry, error) {
 	e, err := prefix(ctx, s.Store, id, size)
-	if err == nil && !isMark(e.Value) && !isClaim(e.Value) || err != nil && !errors.Is(err, session.ErrNotFound) {
-		return beginning(e, size), err
+	if !decides(e, err) {
+		e, err = s.move(ctx, id)
 	}
-	e, err = s.move(ctx, id)
 	return beginning(e, size), err
 }
 
@@ -141,8 +139,7 @@ func beginning(e session.Entry, size int) session.Entry {
 // Peek returns what Get does, and moves nothing that is not on its way.
 func (s *Store) Peek(ctx context.Context, id string) (session.Entry, error) {
 	for _, store := range []session.Store{s.Store, s.from.Store} {
-		e, err := store.Get(ctx, id)
-		if err == nil && !isMark(e.Value) && !isClaim(e.Value) || err != nil && !errors.Is(err, session.ErrNotFound) {
+		if e, err := store.Get(ctx, id); decides(e, err) {
 			return e, err
 		}
 	}
@@ -228,11 +225,11 @@ func (s *Store) headers(ctx context.Context, page []session.Indexed) (elsewhere 
 		all.Go(func() {
 			for i := part; i < len(page); i += atOnce {
 				header := page[i].Header
-				if header != nil && !isMark(header) && !isClaim(header) {
+				if header != nil && !underWay(header) {
 					continue
 				}
 				e, failure := s.Store.Get(ctx, page[i].ID)
-				if failure == nil && (isMark(e.Value) || isClaim(e.Value)) || header != nil && errors.Is(failure, session.ErrNotFound) {
+				if failure == nil && underWay(e.Value) || header != nil && errors.Is(failure, session.ErrNotFound) {
 					e, failure = s.Get(ctx, page[i].ID)
 				}
 				page[i].Header = e.Value
@@ -285,7 +282,7 @@ func (s *Store) whenMoved(ctx context.Context, id string, expect uint64, do func
 		return err
 	}
 	if errors.Is(err, session.ErrConflict) {
-		if e, failure := s.Store.Get(ctx, id); failure == nil && !isMark(e.Value) && !isClaim(e.Value) && e.Version != expect {
+		if e, failure := s.Store.Get(ctx, id); failure == nil && !underWay(e.Value) && e.Version != expect {
 			return err
 		} // else it was a mark that was in the way
 	}
@@ -377,7 +374,7 @@ func (s *Store) step(ctx context.Context, id string, at session.Entry, own bool)
 func (s *Store) claim(ctx context.Context, id string, version uint64, at session.Entry) error {
 	err := s.from.Store.Put(ctx, id, version, claim(at))
 	if errors.Is(err, session.ErrNotDone) { // for want of room, perhaps
-		if deletion := s.from.Store.Delete(ctx, id, version); deletion == nil || ignored(deletion) == nil {
+		if deletion := s.from.Store.Delete(ctx, id, version); ignored(deletion) == nil {
 			err = deletion
 		}
 	}
@@ -421,6 +418,14 @@ func mark(e session.Entry) session.Entry {
 func isMark(value []byte) bool { return has(value, moving) }
 
 func isClaim(value []byte) bool { return has(value, moved) }
+
+// underWay reports whether a value is what a move has left in the place of a session.
+func underWay(value []byte) bool { return isMark(value) || isClaim(value) }
+
+// decides reports whether what one store has answered is the answer of both.
+func decides(e session.Entry, err error) bool {
+	return err == nil && !underWay(e.Value) || err != nil && !errors.Is(err, session.ErrNotFound)
+}
 
 func has(value, word []byte) bool {
 	return len(value) >= session.HeadSize && bytes.HasPrefix(value[session.HeadSize:], word)
