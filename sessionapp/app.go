@@ -52,8 +52,7 @@ type App struct {
 	api       *api.Server // nil without API
 	stopAPI   func()
 	store     *sharedStore
-	readFrom  *sharedStore     // nil without ReadFromRaw
-	stores    []*sharedStore   // the one, or both
+	stores    []*sharedStore   // that, and what is read from
 	moving    *movestore.Store // of the two, nil without
 	sessions  session.Store    // all that there are
 	poolKeys  []string
@@ -234,15 +233,16 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.sessions = a.store.Store
 	a.stores = []*sharedStore{a.store}
 	if a.ReadFromRaw != nil {
-		if a.readFrom, err = a.open("read_from", "ReadFromRaw"); err != nil {
+		readFrom, err := a.open("read_from", "ReadFromRaw")
+		if err != nil {
 			return err
 		}
-		if a.readFrom == a.store {
+		if readFrom == a.store {
 			return fmt.Errorf("read_from is the store %s itself: name the one that sessions were kept in before", a.store.name)
 		}
-		a.moving = movestore.New(a.store.measured, a.readFrom.source)
+		a.moving = movestore.New(a.store.measured, readFrom.source)
 		a.sessions = a.moving
-		a.stores = append(a.stores, a.readFrom)
+		a.stores = append(a.stores, readFrom)
 	}
 	events, err := ctx.App("events")
 	if err != nil {
@@ -311,16 +311,15 @@ func (a *App) StoreName() string { return a.store.name }
 // for each.
 func (a *App) StoreStatus() StoreStatus {
 	status := a.store.status()
-	if a.readFrom == nil {
-		return status
-	}
-	from := a.readFrom.status()
-	status.Up = status.Up && from.Up
-	status.Streams += from.Streams
-	if status.Sessions == nil || from.Sessions == nil {
-		status.Sessions = nil
-	} else {
-		*status.Sessions += *from.Sessions
+	for _, readFrom := range a.stores[1:] {
+		from := readFrom.status()
+		status.Up = status.Up && from.Up
+		status.Streams += from.Streams
+		if status.Sessions == nil || from.Sessions == nil {
+			status.Sessions = nil
+		} else {
+			*status.Sessions += *from.Sessions
+		}
 	}
 	return status
 }
