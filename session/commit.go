@@ -161,9 +161,9 @@ func (m *Manager) update(ctx context.Context, site Site, s *Session, p *Patch, n
 	var err error
 	current := s
 	if s.unread || waited || !p.changes() || p.RevokeOthers || p.NoTouch || !now.Before(s.ends) || p.IfVersion != nil && *p.IfVersion != s.Version() {
-		// The data is needed. Or a parallel request is likely to have committed. Or nothing would notice
-		// that the session has ended, or too late; or it may have set another TTL
-		// or a later deadline, or made the version that is asked for.
+		// The data is needed. Or a parallel request is likely to have committed. Or
+		// nothing would notice that the session has ended, or too late; or it may have
+		// set another TTL or a later deadline, or made the version that is asked for.
 		if current, err = m.reload(ctx, s, now, true); err != nil && !errors.Is(err, ErrNotFound) {
 			return Result{}, err
 		}

@@ -82,9 +82,9 @@ func leasesOf(store Store) (all []certain) {
 // Lock is the lock of a session, among all who ask for it. It keeps nobody from the
 // session who does not ask.
 //
-// In the store, or in each of those between which sessions are moved, it is a lease: an entry that nobody sees, of another id that is made
-// of the session's, and of a version by which only who has made it extends and
-// removes it. So a process that dies, or hangs, loses it after leaseFor.
+// In the store, or in each of those between which sessions are moved, it is a lease:
+// an entry that nobody sees, of another id that is made of the session's, and of a
+// version by which only who has made it extends and removes it. So a process that dies, or hangs, loses it after leaseFor.
 type Lock struct {
 	m       *Manager
 	id      string
